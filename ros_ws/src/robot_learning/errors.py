@@ -1,0 +1,45 @@
+"""Errors that people meet. Each says where, what was found, what was expected, what to do."""
+
+
+class RobotLearningError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(RobotLearningError):
+    """A configuration file or parameter has wrong keys, types or values."""
+
+
+class ContractError(ConfigError):
+    """A robot contract contradicts itself or does not match what it is used with."""
+
+
+class MessageError(RobotLearningError):
+    """A message cannot be turned into the array that the contract promises."""
+
+
+class NotEnoughDataError(RobotLearningError):
+    """Data holds fewer steps, episodes or files than what was asked of it."""
+
+
+class DataError(RobotLearningError):
+    """A bag, segment or data set is broken or has an unexpected layout."""
+
+
+class StoreError(RobotLearningError):
+    """A trajectory store or model store cannot be read or written."""
+
+
+class ModelRefusedError(RobotLearningError):
+    """A model version failed its checks and must not be served."""
+
+
+class TrainingError(RobotLearningError):
+    """Learning cannot go on, for example because a loss is not finite."""
+
+
+class SimulationError(RobotLearningError):
+    """The simulated world was asked for something impossible."""
+
+
+class EnvironmentSetupError(RobotLearningError):
+    """The machine lacks something; the message names what and how to get it."""

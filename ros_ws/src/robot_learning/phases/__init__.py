@@ -1,0 +1,1 @@
+"""One learning update each, and the loop that runs them."""

@@ -1,0 +1,1 @@
+"""A loaded model answering queries at control rate, and the gate behind it."""

@@ -1,0 +1,1 @@
+"""The embedded world behind reset and step; tasks; domain randomisation."""

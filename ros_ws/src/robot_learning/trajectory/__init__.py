@@ -1,0 +1,1 @@
+"""Topics and files become episodes. Numpy, h5py and rosbags only."""
