@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from robot_learning.errors import ConfigError
 
@@ -15,7 +16,16 @@ STRICT = ConfigDict(extra='forbid', arbitrary_types_allowed=False)
 
 T = TypeVar('T')
 KeyPath = tuple[str | int, ...]
-Lines = dict[KeyPath, int]  # Key path -> line number in its file, counted from 1.
+
+
+class Line(NamedTuple):
+    """Where a key stands; `number` counts from 1."""
+
+    file: str
+    number: int
+
+
+Lines = dict[KeyPath, Line]
 
 
 def load_yaml(path: Path | str) -> tuple[dict[str, Any], Lines]:
@@ -31,17 +41,18 @@ def load_yaml(path: Path | str) -> tuple[dict[str, Any], Lines]:
         raise ConfigError(
             f'{path}: cannot be read ({error.strerror}). Name an existing YAML file.'
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f'{path}: byte {error.start} is not UTF-8 text, expected YAML. Name a text file.'
+        ) from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = _line_numbers(node, path)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, 'problem_mark', None)
         place = f':{mark.line + 1}' if mark else ''
         problem = getattr(error, 'problem', None) or error
-        raise ConfigError(
-            f'{path}{place}: is not YAML ({problem}). Correct that line.'
-        ) from error
+        raise ConfigError(f'{path}{place}: is not YAML ({problem}). Correct that line.') from error
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -49,7 +60,7 @@ def load_yaml(path: Path | str) -> tuple[dict[str, Any], Lines]:
             f'{path}: holds a {type(data).__name__}, expected a mapping of keys to values. '
             f'Write "key: value" lines.'
         )
-    return data, lines
+    return data, _line_numbers(node, path)
 
 
 def from_mapping(
@@ -69,7 +80,7 @@ def from_mapping(
     try:
         return TypeAdapter(cls).validate_python(dict(mapping))
     except ValidationError as error:
-        problems = [_describe(problem, where, lines) for problem in error.errors()]
+        problems = _described(error.errors(), mapping, where, lines)
         raise ConfigError('\n'.join(problems)) from error
 
 
@@ -81,48 +92,80 @@ def load(cls: type[T], path: Path | str) -> T:
 
 def place(where: str, path: KeyPath, lines: Lines | None) -> str:
     """Write `file:line: dotted.key` for the deepest part of `path` whose line is known."""
-    line = None
+    source = where
     for depth in range(len(path), 0, -1):
         line = (lines or {}).get(path[:depth])
         if line is not None:
+            source = f'{line.file}:{line.number}'
             break
-    source = f'{where}:{line}' if line is not None else where
     key = '.'.join(str(part) for part in path)
     return f'{source}: {key}' if key else source
 
 
-def _describe(problem: Any, where: str, lines: Lines | None) -> str:
-    path = tuple(problem['loc'])
-    spot = place(where, path, lines)
-    if problem['type'] in ('unexpected_keyword_argument', 'extra_forbidden'):
-        return f'{spot}: unknown key. Remove it or correct its spelling.'
-    if problem['type'] in ('missing', 'missing_argument'):
-        return f'{spot}: is missing. Add it.'
-    found = problem.get('input')
-    return f'{spot}: found {found!r}, expected: {problem["msg"]}. Correct the value.'
+def _described(
+    errors: Sequence[ErrorDetails], mapping: Mapping[str, Any], where: str, lines: Lines | None
+) -> list[str]:
+    """Write one line per wrong key; alternatives of a union are joined into one."""
+    found: dict[KeyPath, tuple[str, list[str]]] = {}
+    for error in errors:
+        path = _existing(error['loc'], mapping, error['type'])
+        if error['type'] in ('unexpected_keyword_argument', 'extra_forbidden'):
+            text, expected = 'unknown key. Remove it or correct its spelling.', ''
+        elif error['type'] in ('missing', 'missing_argument'):
+            text, expected = 'is missing. Add it.', ''
+        else:
+            text, expected = f'found {error.get("input")!r}, expected: ', error['msg']
+        alternatives = found.setdefault(path, (text, []))[1]
+        expected = expected.replace('tuple', 'list')  # YAML knows lists only.
+        if expected and expected not in alternatives:
+            alternatives.append(expected)
+    return [
+        f'{place(where, path, lines)}: {text}'
+        + (f'{" or ".join(expected)}. Correct the value.' if expected else '')
+        for path, (text, expected) in found.items()
+    ]
+
+
+def _existing(location: KeyPath, mapping: Mapping[str, Any], kind: str) -> KeyPath:
+    """Cut what pydantic adds to a path, the names of a union's alternatives."""
+    value: Any = mapping
+    for depth, key in enumerate(location):
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            return location if 'missing' in kind else location[:depth]
+    return location
 
 
 def _line_numbers(node: yaml.Node | None, path: Path) -> Lines:
+    """Walk a sound document; every key's and list element's line, by its path.
+
+    Raises:
+        ConfigError: a mapping holds a key twice, which YAML readers pass over in silence.
+    """
     lines: Lines = {}
 
-    def visit(current: yaml.Node, prefix: KeyPath) -> None:
+    def visit(current: yaml.Node, prefix: KeyPath, above: tuple[yaml.Node, ...]) -> None:
+        if current in above:  # An alias to its own parent.
+            return
+        above = (*above, current)
         if isinstance(current, yaml.MappingNode):
             seen: dict[str, int] = {}
             for key, value in current.value:
                 line = key.start_mark.line + 1
-                if key.value in seen:
+                if key.value in seen and key.value != '<<':
                     raise ConfigError(
                         f'{path}:{line}: key {key.value!r} stands already on line '
                         f'{seen[key.value]}. Keep one of them.'
                     )
                 seen[key.value] = line
-                lines[(*prefix, key.value)] = line
-                visit(value, (*prefix, key.value))
+                lines[(*prefix, key.value)] = Line(str(path), line)
+                visit(value, (*prefix, key.value), above)
         elif isinstance(current, yaml.SequenceNode):
             for index, value in enumerate(current.value):
-                lines[(*prefix, index)] = value.start_mark.line + 1
-                visit(value, (*prefix, index))
+                lines[(*prefix, index)] = Line(str(path), value.start_mark.line + 1)
+                visit(value, (*prefix, index), above)
 
     if node is not None:
-        visit(node, ())
+        visit(node, (), ())
     return lines

@@ -6,25 +6,28 @@ Its hash is stored with everything they make, so that data and models know their
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from dataclasses import field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from robot_learning import config
+from robot_learning import config, contract_checks
 from robot_learning.config import STRICT, Lines
-from robot_learning.errors import ContractError
-from robot_learning.message_types import PARTS
+from robot_learning.contract_checks import Draft
+from robot_learning.errors import ConfigError, ContractError
 
 Qos = Literal['sensor', 'reliable', 'latched']
 DType = Literal['float32', 'float64', 'uint8', 'int32', 'int64', 'bool']
+
+T = TypeVar('T')
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -69,7 +72,7 @@ class ActionField:
     max_age_s: PositiveFloat = 0.2  # Without a newer observation, `stop` is sent.
     frame: str = 'base_link'
     learned: bool = True  # False: driven by skills, not by policies.
-    derive_from: str | None = None  # Observation field that stands for the action in bags.
+    derive_from: str | None = None  # Field that stands for the action in bags without commands.
 
     @property
     def size(self) -> int:
@@ -144,13 +147,20 @@ class RobotContract:
 
     @cached_property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the contract's content."""
-        content = json.dumps(self.to_dict(), sort_keys=True, separators=(',', ':'))
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        """First 16 hex digits of the SHA-256 of what the contract promises.
+
+        The description does not count, nor do keys left at their default, so that a later
+        version of the suite, with more keys, still knows the data of this one.
+        """
+        content = _content(self)
+        del content['description']
+        text = json.dumps(content, sort_keys=True, separators=(',', ':'))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data from which `from_dict` builds an equal contract."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return data
 
     def _joined(self, name: str) -> np.ndarray:
         parts = [getattr(spec, name) for spec in self.learned_actions.values()]
@@ -165,25 +175,18 @@ def from_dict(data: dict[str, Any], where: str = 'contract') -> RobotContract:
 def load(robot: str | Path, robots_dir: Path | None = None) -> RobotContract:
     """Read a contract by robot name (`config/robots/<name>.yaml`) or by path.
 
-    A contract may say `extends: <robot>`; mappings then merge key by key, lists replace.
+    A contract may say `extends: <robot>`; mappings then merge key by key, lists replace, and
+    `key: null` removes what the parent has.
 
     Raises:
         ContractError: names every wrong key, type, unit, rate and limit at once, with lines.
     """
     path = _find(robot, robots_dir)
     try:
-        data, lines = config.load_yaml(path)
-        seen = [path]
-        while 'extends' in data:
-            base = _find(data.pop('extends'), path.parent)
-            if base in seen:
-                raise ContractError(f'{path}: extends itself through {base}. Break the circle.')
-            seen.append(base)
-            parent, _ = config.load_yaml(base)
-            data = _merge(parent, data)
+        data, lines = _read(path, ())
     except ContractError:
         raise
-    except config.ConfigError as error:
+    except ConfigError as error:
         raise ContractError(str(error)) from error
     return _checked(data, str(path), lines)
 
@@ -201,107 +204,136 @@ def robots_directory() -> Path:
     )
 
 
+def _content(value: Any) -> Any:
+    """Plain data without defaults; whole numbers as floats, so that 1 and 1.0 are one."""
+    if dataclasses.is_dataclass(value):
+        return {
+            key.name: _content(getattr(value, key.name))
+            for key in dataclasses.fields(value)
+            if key.default is dataclasses.MISSING or getattr(value, key.name) != key.default
+        }
+    if isinstance(value, dict):
+        return {key: _content(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_content(entry) for entry in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _find(robot: str | Path, robots_dir: Path | None) -> Path:
     path = Path(robot)
     if path.suffix in ('.yaml', '.yml'):
         return path if path.is_absolute() or robots_dir is None else robots_dir / path
-    directory = robots_dir or robots_directory()
-    path = directory / f'{robot}.yaml'
-    if not path.is_file():
-        known = ', '.join(sorted(file.stem for file in directory.glob('*.yaml'))) or 'none'
+    shipped = robots_directory()
+    directories = list(dict.fromkeys([robots_dir or shipped, shipped]))
+    for directory in directories:
+        if (directory / f'{robot}.yaml').is_file():
+            return directory / f'{robot}.yaml'
+    files = [file for directory in directories for file in directory.glob('*.yaml')]
+    known = ', '.join(sorted({file.stem for file in files})) or 'none'
+    raise ContractError(
+        f'robot {str(robot)!r}: no contract in {" or ".join(map(str, directories))}. '
+        f'Choose one of: {known}, or pass the path of a YAML file.'
+    )
+
+
+def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Lines]:
+    """Read a contract merged over those it extends; every key keeps its own file and line."""
+    if path.resolve() in children:
+        names = ' -> '.join(child.name for child in (*children, path))
+        raise ContractError(f'{path}: extends itself ({names}). Break the circle.')
+    data, lines = config.load_yaml(path)
+    if 'extends' not in data:
+        return data, lines
+    base = data.pop('extends')
+    place = config.place(str(path), ('extends',), lines)
+    if not isinstance(base, str):
         raise ContractError(
-            f'robot {str(robot)!r}: no contract in {directory}. Choose one of: {known}, '
-            f'or pass the path of a YAML file.'
+            f'{place}: found {base!r}, expected the name of a robot or of a YAML file. Correct it.'
         )
-    return path
+    try:
+        base_path = _find(base, path.parent)
+    except ContractError as error:
+        raise ContractError(f'{place}: {error}') from error
+    parent, parent_lines = _read(base_path, (*children, path.resolve()))
+    replaced: set[config.KeyPath] = set()
+    merged = _merge(parent, data, (), replaced)
+    kept = {
+        key: line
+        for key, line in parent_lines.items()
+        if not any(key[:depth] in replaced for depth in range(1, len(key) + 1))
+    }
+    return merged, {**kept, **lines}
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merge(
+    base: dict[str, Any],
+    over: dict[str, Any],
+    path: config.KeyPath,
+    replaced: set[config.KeyPath],
+) -> dict[str, Any]:
+    """Merge `over` into a copy of `base`, and note the paths at which it took base's place."""
     merged = dict(base)
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
-        elif value is None:
+            merged[key] = _merge(merged[key], value, (*path, key), replaced)
+            continue
+        replaced.add((*path, key))
+        if value is None:
             merged.pop(key, None)
         else:
             merged[key] = value
     return merged
 
 
-def _checked(data: dict[str, Any], where: str, lines: Lines | None) -> RobotContract:
+def _checked(data: Any, where: str, lines: Lines | None) -> RobotContract:
+    if not isinstance(data, dict):
+        raise ContractError(
+            f'{where}: found a {type(data).__name__}, expected a mapping. Pass what to_dict gives.'
+        )
+    contract, messages = None, []
     try:
         contract = config.from_mapping(RobotContract, data, where, lines)
-    except config.ConfigError as error:
-        raise ContractError(str(error)) from error
-    problems = [
-        f'{config.place(where, path, lines)}: {text}' for path, text in _problems(contract)
+        draft = Draft(
+            contract.control_rate_hz,
+            contract.observation,
+            contract.actions,
+            dict(enumerate(contract.features)),
+            contract.task,
+        )
+    except ConfigError as error:
+        messages.append(str(error))
+        draft = _draft(data)
+    messages += [
+        f'{config.place(where, path, lines)}: {text}'
+        for path, text in contract_checks.problems(draft)
     ]
-    if problems:
-        raise ContractError('\n'.join(problems))
+    if contract is None or messages:
+        raise ContractError('\n'.join(messages))
     return contract
 
 
-def _problems(contract: RobotContract) -> list[tuple[config.KeyPath, str]]:
-    """List what pydantic cannot see: fields that contradict each other."""
-    problems: list[tuple[config.KeyPath, str]] = []
-    for name, spec in contract.observation.items():
-        problems += [(('observation', name, *path), text) for path, text in _of_field(spec)]
-    for name, action in contract.actions.items():
-        problems += [(('actions', name, *path), text) for path, text in _of_action(action)]
-        if action.derive_from and action.derive_from not in contract.observation:
-            problems.append(
-                (
-                    ('actions', name, 'derive_from'),
-                    f'found {action.derive_from!r}, expected an observation field. '
-                    f'Choose one of: {", ".join(contract.observation)}.',
-                )
-            )
-    for index, feature in enumerate(contract.features):
-        for unknown in [f for f in feature.fields if f not in contract.observation]:
-            problems.append(
-                (
-                    ('features', index, 'fields'),
-                    f'found {unknown!r}, expected an observation field. '
-                    f'Choose from: {", ".join(contract.observation)}.',
-                )
-            )
-    return problems
+def _draft(data: dict[str, Any]) -> Draft:
+    """Keep the entries that have the right types, so that they can be checked all the same."""
+    observation = _sound(ObservationField, data.get('observation'))
+    features = data.get('features')
+    numbered = dict(enumerate(features)) if isinstance(features, (list, tuple)) else None
+    task = _sound(Task, {'task': data.get('task')}).get('task')
+    rate = data.get('control_rate_hz')
+    named = data.get('observation')
+    return Draft(
+        float(rate) if isinstance(rate, (int, float)) and 0 < rate <= 1000 else None,
+        observation,
+        _sound(ActionField, data.get('actions')),
+        _sound(Feature, numbered),
+        task,
+        frozenset(set(named) - set(observation)) if isinstance(named, dict) else frozenset(),
+    )
 
 
-def _of_field(spec: ObservationField) -> list[tuple[config.KeyPath, str]]:
-    problems: list[tuple[config.KeyPath, str]] = []
-    if spec.type not in PARTS:
-        problems.append(
-            (('type',), f'found {spec.type!r}, for which there is no converter. '
-             f'Choose one of: {", ".join(sorted(PARTS))}.')
-        )
-    elif spec.part is not None and spec.part not in PARTS[spec.type]:
-        problems.append(
-            (('part',), f'found {spec.part!r}, expected a part of {spec.type}: '
-             f'{", ".join(PARTS[spec.type])}. Choose one of them.')
-        )
-    return problems
-
-
-def _of_action(action: ActionField) -> list[tuple[config.KeyPath, str]]:
-    problems: list[tuple[config.KeyPath, str]] = []
-    for key in ('unit', 'low', 'high', 'stop', 'max_rate', 'max_acceleration'):
-        values = getattr(action, key)
-        if values is not None and len(values) != action.size:
-            problems.append(
-                ((key,), f'holds {len(values)} values for {action.size} components '
-                 f'{list(action.components)}. Give one value per component.')
-            )
-    if not problems:
-        for i, component in enumerate(action.components):
-            if not action.low[i] < action.high[i]:
-                problems.append(
-                    (('low',), f'{component}: low {action.low[i]} is not below high '
-                     f'{action.high[i]}. Correct the limits.')
-                )
-            elif not action.low[i] <= action.stop[i] <= action.high[i]:
-                problems.append(
-                    (('stop',), f'{component}: stop {action.stop[i]} lies outside '
-                     f'[{action.low[i]}, {action.high[i]}]. Choose a reachable stop command.')
-                )
-    return problems
+def _sound(cls: type[T], entries: Any) -> dict[Any, T]:
+    result: dict[Any, T] = {}
+    for key, entry in entries.items() if isinstance(entries, dict) else ():
+        with contextlib.suppress(ConfigError):
+            if isinstance(entry, dict):
+                result[key] = config.from_mapping(cls, entry, '')
+    return result

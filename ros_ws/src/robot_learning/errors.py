@@ -43,3 +43,7 @@ class SimulationError(RobotLearningError):
 
 class EnvironmentSetupError(RobotLearningError):
     """The machine lacks something; the message names what and how to get it."""
+
+
+class ProcessError(RobotLearningError):
+    """A process of the system ended or never came up; says which and what it said last."""

@@ -22,9 +22,7 @@ class Registry(Generic[T]):
 
         def decorate(entry: T) -> T:
             if name in self._entries:
-                raise ConfigError(
-                    f'{self._kind} {name!r}: registered twice. Choose another name.'
-                )
+                raise ConfigError(f'{self._kind} {name!r}: registered twice. Choose another name.')
             self._entries[name] = entry
             return entry
 
@@ -40,9 +38,7 @@ class Registry(Generic[T]):
             return self._entries[name]
         except KeyError:
             known = ', '.join(sorted(self._entries)) or 'none'
-            raise ConfigError(
-                f'{self._kind} {name!r}: unknown. Choose one of: {known}.'
-            ) from None
+            raise ConfigError(f'{self._kind} {name!r}: unknown. Choose one of: {known}.') from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

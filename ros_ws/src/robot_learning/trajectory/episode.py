@@ -7,12 +7,29 @@ action of its last step was never executed and is the stop command.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from robot_learning.errors import DataError
+
 Array = np.ndarray[Any, Any]
+
+FLAT = (
+    'stamp_ns',
+    'action',
+    'commanded',
+    'altered',
+    'log_prob',
+    'model_version',
+    'reward',
+    'terminated',
+    'truncated',
+    'is_first',
+)  # Arrays of an episode that do not depend on the contract's fields.
+PER_FIELD = ('observations', 'field_stamp_ns', 'present')  # Mappings of field name to array.
 
 
 @dataclass
@@ -27,10 +44,14 @@ class Episode:
     offset: int  # Steps of the episode before this piece; 0: the piece holds its start.
     stamp_ns: Array  # [T] int64, moment of the control step.
     observations: dict[str, Array]  # [T, ...] each, contract shapes and dtypes.
-    field_stamp_ns: dict[str, Array]  # [T] int64 each, measured stamp of the reading; -1: none yet.
+    field_stamp_ns: dict[
+        str, Array
+    ]  # [T] int64 each, measured stamp of the reading; -1: none yet.
     present: dict[str, Array]  # [T] bool each; False marks a gap.
     action: Array  # [T, A] float32, executed, contract units.
-    commanded: Array  # [T, A] float32, before the gate; equal to `action` when no gate stood there.
+    commanded: (
+        Array  # [T, A] float32, before the gate; equal to `action` when no gate stood there.
+    )
     altered: Array  # [T] bool, the gate changed the action.
     log_prob: Array  # [T] float32 of `commanded`, NaN where no policy drew it.
     model_version: Array  # [T] int64, -1 where no model acted.
@@ -39,7 +60,58 @@ class Episode:
     truncated: Array  # [T] bool, watching stopped on arriving here.
     is_first: Array  # [T] bool.
     is_complete: bool = False  # The piece holds the last step of its episode.
-    attributes: dict[str, Any] = field(default_factory=dict)  # Counts, seed, source, randomisation.
+    attributes: dict[str, Any] = field(
+        default_factory=dict
+    )  # Counts, seed, source, randomisation.
 
     def __len__(self) -> int:
         return len(self.stamp_ns)
+
+    @property
+    def field_age_s(self) -> dict[str, Array]:
+        """[T] float32 each, age of the reading at its step; infinite where there was none yet."""
+        return {
+            name: np.where(stamp < 0, np.inf, (self.stamp_ns - stamp) * 1e-9).astype(np.float32)
+            for name, stamp in self.field_stamp_ns.items()
+        }
+
+    def slice(self, start: int, stop: int) -> Episode:
+        """Return steps `start` to `stop` (exclusive) as a piece that shares memory with this."""
+        stop = min(stop, len(self))
+        parts: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in FLAT}
+        for name in PER_FIELD:
+            parts[name] = {f: values[start:stop] for f, values in getattr(self, name).items()}
+        ends = self.is_complete and stop == len(self)
+        return replace(self, offset=self.offset + start, is_complete=ends, **parts)
+
+
+def join(pieces: Sequence[Episode]) -> Episode:
+    """Return consecutive pieces of one episode as one piece; the last one's attributes win.
+
+    Raises:
+        DataError: the pieces belong to different episodes or steps are missing between them.
+    """
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    expected = first.offset
+    for piece in pieces:
+        if piece.episode != first.episode or piece.offset != expected:
+            raise DataError(
+                f'episode {first.episode}: piece of episode {piece.episode} begins at step '
+                f'{piece.offset}, expected step {expected} of episode {first.episode}. '
+                f'Join only consecutive pieces of one episode.'
+            )
+        expected += len(piece)
+    parts: dict[str, Any] = {
+        name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in FLAT
+    }
+    for name in PER_FIELD:
+        parts[name] = {
+            f: np.concatenate([getattr(piece, name)[f] for piece in pieces])
+            for f in getattr(first, name)
+        }
+    attributes: dict[str, Any] = {}
+    for piece in pieces:
+        attributes.update(piece.attributes)
+    return replace(first, is_complete=pieces[-1].is_complete, attributes=attributes, **parts)

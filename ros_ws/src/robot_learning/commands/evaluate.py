@@ -1,0 +1,240 @@
+"""Scores a model version: on layouts of the embedded world, and offline on recordings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from robot_learning import contract as contracts
+from robot_learning.commands.demo_evaluation import EvaluationProgress
+from robot_learning.commands.demo_metrics import machine
+from robot_learning.commands.run_directory import write_json
+from robot_learning.commands.simulated_navigation import (
+    BASELINES,
+    baseline_factory,
+    stored_policy_factory,
+    world_factory,
+)
+from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.contract import RobotContract
+from robot_learning.errors import ConfigError, RobotLearningError
+from robot_learning.evaluation.evaluation_pool import EvaluationPool
+from robot_learning.evaluation.layouts import LayoutChoice, evaluation_layouts, read_layouts
+from robot_learning.evaluation.navigation import DriveResult, NavigationResult, PolicyFactory
+from robot_learning.model_store import ModelStore, parse_reference
+from robot_learning.serving.policy_server import load_version
+
+_EXAMPLES = """examples:
+  ./run evaluate --model navigator                     the version that serves, 100 layouts
+  ./run evaluate --model navigator@12 --baselines      beside scripted drivers
+  ./run evaluate --model navigator@12 --layouts my_layouts.json --json score.json
+  ./run evaluate --model navigator --data runs/latest/episodes   against recorded actions
+LAYOUTS is a JSON list of seeds or of {"seed": 1, "start": [x, y, yaw], "goal": [x, y]}."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        with StopRequests() as stop:
+            result = evaluate(options, stop)
+    except RobotLearningError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('evaluate: interrupted, nothing was written.', file=sys.stderr)
+        return 130
+    if options.json:
+        write_json(options.json, result)
+        print(f'written to {options.json}')
+    return 0
+
+
+def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
+    """Score what the options name, print a table, and return everything as plain data."""
+    models = options.models or default_models()
+    name, version = parse_reference(options.model)
+    store = ModelStore(models)
+    if version is None:
+        version = store.serving(name)
+    tensors, manifest = store.load(name, version)  # Names what is missing.
+    version = int(manifest['version'])
+    contract = _contract(options.robot, manifest, f'{name}@{version}')
+    load_version(store, name, version, contract)  # Refuses what must not drive.
+    result: dict[str, Any] = {
+        'model': name,
+        'version': version,
+        'robot': contract.robot,
+        'contract_hash': contract.hash,
+        'provenance': manifest.get('provenance', {}),
+        'machine': machine(),
+    }
+    if options.data:
+        result['offline'] = _offline(options.data, tensors, manifest, contract)
+    if options.layouts or not options.data:
+        layouts = _layouts(options)
+        factories = {f'{name}@{version}': stored_policy_factory(contract, models, name, version)}
+        if options.baselines:
+            factories |= {baseline: baseline_factory(baseline) for baseline in BASELINES}
+        scores = _navigate(factories, contract, layouts, options.workers, stop)
+        print_scores(scores)
+        result['navigation'] = scores[0].to_dict()
+        result['baselines'] = [score.to_dict() for score in scores[1:]]
+    return result
+
+
+def default_models() -> Path:
+    """Return the models of the last demo run if there is one, else runs/models."""
+    latest = Path('runs/latest/models')
+    return latest if latest.is_dir() else Path('runs/models')
+
+
+def print_scores(scores: Sequence[NavigationResult], console: Console | None = None) -> None:
+    """Print one row per policy."""
+    table = Table(box=box.SIMPLE)
+    table.add_column('policy')
+    columns = ('success', '95 %', 'collisions', 'time-outs', 'path efficiency', 'cross-track')
+    for column in columns:
+        table.add_column(column, justify='right')
+    for score in scores:
+        low, high = score.interval
+        table.add_row(
+            score.name,
+            f'{100 * score.success_rate:.0f} %',
+            f'{100 * low:.0f}–{100 * high:.0f} %',
+            f'{100 * score.rate_of("collision"):.0f} %',
+            f'{100 * score.rate_of("time_limit"):.0f} %',
+            f'{score.path_efficiency:.3f}',
+            f'{score.cross_track_error_m:.3f} m',
+        )
+    (console or Console()).print(table)
+
+
+def _navigate(
+    factories: dict[str, PolicyFactory],
+    contract: RobotContract,
+    layouts: Sequence[LayoutChoice],
+    num_workers: int,
+    stop: StopRequests,
+) -> list[NavigationResult]:
+    scores = []
+    with (
+        EvaluationPool(world_factory(contract), num_workers) as pool,
+        EvaluationProgress(list(factories), len(layouts)) as progress,
+    ):
+        for name, make_policy in factories.items():
+
+            def on_drive(result: DriveResult, name: str = name) -> None:
+                stop.check()
+                progress.advance(name, result.success)
+
+            scores.append(pool.evaluate(name, make_policy, layouts, on_drive))
+            progress.finish(name, scores[-1].success_rate)
+    return scores
+
+
+def _offline(
+    paths: list[Path], tensors: Any, manifest: dict[str, Any], contract: RobotContract
+) -> dict[str, Any]:
+    # Torch takes seconds to import; who only drives need not wait for it.
+    from robot_learning.evaluation.offline import offline_error
+    from robot_learning.evaluation.offline_policy import OfflinePolicy
+    from robot_learning.trajectory.datasets import read_episodes
+
+    policy = OfflinePolicy(tensors, manifest, contract)
+    episodes = [e for path in paths for e in read_episodes(path, contract)]
+    result = offline_error(policy, policy.fields, episodes)
+    units = [unit for spec in contract.learned_actions.values() for unit in spec.unit]
+    names = [c for spec in contract.learned_actions.values() for c in spec.components]
+    table = Table(box=box.SIMPLE, title=f'{result.num_steps} steps, mean absolute error')
+    for column in ('component', 'policy', 'mean', 'persistence'):
+        table.add_column(column, justify='left' if column == 'component' else 'right')
+    rows = zip(
+        names,
+        units,
+        result.mean_absolute_error,
+        result.mean_error,
+        result.persistence_error,
+        strict=True,
+    )
+    for component, unit, *errors in rows:
+        table.add_row(f'{component} ({unit})', *(f'{error:.4f}' for error in errors))
+    Console().print(table)
+    print(f'log-likelihood {result.log_likelihood:.3f} nats per step')
+    return result.to_dict() | {'data': [str(path) for path in paths]}
+
+
+def _contract(robot: str | None, manifest: dict[str, Any], where: str) -> RobotContract:
+    if robot is not None:
+        return contracts.load(robot)
+    data = manifest.get('contract')
+    if not data:
+        raise ConfigError(f'{where}: its manifest holds no contract. Name one with --robot.')
+    return contracts.from_dict(data, f'{where}: contract')
+
+
+def _layouts(options: argparse.Namespace) -> list[LayoutChoice]:
+    if options.layouts is None:
+        return evaluation_layouts(options.episodes)
+    return read_layouts(options.layouts)[: options.episodes]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='./run evaluate',
+        description='Score a model version on data it has not seen.',
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--model',
+        required=True,
+        metavar='NAME[@VERSION]',
+        help='what to score; by default the version that serves',
+    )
+    parser.add_argument(
+        '--models', type=Path, metavar='DIR', help='model store (default: that of the last demo)'
+    )
+    parser.add_argument('--robot', help="contract (default: the model's own)")
+    parser.add_argument('--layouts', type=Path, metavar='FILE', help='JSON list of layouts')
+    parser.add_argument(
+        '--episodes', type=_count, default=100, help='layouts to drive at most (default: 100)'
+    )
+    parser.add_argument(
+        '--baselines', action='store_true', help='score scripted drivers on the same layouts'
+    )
+    parser.add_argument(
+        '--data',
+        type=Path,
+        action='append',
+        default=[],
+        metavar='PATH',
+        help='store, HDF5 file or bag: compare with its actions instead; may be repeated',
+    )
+    parser.add_argument(
+        '--workers',
+        type=_count,
+        default=min(2, len(os.sched_getaffinity(0))),
+        help='processes that drive (default: 2, or 1 on one core)',
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write everything there')
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'found {text}, expected 1 or more')
+    return value
+
+
+if __name__ == '__main__':
+    sys.exit(main())

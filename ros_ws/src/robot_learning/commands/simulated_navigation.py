@@ -1,0 +1,204 @@
+"""The embedded world and everything that can drive in it, as evaluation asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot_learning.contract import RobotContract
+from robot_learning.errors import ConfigError
+from robot_learning.evaluation.layouts import LayoutChoice
+from robot_learning.evaluation.navigation import (
+    Arrival,
+    NavigationPolicy,
+    NavigationWorld,
+    Observation,
+    PolicyFactory,
+    WorldFactory,
+)
+from robot_learning.evaluation.run_record import MapScene
+from robot_learning.features import FeatureBuilder
+from robot_learning.model_store import ModelStore
+from robot_learning.serving.action_gate import ActionGate
+from robot_learning.serving.policy import build_policy
+from robot_learning.simulation.drivers import (
+    Driver,
+    GeodesicDriver,
+    RandomDriver,
+    StraightDriver,
+)
+from robot_learning.simulation.geodesic import GeodesicMap
+from robot_learning.simulation.geometry import ARENA_HALF, INNER_WALLS, KINDS, OBJECTS, Wall
+from robot_learning.simulation.world import World, WorldConfig
+
+Array = np.ndarray[Any, Any]
+
+# What every policy is compared with. The geodesic driver knows the map, as no robot does.
+BASELINES: dict[str, Callable[[RobotContract], Driver]] = {
+    'random': RandomDriver,
+    'straight': StraightDriver,
+    'geodesic': GeodesicDriver,
+}
+
+
+class SimulatedNavigation:
+    """A `NavigationWorld` over the embedded world, without camera.
+
+    Commands pass the same action gate as on the robot, so that limits on rate and
+    acceleration hold here too.
+    """
+
+    def __init__(self, contract: RobotContract):
+        if contract.task is None or contract.task.name != 'goal_reaching':
+            found = contract.task.name if contract.task else 'no task'
+            raise ConfigError(
+                f'{contract.robot}: has {found}, navigation layouts need the task goal_reaching. '
+                f'Choose another --robot.'
+            )
+        self.contract = contract
+        self.control_period_s = 1.0 / contract.control_rate_hz
+        fields = FeatureBuilder(contract).fields
+        self.world = World(contract, WorldConfig(camera='off'), fields)
+        self._goal_radius_m = float(contract.task.parameters.get('goal_radius_m', 0.3))
+        # True lengths: no extra room, no cost for passing close.
+        self._shortest_paths = GeodesicMap(margin_m=0.0, comfort_weight=0.0)
+        self._layout: Any = None
+        self._gate = ActionGate(contract)
+
+    def reset(self, layout: LayoutChoice) -> Observation:
+        """Put everything into its start state."""
+        goal = None if layout.goal is None else (*layout.goal, 0.0)
+        observation = self.world.reset(layout.seed, layout.start, goal)
+        self._layout = self.world.layout
+        self._gate = ActionGate(self.contract)
+        return observation
+
+    def step(self, action: Array) -> Arrival:
+        """Apply a command [A] in contract units, gated, for one control period."""
+        now_ns = self.world.time_ns
+        executed = self._gate.filter(action, now_ns, now_ns).executed
+        result = self.world.step(self._by_field(executed))
+        return Arrival(
+            result.observation,
+            result.reward,
+            result.terminated,
+            result.truncated,
+            result.success,
+            result.reason,
+        )
+
+    def position(self) -> tuple[float, float]:
+        """Return the true position of the robot, metres in the map frame."""
+        x, y, _yaw = self.world.physics.robot_pose()
+        return x, y
+
+    def scene(self) -> MapScene:
+        """Return what stands where at the start of this layout."""
+        kind = {item.name: item for item in OBJECTS}
+        return MapScene(
+            half_size=(ARENA_HALF, ARENA_HALF),
+            walls=[_corners(wall) for wall in INNER_WALLS],
+            objects=[
+                {
+                    'x': x,
+                    'y': y,
+                    'radius': KINDS[kind[name].kind].radius,
+                    'color': kind[name].rgba[:3],
+                }
+                for name, (x, y, _yaw) in self._layout.objects.items()
+            ],
+            start=self._layout.robot,
+            goal=self._layout.goal[:2],
+            goal_radius_m=self._goal_radius_m,
+        )
+
+    def shortest_path(self) -> Array:
+        """Return the shortest path [N, 2] on which the robot's circle touches nothing."""
+        goal, start = self._layout.goal, self._layout.robot
+        field = self._shortest_paths.field(goal, self._layout.circles)
+        return np.asarray([*field.path(start[0], start[1]), goal[:2]], float)
+
+    def _by_field(self, action: Array) -> Mapping[str, Array]:
+        commands, begin = {}, 0
+        for name, spec in self.contract.learned_actions.items():
+            commands[name] = action[begin : begin + spec.size]
+            begin += spec.size
+        return commands
+
+
+@dataclass
+class StoredPolicy:
+    """A model version acting deterministically."""
+
+    contract: RobotContract
+    models: Path
+    name: str
+    version: int
+
+    def __post_init__(self) -> None:
+        tensors, manifest = ModelStore(self.models).load(self.name, self.version)
+        self._policy = build_policy(tensors, manifest, f'{self.name}@{self.version}')
+        self._features = FeatureBuilder(self.contract)
+
+    def reset(self, seed: int) -> None:
+        """Nothing to forget."""
+
+    def act(self, observation: Observation) -> Array:
+        """Return the mode of the policy."""
+        return self._policy.act(self._features.build(observation)).action
+
+
+class Baseline:
+    """A scripted driver of the simulation as a policy; it sees the world's true state."""
+
+    def __init__(self, driver: Driver, world: World):
+        self._driver = driver
+        self._world = world
+
+    def reset(self, seed: int) -> None:
+        """Forget the last drive."""
+        self._driver.begin(seed)
+
+    def act(self, observation: Observation) -> Array:
+        """Return the driver's command."""
+        return self._driver.act(self._world)
+
+
+def baseline_factory(name: str) -> PolicyFactory:
+    """Return what makes one of `BASELINES` in a worker process."""
+    return partial(_make_baseline, name)
+
+
+def world_factory(contract: RobotContract) -> WorldFactory:
+    """Return what makes a world in a worker process."""
+    return partial(SimulatedNavigation, contract)
+
+
+def stored_policy_factory(
+    contract: RobotContract, models: Path, name: str, version: int
+) -> PolicyFactory:
+    """Return what loads a model version in a worker process."""
+    return partial(_load_policy, contract, models, name, version)
+
+
+def _load_policy(
+    contract: RobotContract, models: Path, name: str, version: int, world: NavigationWorld
+) -> NavigationPolicy:
+    return StoredPolicy(contract, models, name, version)
+
+
+def _make_baseline(name: str, world: NavigationWorld) -> NavigationPolicy:
+    assert isinstance(world, SimulatedNavigation)
+    return Baseline(BASELINES[name](world.contract), world.world)
+
+
+def _corners(wall: Wall) -> Array:
+    x, y = wall.half_x, wall.half_y
+    return np.asarray(
+        [(wall.x + a * x, wall.y + b * y) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    )

@@ -1,0 +1,117 @@
+"""A policy's actions against recorded ones, beside two predictors that know no observation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from robot_learning.errors import NotEnoughDataError
+from robot_learning.trajectory.episode import Episode
+
+Array = np.ndarray[Any, Any]
+
+
+class BatchPolicy(Protocol):
+    """A policy asked about many steps at once."""
+
+    def mode(self, observations: dict[str, Array]) -> Array:
+        """Return its actions [N, A] in contract units without chance."""
+
+    def log_prob(self, observations: dict[str, Array], action: Array) -> Array:
+        """Return the log-likelihood [N] of actions [N, A] in contract units."""
+
+
+class OfflineResult(NamedTuple):
+    """Errors over all recorded steps that have an action and every needed field."""
+
+    num_steps: int
+    num_skipped: int  # Steps with gaps in needed fields.
+    mean_absolute_error: list[float]  # [A] contract units.
+    mean_error: list[float]  # Per action component, of the mean predictor.
+    persistence_error: list[float]  # Of the predictor that repeats the last action.
+    log_likelihood: float  # Mean, nats per step, of the normalised action.
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return self._asdict()
+
+
+class _Steps(NamedTuple):
+    observations: dict[str, Array]
+    action: Array  # [N, A]
+    previous: Array  # [N, A]
+    num_skipped: int
+
+
+def offline_error(
+    policy: BatchPolicy,
+    fields: Iterable[str],
+    episodes: Iterable[Episode],
+    mean_action: Array | None = None,
+) -> OfflineResult:
+    """Compare the policy's actions with the executed ones of recorded episodes.
+
+    Args:
+        policy: what to judge.
+        fields: observation fields it needs; steps where one is a gap are skipped.
+        episodes: the recording.
+        mean_action: [A] of the training data; None: the mean of this recording, which favours
+            the mean predictor.
+
+    Raises:
+        NotEnoughDataError: not one step can be compared.
+    """
+    fields = tuple(fields)
+    steps = _collect([_usable(episode, fields) for episode in episodes], fields)
+    predicted = policy.mode(steps.observations)
+    mean = steps.action.mean(0) if mean_action is None else mean_action
+    log_prob = policy.log_prob(steps.observations, steps.action)
+    return OfflineResult(
+        num_steps=len(steps.action),
+        num_skipped=steps.num_skipped,
+        mean_absolute_error=_error(predicted, steps.action),
+        mean_error=_error(mean, steps.action),
+        persistence_error=_error(steps.previous, steps.action),
+        log_likelihood=float(log_prob.mean()),
+    )
+
+
+def _error(predicted: Array, action: Array) -> list[float]:
+    return [float(value) for value in np.abs(predicted - action).mean(0)]
+
+
+def _usable(episode: Episode, fields: tuple[str, ...]) -> _Steps:
+    """Take the steps that have a last action and hold every field.
+
+    The action of an episode's last step was never executed.
+    """
+    count = len(episode) - 1 if episode.is_complete else len(episode)
+    keep = np.ones(max(count, 0), bool)
+    keep[:1] = False  # No action before it to repeat.
+    for name in fields:
+        keep &= episode.present[name][:count]
+    index = np.flatnonzero(keep)
+    return _Steps(
+        {name: episode.observations[name][index] for name in fields},
+        episode.action[index],
+        episode.action[index - 1],
+        count - len(index),
+    )
+
+
+def _collect(parts: list[_Steps], fields: tuple[str, ...]) -> _Steps:
+    num_skipped = sum(part.num_skipped for part in parts)
+    parts = [part for part in parts if len(part.action)]
+    if not parts:
+        raise NotEnoughDataError(
+            f'evaluation data: holds no step with the fields {", ".join(fields)} and an action '
+            f'before it ({num_skipped} skipped). Record longer or choose other data.'
+        )
+    return _Steps(
+        {name: np.concatenate([part.observations[name] for part in parts]) for name in fields},
+        np.concatenate([part.action for part in parts]),
+        np.concatenate([part.previous for part in parts]),
+        num_skipped,
+    )

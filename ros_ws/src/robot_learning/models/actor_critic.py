@@ -1,0 +1,100 @@
+"""Policy and critics over feature vectors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robot_learning.models.distributions import SquashedSample, sample_squashed
+from robot_learning.models.networks import Activation, Dense, EnsembleMLP
+
+Array = np.ndarray[Any, Any]
+
+
+class GaussianTanhPolicy(nn.Module):
+    """Features [B, D] to the mean and log standard deviation of a squashed Gaussian action.
+
+    Its state dict is the published weights format: `trunk.<i>.{weight,bias}`,
+    `trunk.<i>.norm.{weight,bias}` with LayerNorm, `mean.*`, `log_std.*`, `input_mean`,
+    `input_std`.
+    """
+
+    input_mean: Tensor
+    input_std: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        action_size: int,
+        hidden: Sequence[int] = (256, 256),
+        activation: Activation = 'relu',
+        layer_norm: bool = False,
+        log_std_bounds: tuple[float, float] = (-5.0, 2.0),
+    ):
+        super().__init__()
+        sizes = [input_size, *hidden]
+        pairs = itertools.pairwise(sizes)
+        self.trunk = nn.ModuleList(Dense(a, b, activation, layer_norm) for a, b in pairs)
+        self.mean = nn.Linear(sizes[-1], action_size)
+        self.log_std = nn.Linear(sizes[-1], action_size)
+        self.register_buffer('input_mean', torch.zeros(input_size))
+        self.register_buffer('input_std', torch.ones(input_size))
+        self._log_std_bounds = log_std_bounds
+        self._description = {
+            'kind': 'gaussian_tanh_mlp',
+            'hidden': list(hidden),
+            'activation': activation,
+            'layer_norm': layer_norm,
+            'input_size': input_size,
+            'action_size': action_size,
+            'log_std_bounds': list(log_std_bounds),
+        }
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation before squashing, [B, A] each."""
+        x = (features - self.input_mean) / self.input_std
+        for layer in self.trunk:
+            x = layer(x)
+        return self.mean(x), self.log_std(x).clamp(*self._log_std_bounds)
+
+    def sample(self, features: Tensor, generator: torch.Generator | None = None) -> SquashedSample:
+        """Draw one action per row, differentiable in the parameters."""
+        mean, log_std = self(features)
+        return sample_squashed(mean, log_std, generator)
+
+    def published(self, low: Array, high: Array) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return copies of the tensors, and the manifest's description with the limits."""
+        tensors = {key: value.detach().clone() for key, value in self.state_dict().items()}
+        limits = {
+            'action_low': [float(value) for value in low],
+            'action_high': [float(value) for value in high],
+        }
+        return tensors, self._description | limits
+
+
+class Critics(nn.Module):
+    """N independent estimates of the soft action value, evaluated together."""
+
+    def __init__(
+        self,
+        input_size: int,
+        action_size: int,
+        hidden: Sequence[int] = (256, 256),
+        activation: Activation = 'relu',
+        layer_norm: bool = False,
+        num_critics: int = 2,
+    ):
+        super().__init__()
+        self.ensemble = EnsembleMLP(
+            num_critics, input_size + action_size, hidden, activation, layer_norm
+        )
+
+    def forward(self, features: Tensor, action: Tensor) -> Tensor:
+        """Value [N, B] of `action` [B, A] in [-1, 1] at `features` [B, D]."""
+        values: Tensor = self.ensemble(torch.cat([features, action], dim=1))
+        return values

@@ -1,0 +1,402 @@
+"""Drives a robot with the newest good version of a policy, behind the action gate."""
+
+from __future__ import annotations
+
+import array
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat
+from pydantic.dataclasses import dataclass
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from robot_learning_interfaces.msg import ModelVersion, PolicyAction, StepOutcome
+from std_msgs.msg import Bool
+
+from robot_learning import contract as contracts
+from robot_learning.config import STRICT
+from robot_learning.errors import ConfigError
+from robot_learning.features import FeatureBuilder
+from robot_learning.model_store import ModelStore
+from robot_learning.nodes import qos
+from robot_learning.nodes.command_output import CommandOutput
+from robot_learning.nodes.messages import make_converter
+from robot_learning.nodes.parameters import declare_config
+from robot_learning.nodes.policy_services import PolicyServices
+from robot_learning.nodes.policy_status import PolicyStatus
+from robot_learning.nodes.reading_input import ReadingInput, message_type
+from robot_learning.nodes.run import run_node
+from robot_learning.serving.action_gate import ActionGate
+from robot_learning.serving.driver import Command, PolicyDriver
+from robot_learning.serving.observation import ObservationAssembler
+from robot_learning.serving.policy_run import PolicyRun, goal_fields
+from robot_learning.serving.policy_server import Change, PolicyServer, ServingConfig
+from robot_learning.trajectory.messages import stamp_ns
+
+_STATES = {
+    'serving': ModelVersion.SERVING,
+    'refused': ModelVersion.REFUSED,
+    'rolled_back': ModelVersion.ROLLED_BACK,
+}
+_NUM_LAST_STOPS = 5  # Stop commands after a run, before the robot is left to others.
+
+
+@dataclass(frozen=True, config=STRICT)
+class PolicyNodeConfig(ServingConfig):
+    """What the policy node drives, with what, and when it decides."""
+
+    robot: str = 'arena'  # Robot contract: a name in config/robots or the path of a YAML file.
+    models: Path = Path('runs/models')  # Directory of the model store.
+    # lock_step: answers every `outcome` message; free_running: decides at the control rate.
+    mode: Literal['lock_step', 'free_running'] = 'free_running'
+    drive_at_start: bool = True  # False: only drives when run_policy is called.
+    # Field whose arrival triggers a decision in free_running; empty: a timer does.
+    trigger: str = ''
+    step_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.02  # lock_step: for late sensor messages.
+    status_rate_hz: PositiveFloat = 2.0  # Of gate_status.
+
+
+class PolicyNode(Node):
+    """Readings in, commands out; services and loading happen on other threads.
+
+    All callbacks here run on one thread, the control thread. Other threads reach it through
+    `_on_control_thread`.
+    """
+
+    def __init__(self, **node_options: Any):
+        super().__init__('policy', **node_options)
+        self._config = config = declare_config(self, PolicyNodeConfig)
+        self._contract = contract = contracts.load(config.robot)
+        features = FeatureBuilder(contract)
+        _check_trigger(config.trigger, features.fields)
+        self._versions = self.create_publisher(ModelVersion, 'model_version', qos.NOTICE_QOS)
+        self._server = PolicyServer(ModelStore(config.models), contract, config, self._on_change)
+        self._gate = ActionGate(contract)
+        readings = ReadingInput(self, contract, features.fields, self._on_reading)
+        self._observations = ObservationAssembler(contract, features.fields, readings.converters)
+        self._driver = PolicyDriver(
+            contract, features, self._observations, self._server, self._gate
+        )
+        self._outputs = [
+            CommandOutput(self, name, spec) for name, spec in contract.learned_actions.items()
+        ]
+        self._status = PolicyStatus(
+            self, contract.robot, self._gate, self._server, self._outputs, config.status_rate_hz
+        )
+        self._goal_fields = goal_fields(contract)
+        self._goal_publisher: Any = None
+        self._is_autonomous = config.drive_at_start
+        self._run: PolicyRun | None = None
+        self._num_last_stops = 0
+        self._has_commanded = False
+        self._pending: StepOutcome | None = None  # A step that waits for late readings.
+        self._answered: Command | None = None  # To the newest step.
+        self._decided_ns: int | None = None  # Node's clock, free running.
+        self._create_topics()
+        task = contract.task.parameters if contract.task else {}
+        radius = float(task.get('goal_radius_m', 0.3))
+        self._requests = PolicyServices(self, self._server, self, radius)
+        self._server.start()
+        self._requests.start()
+
+    def close(self) -> None:
+        """Stop the robot, then everything else."""
+        self._requests.stop()
+        if self._has_commanded:
+            self._publish(self._driver.stop(self._now_ns()))
+            for output in self._outputs:
+                output.wait_until_received()
+        self._server.close()
+
+    def _create_topics(self) -> None:
+        self._action = PolicyAction()
+        self._actions = self.create_publisher(PolicyAction, 'policy_action', qos.POLICY_ACTION_QOS)
+        self.create_subscription(
+            ModelVersion, 'model_version', self._on_model_version, qos.NOTICE_QOS
+        )
+        self.create_subscription(
+            Bool, 'emergency_stop', self._on_emergency_stop, qos.EMERGENCY_STOP_QOS
+        )
+        period_s = 1 / self._contract.control_rate_hz
+        if self._config.mode == 'lock_step':
+            self.create_subscription(
+                StepOutcome, 'outcome', self._on_outcome, qos.OUTCOME_QOS
+            )
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._late_timer = self.create_timer(
+                max(self._config.step_wait_s, 1e-3), self._on_step_wait, clock=steady
+            )
+            self._late_timer.cancel()
+        elif self._config.trigger:
+            self.create_timer(period_s / 2, self._on_watchdog)
+        else:
+            self.create_timer(period_s, self._on_tick)
+
+    # --- lock-step ---------------------------------------------------------------------------
+
+    def _on_outcome(self, outcome: StepOutcome) -> None:
+        step_ns = stamp_ns(outcome)
+        if self._answered is not None and step_ns == self._answered.stamp_ns:
+            self._send(self._answered)  # Asked again: the answer was lost.
+            return
+        if outcome.is_first:
+            self._driver.start_episode()
+        self._pending = outcome
+        if not self._answer_if_complete():
+            self._late_timer.reset()
+
+    def _answer_if_complete(self) -> bool:
+        outcome = self._pending
+        assert outcome is not None, 'called only while a step waits'
+        step_ns = stamp_ns(outcome)
+        if self._observations.awaited(step_ns, outcome.is_first):
+            return False
+        self._answer(outcome, step_ns)
+        return True
+
+    def _on_step_wait(self) -> None:
+        """Answer with what there is: a sensor is slower than steps, or a message is lost."""
+        self._late_timer.cancel()
+        outcome = self._pending
+        if outcome is not None:
+            step_ns = stamp_ns(outcome)
+            self._observations.give_up(self._observations.awaited(step_ns, outcome.is_first))
+            self._answer(outcome, step_ns)
+
+    def _answer(self, outcome: StepOutcome, step_ns: int) -> None:
+        self._pending = None
+        self._late_timer.cancel()
+        command = self._command_for(outcome, step_ns)
+        self._publish(command)
+        self._answered = command
+        is_last = outcome.terminated or outcome.truncated
+        if self._is_driving and not is_last:
+            self._update_run(command, step_ns)
+        if is_last and self._run is not None:
+            ended = 'time_limit' if outcome.truncated else 'collision'
+            self._finish_run('goal' if outcome.success else ended)
+
+    def _command_for(self, outcome: StepOutcome, step_ns: int) -> Command:
+        if outcome.terminated or outcome.truncated or not self._is_driving:
+            return self._driver.stop(step_ns)
+        return self._driver.step(step_ns, self._explore, step_ns)
+
+    # --- free running ------------------------------------------------------------------------
+
+    def _on_tick(self) -> None:
+        self._decide(self._now_ns())
+
+    def _on_watchdog(self) -> None:
+        """Decide without the trigger when it is overdue by half a period."""
+        now_ns = self._now_ns()
+        if self._decided_ns is None or not (
+            0 <= now_ns - self._decided_ns <= 1.5 * self._contract.control_period_ns
+        ):
+            self._decide(now_ns)
+
+    def _on_reading(self, name: str, stamp: int, data: bytes, received_ns: int) -> None:
+        self._observations.put(name, stamp, data, received_ns)
+        if self._pending is not None:
+            self._answer_if_complete()
+        elif name == self._config.trigger and self._config.mode == 'free_running':
+            now_ns = self._now_ns()
+            if self._decided_ns is None or not (
+                0 <= now_ns - self._decided_ns < 0.9 * self._contract.control_period_ns
+            ):
+                self._decide(now_ns)
+
+    def _decide(self, now_ns: int) -> None:
+        if not self._is_driving:
+            self._decided_ns = None
+            if self._num_last_stops:
+                self._num_last_stops -= 1
+                self._publish(self._driver.stop(now_ns))
+            return
+        if self._decided_ns is not None:
+            periods = (now_ns - self._decided_ns) / self._contract.control_period_ns
+            self._gate.counts.missed_ticks += max(0, math.floor(periods + 0.5) - 1)
+        self._decided_ns = now_ns
+        command = self._driver.step(now_ns, self._explore)
+        self._publish(command)
+        if not command.problems:
+            age_ns = self._now_ns() - command.stamp_ns
+            self._status.stamp_latency.add(age_ns * 1e-6)
+        self._update_run(command, now_ns)
+
+    # --- both --------------------------------------------------------------------------------
+
+    @property
+    def _is_driving(self) -> bool:
+        return self._is_autonomous or self._run is not None
+
+    @property
+    def _explore(self) -> bool | None:
+        return None if self._run is None else self._run.explore
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _publish(self, command: Command) -> None:
+        """Send the command, and only then everything that is said about it."""
+        self._send(command)
+        latency_ms = -1.0
+        if command.received_ns:
+            latency_ms = (time.perf_counter_ns() - command.received_ns) * 1e-6
+        action, decision = self._action, command.decision
+        stamp = action.header.stamp
+        stamp.sec, stamp.nanosec = divmod(command.stamp_ns, 1_000_000_000)
+        action.model, action.version = decision.model, decision.version
+        action.commanded = array.array('f', decision.action.tobytes())
+        action.executed = array.array('f', command.executed.tobytes())
+        action.log_probability = decision.log_prob
+        action.altered = command.altered
+        action.exploring = decision.exploring
+        action.latency_ms = latency_ms
+        self._actions.publish(action)
+        self._status.problems = command.problems
+        if command.problems:
+            text = '; '.join(problem.text for problem in command.problems)
+            self.get_logger().warning(f'stopped: {text}', throttle_duration_sec=5.0)
+        elif command.received_ns:
+            self._status.decision_latency.add(latency_ms)
+
+    def _send(self, command: Command) -> None:
+        start = 0
+        for output in self._outputs:
+            output.publish(command.stamp_ns, command.executed[start : start + output.size])
+            start += output.size
+        self._has_commanded = True
+
+    def _on_emergency_stop(self, message: Bool) -> None:
+        if message.data:  # False does not release: that takes the service.
+            self.press_emergency_stop()
+
+    def _on_model_version(self, notice: ModelVersion) -> None:
+        if notice.state == ModelVersion.PUBLISHED:
+            self._server.notice(notice.model)
+
+    # --- called from other threads -----------------------------------------------------------
+
+    def begin_run(self, run: PolicyRun, goal_pose: Any | None) -> None:
+        """Drive for `run`, towards a PoseStamped or the goal on the topic; then stay stopped.
+
+        Raises:
+            MessageError: the pose is in another frame than the contract's goal.
+            ConfigError: the contract has no goal to set.
+        """
+        goal = None if goal_pose is None else self._goal_value(goal_pose)
+
+        def begin() -> None:
+            if goal is not None and self._goal_fields is not None:
+                self._observations.override(self._goal_fields.goal, goal)
+                self._goal_publisher.publish(goal_pose)
+            self._driver.start_episode()
+            self._is_autonomous = False
+            if not run.ended.is_set():
+                self._run = run
+
+        self._on_control_thread(begin)
+
+    def end_run(self, reason: str) -> None:
+        """Stop the robot at once and end the run, if there is one."""
+        self._on_control_thread(lambda: self._finish_run(reason))
+
+    def press_emergency_stop(self) -> None:
+        """Hold the robot until the release."""
+        self._gate.press()
+        self.get_logger().error('emergency stop pressed')
+        if self._config.mode == 'free_running':
+            self._on_control_thread(self._stop_for_emergency)
+
+    def release_emergency_stop(self) -> None:
+        """Let the robot drive again."""
+        self._gate.release()
+        self.get_logger().info('emergency stop released')
+
+    def _stop_for_emergency(self) -> None:
+        if self._is_driving:
+            self._publish(self._driver.refuse(self._now_ns(), 'emergency_stop'))
+
+    def _finish_run(self, reason: str) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        if self._goal_fields is not None:
+            self._observations.override(self._goal_fields.goal, None)
+        self._decided_ns = None
+        if self._config.mode == 'free_running':
+            self._num_last_stops = _NUM_LAST_STOPS
+            self._publish(self._driver.stop(self._now_ns()))
+        run.end(reason)
+
+    def _update_run(self, command: Command, now_ns: int) -> None:
+        if self._run is None:
+            return
+        pose = goal = None
+        if self._goal_fields is not None:
+            pose = self._observations.value(self._goal_fields.pose)
+            goal = self._observations.value(self._goal_fields.goal)
+        reason = self._run.update(command, now_ns, pose, goal)
+        if reason:
+            self._finish_run(reason)
+
+    def _goal_value(self, goal_pose: Any) -> Any:
+        if self._goal_fields is None:
+            raise ConfigError(
+                f'run_policy: {self._contract.robot} has no goal_polar feature, so no goal can '
+                f'be set. Leave goal_pose.header.frame_id empty.'
+            )
+        spec = self._contract.observation[self._goal_fields.goal]
+        value = make_converter(spec, self._goal_fields.goal)(goal_pose)
+        if self._goal_publisher is None:
+            self._goal_publisher = self.create_publisher(
+                message_type(spec.type), spec.topic, qos.qos_profile(spec.qos)
+            )
+        return value
+
+    def _on_control_thread(self, work: Callable[[], None]) -> None:
+        executor = self.executor
+        if executor is None:  # Not turning yet, or not any more.
+            work()
+        else:
+            executor.create_task(work)
+
+    def _on_change(self, change: Change) -> None:
+        notice = ModelVersion(
+            model=change.model,
+            version=change.version,
+            state=_STATES[change.state],
+            update=change.update,
+            environment_step=change.environment_step,
+            sha256=change.sha256,
+            reason=change.reason,
+        )
+        notice.header.stamp = self.get_clock().now().to_msg()
+        self._versions.publish(notice)
+        text = f'{change.model}@{change.version}: {change.state.replace("_", " ")}'
+        if change.state == 'refused':
+            self.get_logger().error(f'{text}: {change.reason}')
+        else:
+            self.get_logger().info(text)
+
+
+def _check_trigger(trigger: str, fields: tuple[str, ...]) -> None:
+    if trigger and trigger not in fields:
+        raise ConfigError(
+            f'parameters of policy: trigger: found {trigger!r}, expected a field that the '
+            f'features use. Choose one of: {", ".join(fields)}.'
+        )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the policy node."""
+    sys.setswitchinterval(0.001)  # The loading thread gives way to a control tick after 1 ms.
+    return run_node(PolicyNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""What the policy node tells about itself: gate_status, /diagnostics, latency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from robot_learning_interfaces.msg import GateStatus
+
+from robot_learning.metrics import LatencyHistogram
+from robot_learning.nodes.command_output import CommandOutput
+from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
+from robot_learning.nodes.qos import STATUS_QOS
+from robot_learning.serving.action_gate import ActionGate
+from robot_learning.serving.observation import Problem
+from robot_learning.serving.policy_server import PolicyServer
+
+
+class PolicyStatus:
+    """Publishes the state of gate, model, latency, observation and command topics."""
+
+    def __init__(
+        self,
+        node: Node,
+        robot: str,
+        gate: ActionGate,
+        server: PolicyServer,
+        outputs: Sequence[CommandOutput],
+        rate_hz: float,
+    ):
+        self._node = node
+        self._gate = gate
+        self._server = server
+        self._outputs = outputs
+        self.decision_latency = LatencyHistogram()  # Newest reading received -> published.
+        self.stamp_latency = LatencyHistogram()  # Newest reading's stamp -> published.
+        self.problems: tuple[Problem, ...] = ()  # Of the last observation.
+        self._status = GateStatus()
+        self._publisher = node.create_publisher(GateStatus, 'gate_status', STATUS_QOS)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(1 / rate_hz, self._publish_gate_status, clock=steady)
+        self._graph_timer = node.create_timer(1.0, self._watch_subscriptions, clock=steady)
+        self._diagnostics = Diagnostics(node, hardware_id=robot)
+        self._diagnostics.add('gate', self._gate_health)
+        self._diagnostics.add('model', self._model_health)
+        self._diagnostics.add('latency', self._latency_health)
+        self._diagnostics.add('observation', self._observation_health)
+        self._diagnostics.add('command topics', self._command_health)
+
+    def _publish_gate_status(self) -> None:
+        counts, status = self._gate.counts, self._status
+        status.header.stamp = self._node.get_clock().now().to_msg()
+        status.emergency_stopped = self._gate.is_pressed
+        status.stale = self._gate.is_stale
+        status.commands = counts.commands
+        status.altered = counts.altered
+        status.limited_value = counts.limited_value
+        status.limited_rate = counts.limited_rate
+        status.limited_acceleration = counts.limited_acceleration
+        status.not_finite = counts.not_finite
+        status.stale_stops = counts.stale_stops
+        status.emergency_stops = counts.emergency_stops
+        status.missed_ticks = counts.missed_ticks
+        status.last_executed = self._gate.last_executed.tolist() if counts.commands else []
+        status.reason = ', '.join(self._gate.last_reasons)
+        self._publisher.publish(status)
+
+    def _watch_subscriptions(self) -> None:
+        for output in self._outputs:
+            mismatch = output.adapt()
+            if mismatch:
+                self._node.get_logger().error(mismatch)
+
+    def _gate_health(self) -> Health:
+        gate = self._gate
+        if gate.is_pressed:
+            level, text = ERROR, 'emergency stop: call release_emergency_stop to drive again'
+        elif gate.is_stale:
+            level, text = ERROR, 'stopped: no fresh observation'
+        elif gate.last_reasons:
+            level, text = OK, f'last command limited: {", ".join(gate.last_reasons)}'
+        else:
+            level, text = OK, 'open'
+        return Health(level, text, vars(gate.counts))
+
+    def _model_health(self) -> Health:
+        served = self._server.served
+        if served is None:
+            return Health(WARN, 'no model version serves yet', {'version': -1})
+        return Health(
+            OK,
+            f'{served.model}@{served.version} serves',
+            {
+                'model': served.model,
+                'version': served.version,
+                'update': served.update,
+                'environment_step': served.environment_step,
+            },
+        )
+
+    def _latency_health(self) -> Health:
+        decision, stamp = self.decision_latency.summary(), self.stamp_latency.summary()
+        values = {
+            'decisions': decision.num,
+            'p50_ms': decision.p50,
+            'p99_ms': decision.p99,
+            'max_ms': decision.max,
+            'stamp_to_command_p50_ms': stamp.p50,
+            'stamp_to_command_p99_ms': stamp.p99,
+            'stamp_to_command_max_ms': stamp.max,
+            'missed_ticks': self._gate.counts.missed_ticks,
+        }
+        text = f'p50 {decision.p50:.2f} ms, p99 {decision.p99:.2f} ms'
+        return Health(OK, text if decision.num else 'no decision yet', values)
+
+    def _observation_health(self) -> Health:
+        if not self.problems:
+            return Health(OK, 'complete')
+        return Health(
+            ERROR,
+            '; '.join(problem.text for problem in self.problems),
+            {problem.field: problem.kind for problem in self.problems},
+        )
+
+    def _command_health(self) -> Health:
+        mismatches = [output.mismatch for output in self._outputs if output.mismatch]
+        types = {output.topic: output.type for output in self._outputs}
+        return Health(WARN if mismatches else OK, '; '.join(mismatches) or 'matching', types)

@@ -1,0 +1,359 @@
+"""The two ways in which simulated time passes: with the commands, or with the wall clock."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from robot_learning.errors import SimulationError
+from robot_learning.nodes.drive_commands import DriveCommand
+from robot_learning.nodes.simulator_topics import SimulatorTopics
+from robot_learning.simulation.episodes import Episodes
+from robot_learning.simulation.schedule import RateSchedule, StepSchedule
+from robot_learning.simulation.world import World
+
+_REPEAT_S = 1.0  # Unanswered observations are sent again this often.
+_MAX_LAG_S = 0.5  # Wall seconds behind which real time is given up and counted from now.
+_BUDGET_S = 0.1  # Longest turn of the real-time loop, so that commands are heard.
+_RECENT = 1000  # Round trips kept for the statistics.
+
+
+Log = Callable[[str], None]  # Takes a warning; throttles it.
+
+
+class LoopStatistics(NamedTuple):
+    """What a loop tells on /diagnostics."""
+
+    num_steps: int
+    steps_per_second: float  # Over the last 1000 control steps.
+    response_p50_ms: float  # From outcome to command, wall time; NaN when unknown.
+    response_p99_ms: float
+    num_timeouts: int  # Times the wheels were stopped for want of a command.
+    num_unexpected: int  # Commands with another stamp than the one waited for.
+    num_refused: int  # Commands that were not usable, such as NaN.
+    num_late: int  # Times real time was not kept.
+
+
+class Loop(Protocol):
+    """How time passes."""
+
+    def start(self) -> None:
+        """Begin the first episode."""
+
+    def on_command(self, command: DriveCommand) -> None:
+        """Take a velocity command."""
+
+    def on_tick(self) -> None:
+        """Do what the wall clock demands; called every `tick_s`."""
+
+    def reset(
+        self,
+        seed: int | None,
+        robot_pose: Sequence[float] | None,
+        goal_pose: Sequence[float] | None,
+    ) -> None:
+        """Cut the episode off and begin another."""
+
+    def pause(self, is_paused: bool) -> None:
+        """Hold time or let it go on."""
+
+    def step(self) -> None:
+        """Live one control period while paused."""
+
+
+class _Stage:
+    """World, episodes and topics together, and the numbers that both loops keep."""
+
+    def __init__(self, world: World, episodes: Episodes, topics: SimulatorTopics, log: Log):
+        self.world, self.episodes, self.topics, self.log = world, episodes, topics, log
+        self.num_timeouts = self.num_unexpected = self.num_refused = self.num_late = 0
+        self.num_steps = 0
+        self._drive = next(
+            (name for name, spec in world.contract.actions.items() if spec.topic == 'cmd_vel'),
+            'base',
+        )
+        self._step_moments: deque[float] = deque(maxlen=_RECENT)
+        self.responses_s: deque[float] = deque(maxlen=_RECENT)
+
+    def begin(
+        self,
+        seed: int | None = None,
+        robot_pose: Sequence[float] | None = None,
+        goal_pose: Sequence[float] | None = None,
+    ) -> None:
+        """Begin an episode; the one before, if any, has been ended."""
+        edge = self.episodes.begin(seed, robot_pose, goal_pose)
+        self.topics.publish_clock(edge.stamp_ns)
+        self.topics.publish_edge(edge, is_begin=True)
+
+    def end(self, reason: str = 'operator') -> None:
+        """Announce the end of the episode."""
+        self.topics.publish_edge(self.episodes.end(reason), is_begin=False)
+
+    def restart(
+        self,
+        seed: int | None,
+        robot_pose: Sequence[float] | None,
+        goal_pose: Sequence[float] | None,
+    ) -> None:
+        """End the episode for the operator and begin another, if the poses are free."""
+        edge = self.episodes.end('operator')
+        begun = self.episodes.begin(seed, robot_pose, goal_pose)  # Raises before anything is sent.
+        self.topics.publish_edge(edge, is_begin=False)
+        self.topics.publish_clock(begun.stamp_ns)
+        self.topics.publish_edge(begun, is_begin=True)
+
+    def apply(self, command: DriveCommand) -> None:
+        """Hand a command to the motors; one that is not usable stops them."""
+        try:
+            self.world.apply({self._drive: np.array([command.linear, command.angular])})
+        except SimulationError as error:
+            self.num_refused += 1
+            self.world.stop()
+            self.log(f'cmd_vel refused, wheels stopped: {error}')
+
+    def count_step(self) -> None:
+        """Note that a control step was published."""
+        self.num_steps += 1
+        self._step_moments.append(time.monotonic())
+
+    def statistics(self) -> LoopStatistics:
+        """Sum up."""
+        moments = self._step_moments
+        elapsed = moments[-1] - moments[0] if len(moments) > 1 else 0.0
+        p50 = p99 = float('nan')
+        if self.responses_s:
+            p50, p99 = np.percentile(np.asarray(self.responses_s) * 1e3, [50, 99]).tolist()
+        return LoopStatistics(
+            self.num_steps,
+            (len(moments) - 1) / elapsed if elapsed > 0 else 0.0,
+            p50,
+            p99,
+            self.num_timeouts,
+            self.num_unexpected,
+            self.num_refused,
+            self.num_late,
+        )
+
+
+class LockStepLoop:
+    """Publishes an observation, waits for the command with its stamp, lives one period.
+
+    While it waits, simulated time stands still. A Twist, which has no stamp, answers the
+    newest observation.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        episodes: Episodes,
+        topics: SimulatorTopics,
+        schedule: StepSchedule,
+        command_timeout_s: float,
+        num_drivers: Callable[[], int],
+        log: Log,
+    ):
+        self._stage = _Stage(world, episodes, topics, log)
+        self._world, self._episodes, self._topics = world, episodes, topics
+        self._schedule = schedule
+        self._timeout_s = command_timeout_s
+        self._num_drivers = num_drivers
+        self._is_paused = False
+        self._held: DriveCommand | None = None
+        self._published_s = self._sent_s = 0.0
+        self._is_stopped = False
+
+    def start(self) -> None:
+        """Begin the first episode."""
+        self._stage.begin()
+        self._publish()
+
+    def on_command(self, command: DriveCommand) -> None:
+        """Take the answer to the newest observation; others are counted and dropped."""
+        if command.stamp_ns is not None and command.stamp_ns != self._world.time_ns:
+            self._stage.num_unexpected += 1
+            return
+        if self._is_paused:
+            self._held = command
+            return
+        self._stage.responses_s.append(time.monotonic() - self._published_s)
+        self._advance(command)
+
+    def on_tick(self) -> None:
+        """While no command comes: stop the wheels, send again, say what is waited for."""
+        now_s = time.monotonic()
+        silent_s = now_s - self._published_s
+        if silent_s > self._timeout_s and not self._is_stopped:
+            self._is_stopped = True
+            self._stage.num_timeouts += 1
+            self._world.stop()
+        if self._is_paused:
+            return
+        num_drivers = self._num_drivers()
+        if num_drivers and now_s - self._sent_s > _REPEAT_S:
+            self._sent_s = now_s
+            self._topics.repeat()
+        if silent_s > 5.0:
+            stamp = self._world.time_ns * 1e-9
+            self._stage.log(
+                f'lock-step: waiting {silent_s:.0f} s for a command on cmd_vel with stamp '
+                f'{stamp:.3f} s; {num_drivers} publishers there. Start or check the policy node.'
+            )
+
+    def reset(
+        self,
+        seed: int | None,
+        robot_pose: Sequence[float] | None,
+        goal_pose: Sequence[float] | None,
+    ) -> None:
+        """Cut the episode off and begin another; a command on its way will be dropped."""
+        self._stage.restart(seed, robot_pose, goal_pose)
+        self._publish()
+
+    def pause(self, is_paused: bool) -> None:
+        """Hold the newest command, or carry out the one held."""
+        self._is_paused = is_paused
+        if not is_paused and self._held is not None:
+            self._advance(self._held)
+
+    def step(self) -> None:
+        """Live one control period with the command held, else with the wheels stopped."""
+        self._advance(self._held or DriveCommand(None, 0.0, 0.0))
+
+    def statistics(self) -> LoopStatistics:
+        """Sum up for /diagnostics."""
+        return self._stage.statistics()
+
+    def _advance(self, command: DriveCommand) -> None:
+        self._held = None
+        if self._episodes.is_over:
+            self._stage.end()
+            self._stage.begin()
+        else:
+            self._stage.apply(command)
+            self._world.advance(self._world.contract.control_period_ns)
+            self._episodes.arrive()
+            self._topics.publish_clock(self._world.time_ns)
+        self._publish()
+
+    def _publish(self) -> None:
+        arrival = self._episodes.arrival
+        self._topics.publish_sensors(arrival.stamp_ns, self._schedule.due(arrival.step))
+        self._topics.publish_arrival(arrival)
+        self._stage.count_step()
+        self._published_s = self._sent_s = time.monotonic()
+        self._is_stopped = False
+
+
+class RealTimeLoop:
+    """Lets time pass with the wall clock times `speed`; sensors have rates of their own."""
+
+    def __init__(
+        self,
+        world: World,
+        episodes: Episodes,
+        topics: SimulatorTopics,
+        schedule: RateSchedule,
+        command_timeout_s: float,
+        speed: float,
+        log: Log,
+    ):
+        self._stage = _Stage(world, episodes, topics, log)
+        self._world, self._episodes, self._topics = world, episodes, topics
+        self._schedule = schedule
+        self._timeout_s = command_timeout_s
+        self._speed = speed
+        self._timestep_ns = round(world.physics.timestep_s * 1e9)
+        self._is_paused = False
+        self._commanded_s = 0.0
+        self._is_stopped = True
+
+    def start(self) -> None:
+        """Begin the first episode."""
+        self._stage.begin()
+        self._publish_first()
+        self._anchor()
+
+    def on_command(self, command: DriveCommand) -> None:
+        """Obey the newest command."""
+        self._commanded_s = time.monotonic()
+        self._is_stopped = False
+        self._stage.apply(command)
+
+    def on_tick(self) -> None:
+        """Catch up with the wall clock; stop the wheels when commands stay away."""
+        now_s = time.monotonic()
+        if not self._is_stopped and now_s - self._commanded_s > self._timeout_s:
+            self._is_stopped = True
+            self._stage.num_timeouts += 1
+            self._world.stop()
+        if self._is_paused:
+            return
+        target_ns = self._anchor_ns + round((now_s - self._anchor_s) * self._speed * 1e9)
+        while self._schedule.next_ns() <= target_ns:
+            self._live_until(self._schedule.next_ns())
+            if time.monotonic() - now_s > _BUDGET_S:
+                break
+        behind_s = (target_ns - self._world.time_ns) * 1e-9 / self._speed
+        if behind_s > _MAX_LAG_S:
+            self._stage.num_late += 1
+            self._stage.log(
+                f'real time: {behind_s:.1f} s behind at speed {self._speed:g}. Lower the speed, '
+                f'switch the camera off or free the processor.'
+            )
+            self._anchor()
+
+    def reset(
+        self,
+        seed: int | None,
+        robot_pose: Sequence[float] | None,
+        goal_pose: Sequence[float] | None,
+    ) -> None:
+        """Cut the episode off and begin another."""
+        self._stage.restart(seed, robot_pose, goal_pose)
+        self._publish_first()
+
+    def pause(self, is_paused: bool) -> None:
+        """Hold time or let it go on from now."""
+        self._is_paused = is_paused
+        self._anchor()
+
+    def step(self) -> None:
+        """Live until the next control step."""
+        num_steps = self._stage.num_steps
+        while self._stage.num_steps == num_steps:
+            self._live_until(self._schedule.next_ns())
+
+    def statistics(self) -> LoopStatistics:
+        """Sum up for /diagnostics."""
+        return self._stage.statistics()
+
+    def _live_until(self, moment_ns: int) -> None:
+        missing = moment_ns - self._world.time_ns
+        if missing > 0:
+            num_steps = -(-missing // self._timestep_ns)
+            self._world.advance(num_steps * self._timestep_ns)
+        now_ns = self._world.time_ns
+        self._topics.publish_clock(now_ns)
+        self._topics.publish_sensors(now_ns, self._schedule.take_due(now_ns))
+        if self._schedule.take_control(now_ns):
+            self._topics.publish_arrival(self._episodes.arrive())
+            self._stage.count_step()
+            if self._episodes.is_over:
+                self._stage.end()
+                self._stage.begin()
+                self._publish_first()
+
+    def _publish_first(self) -> None:
+        now_ns = self._world.time_ns
+        self._schedule.reset(now_ns)
+        self._topics.publish_sensors(now_ns, self._schedule.take_due(now_ns))
+        self._topics.publish_arrival(self._episodes.arrival)
+        self._stage.count_step()
+
+    def _anchor(self) -> None:
+        self._anchor_ns, self._anchor_s = self._world.time_ns, time.monotonic()

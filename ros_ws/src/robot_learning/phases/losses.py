@@ -1,0 +1,58 @@
+"""Losses as pure functions of tensors."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def soft_target(
+    reward: Tensor, discount: Tensor, next_values: Tensor, entropy_bonus: Tensor
+) -> Tensor:
+    """One target value per transition for soft actor-critic (Haarnoja et al. 2018, eq. 5-6).
+
+    Args:
+        reward: [B], over n steps already summed and discounted.
+        discount: [B], gamma^n times (1 - terminated): 0 where the task ended, so nothing
+            follows; a truncated end keeps its discount and bootstraps.
+        next_values: [N, B], target critics at the next features and an action drawn there.
+        entropy_bonus: [B], -temperature * log_prob of that action.
+
+    Returns:
+        [B].
+    """
+    return reward + discount * (next_values.amin(0) + entropy_bonus)
+
+
+def value_loss(values: Tensor, target: Tensor) -> Tensor:
+    """Half the mean squared error of each critic, summed over critics.
+
+    Args:
+        values: [N, B].
+        target: [B], without gradient.
+    """
+    return 0.5 * (values - target).square().sum(0).mean()
+
+
+def soft_policy_loss(values: Tensor, log_prob: Tensor, temperature: Tensor) -> Tensor:
+    """Negative soft value of actions the policy drew: temperature * log_prob - min value.
+
+    Args:
+        values: [N, B], critics at those actions, differentiable in the actions.
+        log_prob: [B].
+        temperature: scalar, without gradient.
+    """
+    return (temperature * log_prob - values.amin(0)).mean()
+
+
+def temperature_loss(log_temperature: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
+    """Loss whose gradient raises the temperature while entropy is below its target.
+
+    Linear in the logarithm of the temperature, as common implementations have it, so that
+    the step does not shrink with the temperature itself.
+    """
+    return -log_temperature * (log_prob.detach().mean() + target_entropy)
+
+
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean over components of the squared difference; [B] from [B, A]."""
+    return (prediction - target).square().mean(-1)

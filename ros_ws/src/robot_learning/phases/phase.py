@@ -1,0 +1,75 @@
+"""What a training phase is, and the table of those there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from robot_learning.registry import Registry
+
+Batch = Mapping[str, Tensor]
+Metrics = dict[str, Tensor]  # Scalars without gradient; the loop reads them every k-th update.
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class PolicySpace:
+    """The ends of a policy: features in, commands in contract units out."""
+
+    input_size: int
+    action_low: Array  # [A]
+    action_high: Array  # [A]
+
+    @property
+    def action_size(self) -> int:
+        """Number of command components, A."""
+        return len(self.action_low)
+
+    def normalised(self, action: Array) -> Array:
+        """Map commands [..., A] in contract units to [-1, 1]; beyond the limits is clipped."""
+        span = self.action_high - self.action_low
+        clipped: Array = np.clip((action - self.action_low) / span * 2 - 1, -1, 1)
+        return clipped
+
+
+class TrainingData(NamedTuple):
+    """What there is to learn from at the first update."""
+
+    observation: Array  # [N, D] features.
+    action: Array  # [N, A] in [-1, 1].
+    reward: Array  # [M] of the steps that begin no episode; NaN where no task gave one.
+
+
+class Phase(Protocol):
+    """One objective and its parameters; takes one gradient step at a time."""
+
+    Config: type[Any]  # A frozen pydantic dataclass with batch_size, discount and n_step.
+    config: Any
+    selects_by_validation: bool  # The lowest held-out `loss` marks the best version.
+
+    def __init__(self, config: Any, space: PolicySpace, seed: int): ...
+
+    def prepare(self, data: TrainingData) -> None:
+        """Look at the data once before the first update: statistics, missing rewards."""
+
+    def update(self, batch: Batch) -> Metrics:
+        """Take one gradient step."""
+
+    def evaluate(self, batch: Batch) -> Metrics:
+        """Measure on data that no step has seen, `loss` among others; changes nothing."""
+
+    def policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors to serve and their description for the manifest."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all that `load_state_dict` needs to go on bit by bit."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict`."""
+
+
+PHASES: Registry[type[Phase]] = Registry('phase')

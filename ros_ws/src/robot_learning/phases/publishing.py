@@ -1,0 +1,122 @@
+"""Turns a phase's weights into a model version that says where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from robot_learning import __version__
+from robot_learning.model_store import ModelStore
+from robot_learning.phases.experience import Experience
+from robot_learning.phases.phase import Phase
+
+
+class Publisher:
+    """Publishes under one name, prunes, and remembers the newest version."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        model_name: str,
+        phase_name: str,
+        seed: int,
+        keep_best: int = 5,
+        keep_newest: int = 10,
+    ):
+        self.version: int | None = None  # The newest one this trainer published.
+        self._store = store
+        self._model_name = model_name
+        self._phase_name = phase_name
+        self._seed = seed
+        self._keep = (keep_best, keep_newest)
+
+    def publish(
+        self,
+        phase: Phase,
+        experience: Experience,
+        update: int,
+        metrics: Mapping[str, float],
+        score: float | None,
+        wall_s: float,
+    ) -> int:
+        """Write a version and return its number.
+
+        Args:
+            phase: whose policy is published.
+            experience: what it learned from.
+            update: gradient steps so far.
+            metrics: newest measurements; those that are not finite are left out.
+            score: larger is better; orders versions when old ones are deleted.
+            wall_s: seconds of training so far.
+
+        Raises:
+            ModelRefusedError: a weight is not finite.
+            StoreError: the store cannot be written.
+        """
+        tensors, policy = phase.policy()
+        contract = experience.contract
+        manifest = {
+            'policy': policy,
+            'phase': self._phase_name,
+            'config': dataclasses.asdict(phase.config),
+            'contract': contract.to_dict(),
+            'contract_hash': contract.hash,
+            'metrics': {key: value for key, value in metrics.items() if math.isfinite(value)},
+            'score': score if score is not None and math.isfinite(score) else None,
+            'created': datetime.now(timezone.utc).isoformat(timespec='milliseconds'),
+            'provenance': {
+                'segments': experience.segments,
+                'sources': experience.sources,
+                'seed': self._seed,
+                'code_version': code_version(),
+                'parent': self.version,
+                'update': update,
+                'environment_step': experience.environment_step,
+                'wall_s': round(wall_s, 3),
+            },
+        }
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        self.version = self._store.publish(self._model_name, arrays, manifest)
+        self._store.prune(self._model_name, *self._keep)
+        return self.version
+
+
+def code_version() -> str:
+    """Return the package's version and, in a git checkout, the commit."""
+    for parent in Path(__file__).resolve().parents:
+        git = parent / '.git'
+        if git.is_dir():
+            commit = _commit(git)
+            return f'{__version__}+{commit[:12]}' if commit else __version__
+    return __version__
+
+
+def _commit(git: Path) -> str | None:
+    try:
+        head = (git / 'HEAD').read_text().strip()
+        if not head.startswith('ref: '):
+            return head
+        reference = head.removeprefix('ref: ')
+        if (git / reference).is_file():
+            return (git / reference).read_text().strip()
+        packed: list[list[str]] = [
+            line.split() for line in (git / 'packed-refs').read_text().splitlines()
+        ]
+    except OSError:
+        return None
+    return next((line[0] for line in packed if line[1:] == [reference]), None)
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses and tuples as JSON would give them back."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value

@@ -1,0 +1,188 @@
+"""Soft actor-critic: off-policy learning of a stochastic policy with a set entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from robot_learning.config import STRICT
+from robot_learning.errors import TrainingError
+from robot_learning.models.actor_critic import Critics, GaussianTanhPolicy
+from robot_learning.models.distributions import squashed_log_prob
+from robot_learning.models.networks import Activation, initialise, set_product_dtype
+from robot_learning.phases import losses
+from robot_learning.phases.phase import PHASES, Batch, Metrics, PolicySpace, TrainingData
+from robot_learning.phases.state import collect, restore, step
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class SacConfig:
+    """Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", table 1."""
+
+    hidden: tuple[PositiveInt, ...] = (256, 256)
+    activation: Activation = 'relu'
+    num_critics: PositiveInt = 2
+    layer_norm: bool = False  # In the critics; steadies many updates per environment step.
+    batch_size: PositiveInt = 256
+    discount: Fraction = 0.99
+    n_step: PositiveInt = 1
+    target_rate: Fraction = 0.005  # Share of the critics that enters their targets per update.
+    actor_learning_rate: PositiveFloat = 3e-4
+    critic_learning_rate: PositiveFloat = 3e-4
+    temperature_learning_rate: PositiveFloat = 3e-4
+    initial_temperature: PositiveFloat = 1.0
+    target_entropy: float | None = None  # Nats of the action in [-1, 1]^A; None: -A.
+    actor_update_period: PositiveInt = 1  # Critic updates per actor update.
+    numeric: Literal['float32', 'bfloat16'] = 'float32'  # Of the products inside the networks.
+
+
+@PHASES.register('sac')
+class SoftActorCritic:
+    """Twin critics as one batched network, automatic temperature.
+
+    A batch holds `observation` and `next_observation` [B, D], `action` [B, A] in [-1, 1],
+    `reward` [B] and `discount` [B] (see `losses.soft_target`).
+    """
+
+    Config = SacConfig
+    selects_by_validation = False  # A small value error says nothing about the policy.
+
+    def __init__(self, config: SacConfig, space: PolicySpace, seed: int):
+        self.config = config
+        self.space = space
+        self._generator = torch.Generator().manual_seed(seed)
+        sizes = (space.input_size, space.action_size, config.hidden, config.activation)
+        self.actor = GaussianTanhPolicy(*sizes)
+        critics = (*sizes, config.layer_norm, config.num_critics)
+        self.critics, self.target_critics = Critics(*critics), Critics(*critics)
+        initialise(self.actor, self._generator)
+        initialise(self.critics, self._generator)
+        self.target_critics.load_state_dict(self.critics.state_dict())
+        self.target_critics.requires_grad_(False)
+        temperature = torch.tensor(config.initial_temperature)
+        self.log_temperature = nn.Parameter(temperature.log())
+        if config.numeric == 'bfloat16':
+            for network in (self.actor, self.critics, self.target_critics):
+                set_product_dtype(network, torch.bfloat16)
+        self._target_entropy = (
+            -float(space.action_size) if config.target_entropy is None else config.target_entropy
+        )
+        self._actor_parameters: list[Tensor] = [*self.actor.parameters()]
+        self._critic_parameters: list[Tensor] = [*self.critics.parameters()]
+        self._target_parameters: list[Tensor] = [*self.target_critics.parameters()]
+        self._actor_optimizer = torch.optim.Adam(
+            [
+                {'params': self._actor_parameters, 'lr': config.actor_learning_rate},
+                {'params': [self.log_temperature], 'lr': config.temperature_learning_rate},
+            ],
+            fused=True,
+        )
+        self._critic_optimizer = torch.optim.Adam(
+            self._critic_parameters, lr=config.critic_learning_rate, fused=True
+        )
+        self._num_updates = torch.zeros((), dtype=torch.int64)
+
+    def update(self, batch: Batch) -> Metrics:
+        """Step the critics, every `actor_update_period` times the actor, then the targets."""
+        temperature = self.log_temperature.detach().exp()
+        metrics = self._update_critics(batch, temperature)
+        if self._num_updates % self.config.actor_update_period == 0:
+            metrics |= self._update_actor(batch, temperature)
+        torch._foreach_lerp_(
+            self._target_parameters, self._critic_parameters, self.config.target_rate
+        )
+        self._num_updates += 1
+        return metrics
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> Metrics:
+        """Measure the one-step error of the values and the likelihood of recorded actions."""
+        temperature = self.log_temperature.exp()
+        # A generator of its own: measuring must not change what is drawn while learning.
+        noise = torch.Generator().manual_seed(0)
+        target = self._target(batch, temperature, noise)
+        values = self.critics(batch['observation'], batch['action'])
+        mean, log_std = self.actor(batch['observation'])
+        log_prob = squashed_log_prob(mean, log_std, batch['action'])
+        return {
+            'loss': losses.value_loss(values, target),
+            'log_likelihood': log_prob.mean(),
+            'action_error': (torch.tanh(mean) - batch['action']).abs().mean(),
+        }
+
+    def prepare(self, data: TrainingData) -> None:
+        """Refuse data without rewards.
+
+        Raises:
+            TrainingError: the rewards are not finite.
+        """
+        if not np.isfinite(data.reward).all():
+            raise TrainingError(
+                'sac: the data holds steps without a reward, expected one per step. Record '
+                'with a task that gives rewards, or train behavior_cloning.'
+            )
+
+    def policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the actor and how to evaluate it."""
+        return self.actor.published(self.space.action_low, self.space.action_high)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return networks, optimiser moments, the noise generator and the update count."""
+        return collect(self._state())
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict`, bit by bit."""
+        restore(self._state(), state)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            'actor': self.actor,
+            'critics': self.critics,
+            'target_critics': self.target_critics,
+            'log_temperature': self.log_temperature,
+            'actor_optimizer': self._actor_optimizer,
+            'critic_optimizer': self._critic_optimizer,
+            'generator': self._generator,
+            'num_updates': self._num_updates,
+        }
+
+    def _update_critics(self, batch: Batch, temperature: Tensor) -> Metrics:
+        with torch.no_grad():
+            target = self._target(batch, temperature, self._generator)
+        values = self.critics(batch['observation'], batch['action'])  # [N, B]
+        loss = losses.value_loss(values, target)
+        step(self._critic_optimizer, self._critic_parameters, loss)
+        return {'sac/critic_loss': loss.detach(), 'sac/value': values.detach().mean()}
+
+    def _target(self, batch: Batch, temperature: Tensor, noise: torch.Generator) -> Tensor:
+        action, log_prob = self.actor.sample(batch['next_observation'], noise)
+        next_values = self.target_critics(batch['next_observation'], action)
+        return losses.soft_target(
+            batch['reward'], batch['discount'], next_values, -temperature * log_prob
+        )
+
+    def _update_actor(self, batch: Batch, temperature: Tensor) -> Metrics:
+        action, log_prob = self.actor.sample(batch['observation'], self._generator)
+        values = self.critics(batch['observation'], action)
+        actor_loss = losses.soft_policy_loss(values, log_prob, temperature)
+        entropy_loss = losses.temperature_loss(
+            self.log_temperature, log_prob, self._target_entropy
+        )
+        step(
+            self._actor_optimizer,
+            [*self._actor_parameters, self.log_temperature],
+            actor_loss + entropy_loss,
+        )
+        return {
+            'sac/actor_loss': actor_loss.detach(),
+            'sac/entropy': -log_prob.detach().mean(),
+            'sac/temperature': temperature,
+        }

@@ -1,0 +1,98 @@
+"""Steps of optimisers, and everything needed to go on bit by bit as one table of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from robot_learning.errors import TrainingError
+
+Part = nn.Module | torch.optim.Optimizer | torch.Generator | Tensor
+
+
+def step(optimizer: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
+    """Step only `parameters`; the loss's other leaves get no gradient, nor cost one."""
+    gradients = torch.autograd.grad(loss, parameters)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+
+
+def collect(parts: Mapping[str, Part]) -> dict[str, Tensor]:
+    """Return copies of all tensors, keyed `<part>.<name>`."""
+    state: dict[str, Tensor] = {}
+    for name, part in parts.items():
+        if isinstance(part, torch.Generator):
+            state[name] = part.get_state()
+        elif isinstance(part, Tensor):
+            state[name] = part.detach().clone()
+        elif isinstance(part, nn.Module):
+            state |= {f'{name}.{key}': t.clone() for key, t in part.state_dict().items()}
+        else:
+            state |= {f'{name}.{key}': t.clone() for key, t in _moments(part).items()}
+    return state
+
+
+def restore(parts: Mapping[str, Part], state: Mapping[str, Tensor]) -> None:
+    """Fill `parts` from what `collect` returned.
+
+    Raises:
+        TrainingError: a tensor is missing, unknown or of another shape.
+    """
+    expected = {key for name, part in parts.items() for key in _keys(name, part, state)}
+    if expected != set(state):
+        raise TrainingError(
+            f'checkpoint: lacks {sorted(expected - set(state))} and holds unknown '
+            f'{sorted(set(state) - expected)}. It belongs to another configuration; '
+            f'choose another output folder.'
+        )
+    for name, part in parts.items():
+        if isinstance(part, torch.Generator):
+            part.set_state(state[name])
+        elif isinstance(part, Tensor):
+            _copy(name, part, state[name])
+        elif isinstance(part, nn.Module):
+            for key, tensor in part.state_dict().items():
+                _copy(f'{name}.{key}', tensor, state[f'{name}.{key}'])
+        else:
+            _restore_optimizer(name, part, state)
+
+
+def _keys(name: str, part: Part, state: Mapping[str, Tensor]) -> list[str]:
+    if isinstance(part, torch.Generator | Tensor):
+        return [name]
+    if isinstance(part, nn.Module):
+        return [f'{name}.{key}' for key in part.state_dict()]
+    return [key for key in state if key.startswith(f'{name}.')]  # Empty before its first step.
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f'{index}.{key}': value
+        for index, moments in optimizer.state_dict()['state'].items()
+        for key, value in moments.items()
+    }
+
+
+def _restore_optimizer(
+    name: str, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]
+) -> None:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in state.items():
+        if key.startswith(f'{name}.'):
+            index, moment = key[len(name) + 1 :].split('.')
+            moments.setdefault(int(index), {})[moment] = tensor.clone()
+    content = optimizer.state_dict()
+    optimizer.load_state_dict({**content, 'state': moments})
+
+
+def _copy(name: str, target: Tensor, source: Tensor) -> None:
+    if target.shape != source.shape:
+        raise TrainingError(
+            f'checkpoint: {name} has shape {list(source.shape)}, expected {list(target.shape)}. '
+            f'It belongs to another configuration; choose another output folder.'
+        )
+    with torch.no_grad():
+        target.copy_(source)

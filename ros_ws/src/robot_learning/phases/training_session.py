@@ -1,0 +1,98 @@
+"""Puts a trainer together from plain settings; the command and the node use the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from robot_learning.contract import RobotContract
+from robot_learning.model_store import ModelStore
+from robot_learning.phases.checkpoint import CheckpointFolder
+from robot_learning.phases.experience import Experience
+from robot_learning.phases.publishing import Publisher
+from robot_learning.phases.recipe import Recipe
+from robot_learning.phases.trainer import Trainer
+from robot_learning.phases.validation import Split, Validation
+from robot_learning.trajectory.episode import Episode
+from robot_learning.trajectory.store import TrajectoryStore
+
+
+@dataclasses.dataclass(frozen=True)
+class Destination:
+    """Where results go."""
+
+    models: Path  # Model store.
+    model_name: str
+    output: Path | None = None  # Checkpoints and curves; None: nothing to go on from later.
+
+    @property
+    def checkpoints(self) -> CheckpointFolder | None:
+        """The folder of checkpoints."""
+        return CheckpointFolder(self.output / 'checkpoints') if self.output else None
+
+
+def follow_store(
+    contract: RobotContract,
+    recipe: Recipe,
+    store: Path,
+    destination: Destination,
+    seed: int,
+    demonstrations: Sequence[Episode] = (),
+    train_ratio: float | None = None,
+) -> Trainer:
+    """Return a trainer that learns from a growing store; it goes on where it was stopped."""
+    experience = _experience(contract, recipe, seed, TrajectoryStore(store))
+    if demonstrations:
+        experience.append_demonstrations(demonstrations, 'demonstrations')
+    trainer = _trainer(recipe, experience, destination, seed, train_ratio=train_ratio)
+    trainer.resume()
+    return trainer
+
+
+def learn_offline(
+    contract: RobotContract,
+    recipe: Recipe,
+    split: Split,
+    source: str,
+    destination: Destination,
+    seed: int,
+) -> Trainer:
+    """Return a trainer over data that does not grow, measured on its held-out part."""
+    warm = dataclasses.replace(recipe.trainer, warmup_steps=0)
+    recipe = Recipe(recipe.phase_name, recipe.phase_config, warm)
+    experience = _experience(contract, recipe, seed, None)
+    experience.append(split.training, source)
+    validation = Validation(experience, split.held_out, recipe.phase_config.discount)
+    trainer = _trainer(recipe, experience, destination, seed, validation, float('inf'))
+    trainer.resume()
+    return trainer
+
+
+def _experience(
+    contract: RobotContract, recipe: Recipe, seed: int, store: TrajectoryStore | None
+) -> Experience:
+    config = recipe.trainer
+    return Experience(contract, config.capacity, seed, store, config.demonstration_ratio)
+
+
+def _trainer(
+    recipe: Recipe,
+    experience: Experience,
+    destination: Destination,
+    seed: int,
+    validation: Validation | None = None,
+    train_ratio: float | None = None,
+) -> Trainer:
+    config = recipe.trainer
+    publisher = Publisher(
+        ModelStore(destination.models),
+        destination.model_name,
+        recipe.phase_name,
+        seed,
+        config.keep_best,
+        config.keep_newest,
+    )
+    phase = recipe.phase_class(recipe.phase_config, experience.space, seed)
+    checkpoints = destination.checkpoints
+    return Trainer(phase, experience, publisher, config, checkpoints, validation, train_ratio)

@@ -1,0 +1,172 @@
+"""One episode while it grows, step by step, until its steps leave as pieces."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from robot_learning.contract import RobotContract
+from robot_learning.trajectory.episode import Array, Episode
+
+
+class StepReadings(NamedTuple):
+    """The observation of one step; the lists follow the contract's fields."""
+
+    values: list[Array]
+    stamps_ns: list[int]  # -1: no reading yet.
+    present: list[bool]
+
+
+class Step:
+    """One control step. Its action may become known later than its observation."""
+
+    __slots__ = (
+        'action',
+        'altered',
+        'commanded',
+        'is_first',
+        'log_prob',
+        'model_version',
+        'readings',
+        'reward',
+        'stamp_ns',
+        'terminated',
+        'truncated',
+    )
+
+    def __init__(
+        self, stamp_ns: int, readings: StepReadings, reward: float, is_first: bool, action: Array
+    ):
+        self.stamp_ns = stamp_ns
+        self.readings = readings
+        self.reward = reward
+        self.is_first = is_first
+        self.terminated = False
+        self.truncated = False
+        self.set_action(action, action)
+
+    def set_action(
+        self,
+        action: Array,
+        commanded: Array,
+        altered: bool = False,
+        log_prob: float = float('nan'),
+        model_version: int = -1,
+    ) -> None:
+        """Set the action chosen from this step's observation and where it comes from."""
+        self.action = action
+        self.commanded = commanded
+        self.altered = altered
+        self.log_prob = log_prob
+        self.model_version = model_version
+
+
+class OpenEpisode:
+    """An episode that is being recorded.
+
+    The newest step stays here until its successor or the end is known: only then is it clear
+    whether its action was executed.
+    """
+
+    def __init__(self, contract: RobotContract, begun_ns: int, attributes: dict[str, Any]):
+        self.begun_ns = begun_ns
+        self.attributes = attributes
+        self.source_episode: int | None = None
+        self.has_outcomes = False  # A task tells where it ends; marks then only describe.
+        self.pending_reward = float('nan')  # Received since the newest step.
+        self.number = -1  # Known with the first step.
+        self.num_steps = 0
+        self.skipped_steps = 0
+        self._contract = contract
+        self._steps: list[Step] = []
+
+    @property
+    def newest(self) -> Step | None:
+        """The newest step, if there is any."""
+        return self._steps[-1] if self._steps else None
+
+    def add_reward(self, reward: float) -> None:
+        """Add what a task gave to what the next step will have received on arriving."""
+        if np.isnan(self.pending_reward):
+            self.pending_reward = reward
+        else:
+            self.pending_reward += reward
+
+    def add(self, stamp_ns: int, readings: StepReadings) -> Step:
+        """Append a step with the stop command as its action."""
+        step = Step(
+            stamp_ns,
+            readings,
+            self.pending_reward,
+            is_first=self.num_steps == 0,
+            action=self._contract.action_stop,
+        )
+        self.pending_reward = float('nan')
+        self._steps.append(step)
+        self.num_steps += 1
+        return step
+
+    def discard(self) -> int:
+        """Drop the steps that were not taken yet; return how many."""
+        count = len(self._steps)
+        self.num_steps -= count
+        self._steps.clear()
+        return count
+
+    def finish(self, terminated: bool) -> None:
+        """Mark the newest step as the last one; its action was never executed."""
+        step = self._steps[-1]
+        step.terminated = terminated
+        step.truncated = not terminated
+        stop = self._contract.action_stop
+        step.set_action(stop, stop)
+
+    def take(self, is_complete: bool) -> Episode | None:
+        """Remove and return all steps, of an incomplete episode all but the newest."""
+        count = len(self._steps) if is_complete else len(self._steps) - 1
+        if count <= 0:
+            return None
+        steps = self._steps[:count]
+        del self._steps[:count]
+        offset = self.num_steps - len(self._steps) - count
+        attributes = {**self.attributes, 'skipped_steps': self.skipped_steps}
+        if self.source_episode is not None:
+            attributes['source_episode'] = self.source_episode
+        return _piece(self._contract, self.number, offset, steps, is_complete, attributes)
+
+
+def _piece(
+    contract: RobotContract,
+    number: int,
+    offset: int,
+    steps: list[Step],
+    is_complete: bool,
+    attributes: dict[str, Any],
+) -> Episode:
+    values: dict[str, Array] = {}
+    stamps: dict[str, Array] = {}
+    present: dict[str, Array] = {}
+    for i, (name, spec) in enumerate(contract.observation.items()):
+        values[name] = np.array([step.readings.values[i] for step in steps], spec.dtype)
+        stamps[name] = np.array([step.readings.stamps_ns[i] for step in steps], np.int64)
+        present[name] = np.array([step.readings.present[i] for step in steps], bool)
+    return Episode(
+        episode=number,
+        offset=offset,
+        stamp_ns=np.array([step.stamp_ns for step in steps], np.int64),
+        observations=values,
+        field_stamp_ns=stamps,
+        present=present,
+        action=np.array([step.action for step in steps], np.float32),
+        commanded=np.array([step.commanded for step in steps], np.float32),
+        altered=np.array([step.altered for step in steps], bool),
+        log_prob=np.array([step.log_prob for step in steps], np.float32),
+        model_version=np.array([step.model_version for step in steps], np.int64),
+        reward=np.array([step.reward for step in steps], np.float32),
+        terminated=np.array([step.terminated for step in steps], bool),
+        truncated=np.array([step.truncated for step in steps], bool),
+        is_first=np.array([step.is_first for step in steps], bool),
+        is_complete=is_complete,
+        attributes=attributes,
+    )

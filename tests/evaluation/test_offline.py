@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from robot_learning.errors import NotEnoughDataError
+from robot_learning.evaluation.offline import offline_error
+from robot_learning.trajectory.episode import Episode
+
+
+class Doubler:
+    """Predicts twice the observed value; its likelihood is a standard normal around that."""
+
+    def mode(self, observations):
+        return 2 * observations['value']
+
+    def log_prob(self, observations, action):
+        error = action - self.mode(observations)
+        return -0.5 * (error**2).sum(1) - 0.5 * np.log(2 * np.pi)
+
+
+def episode(values, actions, gaps=(), is_complete=True):
+    count = len(values)
+    false = np.zeros(count, bool)
+    present = np.ones(count, bool)
+    present[list(gaps)] = False
+    action = np.asarray(actions, np.float32)[:, None]
+    return Episode(
+        episode=0,
+        offset=0,
+        stamp_ns=np.arange(count),
+        observations={'value': np.asarray(values, np.float32)[:, None]},
+        field_stamp_ns={'value': np.arange(count)},
+        present={'value': present},
+        action=action,
+        commanded=action,
+        altered=false,
+        log_prob=np.zeros(count, np.float32),
+        model_version=np.zeros(count, np.int64),
+        reward=np.zeros(count, np.float32),
+        terminated=false,
+        truncated=false,
+        is_first=np.arange(count) == 0,
+        is_complete=is_complete,
+    )
+
+
+def test_errors_are_those_counted_by_hand():
+    # Compared are steps 1 and 2: the first has no action before it, the last none at all.
+    result = offline_error(Doubler(), ['value'], [episode([0, 1, 2, 9], [1, 3, 3, 0])])
+    assert (result.num_steps, result.num_skipped) == (2, 1)
+    assert result.mean_absolute_error == pytest.approx([(1 + 1) / 2])
+    assert result.mean_error == pytest.approx([0])  # Both actions are 3.
+    assert result.persistence_error == pytest.approx([(2 + 0) / 2])
+    assert result.log_likelihood == pytest.approx(-0.5 - 0.5 * np.log(2 * np.pi))
+
+
+def test_the_mean_may_come_from_the_training_data():
+    data = [episode([0, 1, 2, 9], [1, 3, 3, 0])]
+    result = offline_error(Doubler(), ['value'], data, mean_action=np.array([1.0]))
+    assert result.mean_error == pytest.approx([2])
+
+
+def test_steps_with_gaps_are_skipped_and_counted():
+    result = offline_error(Doubler(), ['value'], [episode([0, 1, 2, 9], [1, 3, 3, 0], gaps=[2])])
+    assert (result.num_steps, result.num_skipped) == (1, 2)
+
+
+def test_an_unfinished_piece_still_uses_its_last_action():
+    piece = episode([0, 1, 2], [1, 3, 3], is_complete=False)
+    assert offline_error(Doubler(), ['value'], [piece]).num_steps == 2
+
+
+def test_data_without_a_usable_step_is_named():
+    with pytest.raises(NotEnoughDataError, match='holds no step with the fields value'):
+        offline_error(Doubler(), ['value'], [episode([0, 1], [1, 1], gaps=[0, 1])])

@@ -1,0 +1,105 @@
+"""Stands in for the packages `launch` and `launch_ros`, which PyPI lacks: records what it gets.
+
+The names and keyword arguments are those of Jazzy; an unknown one raises TypeError, as there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+class LaunchContext:
+    def __init__(self, configurations: dict[str, str]):
+        self.launch_configurations = configurations
+
+
+@dataclass
+class LaunchDescription:
+    entities: Sequence[Any] = ()
+
+
+@dataclass
+class DeclareLaunchArgument:
+    name: str
+    default_value: str | None = field(default=None, kw_only=True)
+    description: str | None = field(default=None, kw_only=True)
+    choices: list[str] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        assert self.default_value is None or isinstance(self.default_value, str)
+
+
+@dataclass
+class LaunchConfiguration:
+    variable_name: str
+
+    def perform(self, context: LaunchContext) -> str:
+        return context.launch_configurations[self.variable_name]
+
+
+@dataclass
+class OpaqueFunction:
+    function: Callable[[LaunchContext], list[Any] | None] = field(kw_only=True)
+
+
+@dataclass
+class Shutdown:
+    reason: str = field(default='', kw_only=True)
+
+
+@dataclass
+class ParameterValue:
+    value: Any
+    value_type: type | None = field(default=None, kw_only=True)
+
+
+@dataclass
+class Node:
+    executable: str = field(kw_only=True)
+    package: str | None = field(default=None, kw_only=True)
+    name: str | None = field(default=None, kw_only=True)
+    namespace: str | None = field(default=None, kw_only=True)
+    parameters: list[dict[str, ParameterValue]] | None = field(default=None, kw_only=True)
+    output: str = field(default='log', kw_only=True)
+    emulate_tty: bool = field(default=False, kw_only=True)
+    respawn: bool = field(default=False, kw_only=True)
+    respawn_delay: float | None = field(default=None, kw_only=True)
+    on_exit: list[Any] | None = field(default=None, kw_only=True)
+
+
+_MODULES: dict[str, tuple[type, ...]] = {
+    'launch': (LaunchContext, LaunchDescription),
+    'launch.actions': (DeclareLaunchArgument, OpaqueFunction, Shutdown),
+    'launch.substitutions': (LaunchConfiguration,),
+    'launch_ros': (),
+    'launch_ros.actions': (Node,),
+    'launch_ros.parameter_descriptions': (ParameterValue,),
+}
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the stand-ins where imports find them, until the test ends."""
+    for name, classes in _MODULES.items():
+        module = ModuleType(name)
+        for each in classes:
+            setattr(module, each.__name__, each)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, 'robot_learning.nodes.launch_files', raising=False)
+
+
+def perform(description: LaunchDescription, **given: str) -> list[Node]:
+    """Do what `ros2 launch FILE name:=value ...` does; return the nodes it would start."""
+    arguments = [e for e in description.entities if isinstance(e, DeclareLaunchArgument)]
+    configurations = {argument.name: argument.default_value for argument in arguments} | given
+    context = LaunchContext(configurations)
+    nodes: list[Node] = []
+    for entity in description.entities:
+        if isinstance(entity, OpaqueFunction):
+            nodes += entity.function(context) or []
+    return nodes

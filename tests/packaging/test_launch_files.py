@@ -1,0 +1,91 @@
+"""Every launch file against the process table, with a recording stand-in for `launch`."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import fake_launch
+import pytest
+from robot_learning.commands import process_table
+from robot_learning.commands.process_table import LAUNCH_FILES
+
+FOLDER = Path(__file__).resolve().parents[2] / 'launch'
+
+
+@pytest.fixture(autouse=True)
+def launch(monkeypatch):
+    fake_launch.install(monkeypatch)
+
+
+def describe(name: str) -> fake_launch.LaunchDescription:
+    module = runpy.run_path(str(FOLDER / f'{name}.launch.py'))
+    assert module['__doc__'], f'{name}: says nothing about itself'
+    return module['generate_launch_description']()
+
+
+def arguments_of(name: str) -> list[fake_launch.DeclareLaunchArgument]:
+    entities = describe(name).entities
+    return [e for e in entities if isinstance(e, fake_launch.DeclareLaunchArgument)]
+
+
+def test_there_is_one_launch_file_per_name_in_the_table():
+    assert {path.name for path in FOLDER.glob('*.launch.py')} == {
+        f'{name}.launch.py' for name in LAUNCH_FILES
+    }
+
+
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+def test_every_argument_is_described_and_has_a_default(name):
+    arguments = arguments_of(name)
+    assert len(arguments) >= 3
+    for argument in arguments:
+        assert len(argument.description or '') > 5, argument.name
+        assert argument.default_value is not None, argument.name
+
+
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+def test_it_starts_the_processes_of_the_table_with_their_parameters(name):
+    table = process_table.load()
+    given = {'record_bag': 'true'} if name in ('bringup', 'recording') else {}
+    nodes = fake_launch.perform(describe(name), **given, namespace='robot1')
+    expected = process_table.resolve(table, name, {**given, 'namespace': 'robot1'})
+    assert [node.executable for node in nodes] == [process.executable for process in expected]
+    for node, process in zip(nodes, expected, strict=True):
+        assert node.package == 'robot_learning'
+        assert node.namespace == '/robot1'
+        (parameters,) = node.parameters
+        values = {key: parameter.value for key, parameter in parameters.items()}
+        values.pop('session', None)  # The time of the start: differs between the two.
+        expected_values = dict(process.parameters)
+        expected_values.pop('session', None)
+        assert values == expected_values
+        for parameter in parameters.values():
+            assert parameter.value_type is type(parameter.value)
+
+
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+def test_restarts_and_essential_ends_are_those_of_the_table(name):
+    nodes = fake_launch.perform(describe(name))
+    for node, process in zip(
+        nodes, process_table.resolve(process_table.load(), name), strict=True
+    ):
+        assert node.respawn == (process.restart != 'never')
+        ends_all = any(isinstance(e, fake_launch.Shutdown) for e in node.on_exit or [])
+        assert ends_all == (process.essential and process.restart == 'never')
+
+
+def test_arguments_reach_the_nodes():
+    nodes = fake_launch.perform(
+        describe('bringup'), robot='turtlebot3', mode='real_time', seed='5', session='007'
+    )
+    by_name = {node.executable: node.parameters[0] for node in nodes}
+    assert by_name['simulator_node']['robot'].value == 'turtlebot3'
+    assert by_name['simulator_node']['seed'].value == 5
+    assert by_name['policy_node']['mode'].value == 'free_running'
+    assert by_name['recorder_node']['session'] == fake_launch.ParameterValue('007', value_type=str)
+
+
+def test_choices_are_declared():
+    mode = next(argument for argument in arguments_of('bringup') if argument.name == 'mode')
+    assert mode.choices == ['lock_step', 'real_time']

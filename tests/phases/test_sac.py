@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+import torch
+from point_mass import episodes, mean_reward, point_contract
+from robot_learning.errors import ConfigError, TrainingError
+from robot_learning.phases.experience import Experience
+from robot_learning.phases.phase import PolicySpace, TrainingData
+from robot_learning.phases.sac import SacConfig, SoftActorCritic
+
+SPACE = PolicySpace(3, np.array([-1.0, 0.0], np.float32), np.array([1.0, 2.0], np.float32))
+
+
+def make(seed=0, **settings):
+    return SoftActorCritic(SacConfig(hidden=(16, 16), batch_size=8, **settings), SPACE, seed)
+
+
+def batch(seed=0, size=8):
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    return {
+        'observation': draw(size, 3),
+        'next_observation': draw(size, 3),
+        'action': torch.tanh(draw(size, 2)),
+        'reward': draw(size),
+        'discount': torch.full((size,), 0.99),
+    }
+
+
+def copies(module):
+    return [parameter.detach().clone() for parameter in module.parameters()]
+
+
+def changed(module, before):
+    return [not torch.equal(a, b) for a, b in zip(module.parameters(), before, strict=True)]
+
+
+def test_the_critic_step_changes_every_critic_parameter_and_nothing_else():
+    phase = make(layer_norm=True)
+    before = {name: copies(getattr(phase, name)) for name in ('actor', 'critics')}
+    target = copies(phase.target_critics)
+    temperature = phase.log_temperature.detach().clone()
+    phase._update_critics(batch(), phase.log_temperature.detach().exp())
+    assert all(changed(phase.critics, before['critics']))
+    assert not any(changed(phase.actor, before['actor']))
+    assert not any(changed(phase.target_critics, target))
+    assert torch.equal(phase.log_temperature, temperature)
+
+
+def test_the_actor_step_changes_actor_and_temperature_and_no_critic():
+    phase = make()
+    actor, critics = copies(phase.actor), copies(phase.critics)
+    temperature = phase.log_temperature.detach().clone()
+    phase._update_actor(batch(), phase.log_temperature.detach().exp())
+    assert all(changed(phase.actor, actor))
+    assert not any(changed(phase.critics, critics))
+    assert phase.log_temperature != temperature
+
+
+def test_targets_move_by_the_target_rate():
+    phase = make(target_rate=0.25)
+    before = copies(phase.target_critics)
+    phase.update(batch())
+    for old, new, critic in zip(
+        before, phase.target_critics.parameters(), phase.critics.parameters(), strict=True
+    ):
+        torch.testing.assert_close(new, 0.75 * old + 0.25 * critic)
+
+
+def test_the_actor_waits_for_its_period():
+    phase = make(actor_update_period=3)
+    moves = []
+    for index in range(6):
+        before = copies(phase.actor)
+        phase.update(batch(index))
+        moves.append(any(changed(phase.actor, before)))
+    assert moves == [True, False, False, True, False, False]
+
+
+def test_rows_that_ended_ignore_what_lies_beyond():
+    """Changing the next observation of a terminated row changes nothing; of a truncated one, it does."""
+    outcomes = {}
+    for name, discount in (('terminated', 0.0), ('truncated', 0.99)):
+        for beyond in (0.0, 5.0):
+            data = batch()
+            data['discount'][0] = discount
+            data['next_observation'][0] = beyond
+            phase = make()
+            phase._update_critics(data, torch.tensor(0.2))
+            outcomes[name, beyond] = copies(phase.critics)
+    for name, same in (('terminated', True), ('truncated', False)):
+        pairs = zip(outcomes[name, 0.0], outcomes[name, 5.0], strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs) is same
+
+
+def test_the_same_seed_repeats_bit_by_bit_and_another_differs():
+    def weights(seed):
+        phase = make(seed)
+        for index in range(5):
+            phase.update(batch(index))
+        return phase.state_dict()
+
+    first, again, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first['actor.mean.weight'], other['actor.mean.weight'])
+
+
+def test_going_on_from_a_state_equals_never_having_stopped():
+    whole = make(actor_update_period=2)
+    for index in range(7):
+        whole.update(batch(index))
+    first = make(actor_update_period=2)
+    for index in range(3):
+        first.update(batch(index))
+    second = make(seed=77, actor_update_period=2)
+    second.load_state_dict(first.state_dict())
+    for index in range(3, 7):
+        second.update(batch(index))
+    expected = whole.state_dict()
+    found = second.state_dict()
+    assert set(found) == set(expected)
+    assert [key for key in expected if not torch.equal(found[key], expected[key])] == []
+
+
+def test_a_state_of_another_network_is_refused():
+    state = make().state_dict()
+    bigger = SoftActorCritic(SacConfig(hidden=(32, 16)), SPACE, 0)
+    with pytest.raises(TrainingError, match=r'trunk\.0\.weight has shape \[16, 3\]'):
+        bigger.load_state_dict(state)
+    with pytest.raises(TrainingError, match='another configuration'):
+        make(layer_norm=True).load_state_dict(state)
+
+
+def test_evaluating_changes_neither_weights_nor_what_is_drawn_next():
+    phase = make()
+    phase.update(batch())
+    before = phase.state_dict()
+    first, second = phase.evaluate(batch(5)), phase.evaluate(batch(5))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert all(torch.equal(before[key], value) for key, value in phase.state_dict().items())
+
+
+def test_missing_rewards_are_refused_by_name():
+    data = TrainingData(np.zeros((2, 3)), np.zeros((2, 2)), np.array([1.0, np.nan]))
+    with pytest.raises(TrainingError, match='without a reward'):
+        make().prepare(data)
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises((ConfigError, ValueError), match='discount'):
+        SacConfig(discount=1.5)
+
+
+@pytest.mark.parametrize('numeric', ['float32', 'bfloat16'])
+def test_learns_to_drive_a_point_to_its_goal(numeric):
+    experience = Experience(point_contract(), 5000, seed=0)
+    experience.append(episodes(60, seed=0), 'random')
+    settings = SacConfig(
+        hidden=(32, 32),
+        batch_size=64,
+        discount=0.8,
+        target_rate=0.02,
+        actor_learning_rate=3e-3,
+        critic_learning_rate=3e-3,
+        temperature_learning_rate=3e-3,
+        numeric=numeric,
+    )
+    phase = SoftActorCritic(settings, experience.space, seed=0)
+
+    def act(place):
+        with torch.no_grad():
+            mean, _ = phase.actor(torch.tensor([[place]], dtype=torch.float32))
+        return 2 * torch.tanh(mean).item()
+
+    before = mean_reward(act)
+    for _ in range(600):
+        phase.update(experience.sample(64, 1, 0.8))
+    best = mean_reward(lambda place: -2 * place)
+    assert before < -0.8
+    assert mean_reward(act) > best - 0.1
