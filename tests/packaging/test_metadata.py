@@ -23,8 +23,8 @@ WORKSPACE_PACKAGES = {'robot_learning', 'robot_learning_interfaces'}
 # Import name -> name on PyPI, where the two differ.
 ON_PYPI = {'yaml': 'pyyaml', 'PIL': 'pillow', 'stable_baselines3': 'stable-baselines3'}
 ONLY_WITH_ROS = {'launch', 'launch_ros', 'cv_bridge', 'sensor_msgs_py', 'ament_index_python'}
-# Come with a requirement: pydantic, rosbags.
-INDIRECT = {'annotated_types', 'mcap', 'zstandard', 'OpenGL'}
+# Come with pydantic.
+INDIRECT = {'annotated_types', 'pydantic_core'}
 
 
 def imported_packages(folder: Path) -> set[str]:

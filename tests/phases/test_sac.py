@@ -80,7 +80,7 @@ def test_the_actor_waits_for_its_period():
 
 
 def test_rows_that_ended_ignore_what_lies_beyond():
-    """Changing the next observation of a terminated row changes nothing; of a truncated one, it does."""
+    """The next observation matters after truncation and not after termination."""
     outcomes = {}
     for name, discount in (('terminated', 0.0), ('truncated', 0.99)):
         for beyond in (0.0, 5.0):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -32,9 +31,10 @@ from robot_learning.nodes.reading_input import ReadingInput, message_type
 from robot_learning.nodes.run import run_node
 from robot_learning.serving.action_gate import ActionGate
 from robot_learning.serving.driver import Command, PolicyDriver
-from robot_learning.serving.observation import ObservationAssembler
+from robot_learning.serving.observation_assembler import ObservationAssembler
 from robot_learning.serving.policy_run import PolicyRun, goal_fields
 from robot_learning.serving.policy_server import Change, PolicyServer, ServingConfig
+from robot_learning.serving.tick_schedule import TickSchedule
 from robot_learning.trajectory.messages import stamp_ns
 
 _STATES = {
@@ -54,8 +54,8 @@ class PolicyNodeConfig(ServingConfig):
     # lock_step: answers every `outcome` message; free_running: decides at the control rate.
     mode: Literal['lock_step', 'free_running'] = 'free_running'
     drive_at_start: bool = True  # False: only drives when run_policy is called.
-    # Field whose arrival triggers a decision in free_running; empty: a timer does.
-    trigger: str = ''
+    # free_running: arrival decides as soon as all fields are new, timer at fixed moments.
+    decide_on: Literal['arrival', 'timer'] = 'arrival'
     step_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.02  # lock_step: for late sensor messages.
     status_rate_hz: PositiveFloat = 2.0  # Of gate_status.
 
@@ -72,7 +72,6 @@ class PolicyNode(Node):
         self._config = config = declare_config(self, PolicyNodeConfig)
         self._contract = contract = contracts.load(config.robot)
         features = FeatureBuilder(contract)
-        _check_trigger(config.trigger, features.fields)
         self._versions = self.create_publisher(ModelVersion, 'model_version', qos.NOTICE_QOS)
         self._server = PolicyServer(ModelStore(config.models), contract, config, self._on_change)
         self._gate = ActionGate(contract)
@@ -87,6 +86,7 @@ class PolicyNode(Node):
         self._status = PolicyStatus(
             self, contract.robot, self._gate, self._server, self._outputs, config.status_rate_hz
         )
+        self._decides_on_arrival = config.mode == 'free_running' and config.decide_on == 'arrival'
         self._goal_fields = goal_fields(contract)
         self._goal_publisher: Any = None
         self._is_autonomous = config.drive_at_start
@@ -95,7 +95,7 @@ class PolicyNode(Node):
         self._has_commanded = False
         self._pending: StepOutcome | None = None  # A step that waits for late readings.
         self._answered: Command | None = None  # To the newest step.
-        self._decided_ns: int | None = None  # Node's clock, free running.
+        self._schedule = TickSchedule(contract.control_period_ns)
         self._create_topics()
         task = contract.task.parameters if contract.task else {}
         radius = float(task.get('goal_radius_m', 0.3))
@@ -123,16 +123,14 @@ class PolicyNode(Node):
         )
         period_s = 1 / self._contract.control_rate_hz
         if self._config.mode == 'lock_step':
-            self.create_subscription(
-                StepOutcome, 'outcome', self._on_outcome, qos.OUTCOME_QOS
-            )
+            self.create_subscription(StepOutcome, 'outcome', self._on_outcome, qos.OUTCOME_QOS)
             steady = Clock(clock_type=ClockType.STEADY_TIME)
             self._late_timer = self.create_timer(
                 max(self._config.step_wait_s, 1e-3), self._on_step_wait, clock=steady
             )
             self._late_timer.cancel()
-        elif self._config.trigger:
-            self.create_timer(period_s / 2, self._on_watchdog)
+        elif self._config.decide_on == 'arrival':
+            self.create_timer(period_s / 4, self._on_watchdog)
         else:
             self.create_timer(period_s, self._on_tick)
 
@@ -191,35 +189,28 @@ class PolicyNode(Node):
         self._decide(self._now_ns())
 
     def _on_watchdog(self) -> None:
-        """Decide without the trigger when it is overdue by half a period."""
+        """Decide with what there is when a complete observation does not come."""
         now_ns = self._now_ns()
-        if self._decided_ns is None or not (
-            0 <= now_ns - self._decided_ns <= 1.5 * self._contract.control_period_ns
-        ):
+        if self._schedule.is_overdue(now_ns):
             self._decide(now_ns)
 
     def _on_reading(self, name: str, stamp: int, data: bytes, received_ns: int) -> None:
         self._observations.put(name, stamp, data, received_ns)
         if self._pending is not None:
             self._answer_if_complete()
-        elif name == self._config.trigger and self._config.mode == 'free_running':
+        elif self._decides_on_arrival and self._observations.is_renewed():
             now_ns = self._now_ns()
-            if self._decided_ns is None or not (
-                0 <= now_ns - self._decided_ns < 0.9 * self._contract.control_period_ns
-            ):
+            if self._schedule.accepts(now_ns):
                 self._decide(now_ns)
 
     def _decide(self, now_ns: int) -> None:
+        missed = self._schedule.take(now_ns)
         if not self._is_driving:
-            self._decided_ns = None
             if self._num_last_stops:
                 self._num_last_stops -= 1
                 self._publish(self._driver.stop(now_ns))
             return
-        if self._decided_ns is not None:
-            periods = (now_ns - self._decided_ns) / self._contract.control_period_ns
-            self._gate.counts.missed_ticks += max(0, math.floor(periods + 0.5) - 1)
-        self._decided_ns = now_ns
+        self._gate.counts.missed_ticks += missed
         command = self._driver.step(now_ns, self._explore)
         self._publish(command)
         if not command.problems:
@@ -327,7 +318,7 @@ class PolicyNode(Node):
             return
         if self._goal_fields is not None:
             self._observations.override(self._goal_fields.goal, None)
-        self._decided_ns = None
+        self._schedule.clear()
         if self._config.mode == 'free_running':
             self._num_last_stops = _NUM_LAST_STOPS
             self._publish(self._driver.stop(self._now_ns()))
@@ -382,14 +373,6 @@ class PolicyNode(Node):
             self.get_logger().error(f'{text}: {change.reason}')
         else:
             self.get_logger().info(text)
-
-
-def _check_trigger(trigger: str, fields: tuple[str, ...]) -> None:
-    if trigger and trigger not in fields:
-        raise ConfigError(
-            f'parameters of policy: trigger: found {trigger!r}, expected a field that the '
-            f'features use. Choose one of: {", ".join(fields)}.'
-        )
 
 
 def main(args: list[str] | None = None) -> int:

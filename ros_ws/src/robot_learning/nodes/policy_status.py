@@ -13,7 +13,7 @@ from robot_learning.nodes.command_output import CommandOutput
 from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from robot_learning.nodes.qos import STATUS_QOS
 from robot_learning.serving.action_gate import ActionGate
-from robot_learning.serving.observation import Problem
+from robot_learning.serving.observation_assembler import Problem
 from robot_learning.serving.policy_server import PolicyServer
 
 

@@ -167,7 +167,7 @@ class Experience:
     def _fill(self, buffer: ReplayBuffer, piece: Episode, source: str) -> None:
         observation = self.features(piece)
         action = self.space.normalised(piece.action)
-        usable: Array = np.isfinite(observation).all(1) & np.isfinite(action).all(1)
+        usable = _finite_rows(observation) & _finite_rows(action)
         if not usable.all():
             self.skipped.append(
                 f'{source}: episode {piece.episode}: {int((~usable).sum())} of {len(piece)} '
@@ -216,6 +216,10 @@ def check_compatible(
             f'{where}: was recorded for robot {recorded.robot!r}, which does not fit '
             f'{contract.robot!r}: {"; ".join(differences)}. Choose data of this robot.'
         )
+
+
+def _finite_rows(values: Array) -> Array:
+    return np.asarray(np.isfinite(values).all(1))
 
 
 def _runs(usable: Array) -> list[tuple[int, int]]:

@@ -121,20 +121,19 @@ class Trainer:
     def run(
         self,
         num_updates: int | None = None,
-        stop: Event | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Progress:
-        """Learn until `num_updates` more are done or `stop` is set; then publish and save.
+        """Learn until `num_updates` more are done or `should_stop`; then publish and save.
 
         Raises:
             TrainingError: a loss is not finite; the last good version and checkpoint stay.
             StoreError: versions or checkpoints cannot be written.
         """
-        stop = stop or Event()
         last = None if num_updates is None else self._update + num_updates
         self._start_schedule()
         try:
-            while not stop.is_set() and (last is None or self._update < last):
+            while not should_stop() and (last is None or self._update < last):
                 self._take_in()
                 if self._may_update():
                     self._update_once()
@@ -267,6 +266,7 @@ class Trainer:
             self._phase, self._experience, self._update, metrics, score, self._wall_s()
         )
         self._published_update = self._update
+        self._due['report'] = -math.inf  # A new version is news.
 
     def _save(self) -> None:
         if self._checkpoints is None or self._update == self._saved_update:

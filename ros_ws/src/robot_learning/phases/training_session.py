@@ -9,6 +9,7 @@ from pathlib import Path
 from robot_learning.contract import RobotContract
 from robot_learning.model_store import ModelStore
 from robot_learning.phases.checkpoint import CheckpointFolder
+from robot_learning.phases.curves import Curves
 from robot_learning.phases.experience import Experience
 from robot_learning.phases.publishing import Publisher
 from robot_learning.phases.recipe import Recipe
@@ -20,16 +21,23 @@ from robot_learning.trajectory.store import TrajectoryStore
 
 @dataclasses.dataclass(frozen=True)
 class Destination:
-    """Where results go."""
+    """Where results go: versions, and `<output>/{checkpoints,tensorboard}/<model>-<phase>`."""
 
     models: Path  # Model store.
     model_name: str
-    output: Path | None = None  # Checkpoints and curves; None: nothing to go on from later.
+    output: Path | None = None  # None: no curves, and nothing to go on from later.
 
-    @property
-    def checkpoints(self) -> CheckpointFolder | None:
-        """The folder of checkpoints."""
-        return CheckpointFolder(self.output / 'checkpoints') if self.output else None
+    def checkpoints(self, phase: str) -> CheckpointFolder | None:
+        """Return where a phase's checkpoints lie."""
+        return CheckpointFolder(self._folder('checkpoints', phase)) if self.output else None
+
+    def curves(self, phase: str) -> Curves | None:
+        """Return where a phase's curves go."""
+        return Curves(self._folder('tensorboard', phase)) if self.output else None
+
+    def _folder(self, kind: str, phase: str) -> Path:
+        assert self.output is not None, 'only asked with an output'
+        return self.output / kind / f'{self.model_name}-{phase}'
 
 
 def follow_store(
@@ -94,5 +102,5 @@ def _trainer(
         config.keep_newest,
     )
     phase = recipe.phase_class(recipe.phase_config, experience.space, seed)
-    checkpoints = destination.checkpoints
+    checkpoints = destination.checkpoints(recipe.phase_name)
     return Trainer(phase, experience, publisher, config, checkpoints, validation, train_ratio)

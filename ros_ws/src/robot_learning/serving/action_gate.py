@@ -47,8 +47,8 @@ class GateCounts:
 class ActionGate:
     """Limits, watchdog and emergency stop for the contract's learned actions.
 
-    Vectors are short, so plain floats are faster here than numpy: 3 us for two components. Not
-    safe to call from two threads, except `press`.
+    Vectors are short, so plain floats are faster here than numpy: under 15 us for two
+    components. Not safe to call from two threads, except `press`.
     """
 
     def __init__(self, contract: RobotContract):
@@ -106,8 +106,10 @@ class ActionGate:
         """
         self.counts.commands += 1
         self._observation_ns = min(observation_stamp_ns, now_ns)
-        with np.errstate(over='ignore'):  # Beyond float32 is infinite, and refused as such.
-            wanted = np.asarray(action).astype(np.float32, copy=False).tolist()
+        if action.dtype != np.float32:
+            with np.errstate(over='ignore'):  # Beyond float32 is infinite, and refused as such.
+                action = action.astype(np.float32)
+        wanted = action.tolist()
         refusal = self._refusal(wanted, now_ns - observation_stamp_ns)
         if refusal:
             return self._halt(now_ns, refusal)
@@ -145,6 +147,7 @@ class ActionGate:
     def hold(self, now_ns: int) -> GateResult:
         """Return the stop command as an intended one, for example at the end of a run."""
         self.counts.commands += 1
+        self._is_stale = False
         self._set_stopped(now_ns)
         return self._result(np.array(self._stop, np.float32), ())
 

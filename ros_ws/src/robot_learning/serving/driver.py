@@ -10,7 +10,7 @@ import numpy as np
 from robot_learning.contract import RobotContract
 from robot_learning.features import FeatureBuilder
 from robot_learning.serving.action_gate import ActionGate, GateResult
-from robot_learning.serving.observation import ObservationAssembler, Problem
+from robot_learning.serving.observation_assembler import ObservationAssembler, Problem
 from robot_learning.serving.policy_server import Decision, PolicyServer
 
 Array = np.ndarray[Any, Any]

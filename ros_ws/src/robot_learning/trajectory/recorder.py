@@ -245,7 +245,7 @@ class Recorder:
         counts.stale += 1
 
     def _finish(self, reason: str) -> None:
-        self._advance(_NEVER)
+        self._advance(_NEVER - 1)
         self._edges.close(reason)
         for timeline in self._timelines.values():
             timeline.clear()

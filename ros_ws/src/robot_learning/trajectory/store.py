@@ -72,10 +72,7 @@ class TrajectoryStore:
 
     def sessions(self) -> list[str]:
         """Return the names of all sessions, sorted."""
-        try:
-            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
-        except FileNotFoundError:
-            return []
+        return _session_names(self.root)
 
     def follow(self, position: Mapping[str, int] | None = None) -> SegmentFollower:
         """Return what finds new segments; `position` as an earlier follower returned it."""
@@ -166,7 +163,7 @@ class SegmentFollower:
         """
         return [
             path
-            for session in self._sessions()
+            for session in _session_names(self._root)
             if self._has_changed(session)
             for path in self._news(session)
         ]
@@ -174,12 +171,6 @@ class SegmentFollower:
     def position(self) -> dict[str, int]:
         """Return how far each session was followed, as plain data, to go on from later."""
         return dict(self._position)
-
-    def _sessions(self) -> list[str]:
-        try:
-            return sorted(entry.name for entry in os.scandir(self._root) if entry.is_dir())
-        except FileNotFoundError:
-            return []
 
     def _has_changed(self, session: str) -> bool:
         try:
@@ -265,6 +256,15 @@ def _explain(folder: Path, error: OSError) -> str:
         errno.EEXIST: 'That path is a file; choose another store',
     }.get(error.errno or 0, 'Check the disk')
     return f'{folder}: a segment cannot be written ({error.strerror or error}). {advice}.'
+
+
+def _session_names(root: Path) -> list[str]:
+    """Return the folders below `root`; hidden ones are imports in progress."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _listed(folder: Path) -> list[Path]:

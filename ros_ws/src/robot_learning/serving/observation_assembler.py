@@ -46,6 +46,7 @@ class _Slot:
     payload: Any = None
     value: Array | None = None
     problem: Problem | None = None
+    used_ns: int = -1  # Stamp of the reading that was last collected.
     is_in_step: bool = True  # It has lately come with every control step.
 
 
@@ -75,6 +76,12 @@ class ObservationAssembler:
             name: None if slot.spec.max_age_s is None else round(slot.spec.max_age_s * 1e9)
             for name, slot in self._slots.items()
         }
+        self._paced = [
+            slot
+            for slot in self._slots.values()
+            if slot.spec.max_age_s is not None
+            and (slot.spec.rate_hz is None or slot.spec.rate_hz >= 0.9 * contract.control_rate_hz)
+        ]
         self._step_ns = -1
         self._overrides: dict[str, Array] = {}
 
@@ -115,12 +122,17 @@ class ObservationAssembler:
         for name in names:
             self._slots[name].is_in_step = False
 
+    def is_renewed(self) -> bool:
+        """Return whether every field that keeps up with the control rate has a new reading."""
+        return all(slot.stamp_ns != slot.used_ns for slot in self._paced)
+
     def collect(self, now_ns: int) -> Observation:
         """Return the newest readings and what is wrong with them at `now_ns`."""
         values: dict[str, Array] = {}
         problems: list[Problem] = []
         stamp_ns, received_ns = -1, 0
         for name, slot in self._slots.items():
+            slot.used_ns = slot.stamp_ns
             if name in self._overrides:
                 values[name] = self._overrides[name]
                 continue

@@ -1,0 +1,214 @@
+"""Trains one phase offline: on stores, bags or HDF5 files."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_learning import contract as contracts
+from robot_learning.commands.run_directory import write_json
+from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.contract import RobotContract
+from robot_learning.errors import ConfigError, RobotLearningError
+from robot_learning.model_store import parse_reference
+
+if TYPE_CHECKING:
+    from robot_learning.phases.curves import Curves
+    from robot_learning.phases.trainer import Progress, Trainer
+
+_EXAMPLES = """examples:
+  ./run train --mode supervised --data runs/latest/episodes --robot arena --name cloned
+  ./run train --mode supervised --data intel.bag --robot pioneer --name driver --json fit.json
+  ./run train --mode policy --algorithm sac --data runs/latest/episodes --name navigator
+  ./run train --phase behavior_cloning --config my_phase.yaml --data demonstrations.hdf5
+Whole episodes are held out, and only what is measured on them is reported. Ctrl-C saves and
+publishes; the same command goes on from there. To learn while a robot drives, see ./run up."""
+
+_SUPERVISED = 'behavior_cloning'
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    try:
+        result = train(options)
+    except RobotLearningError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.json:
+        write_json(options.json, result)
+        print(f'written to {options.json}')
+    return 0
+
+
+def train(options: argparse.Namespace) -> dict[str, Any]:
+    """Train what the options name and return what was measured, as plain data."""
+    from robot_learning.phases import cpu, recipe
+    from robot_learning.phases.training_session import Destination, learn_offline
+    from robot_learning.phases.validation import split_episodes
+    from robot_learning.trajectory.datasets import read_episodes
+
+    phase = phase_name(options)
+    parse_reference(options.name)
+    cpu.settle()
+    plan = recipe.load(phase, options.config)
+    contract = contracts.load(options.robot)
+    episodes = [episode for path in options.data for episode in read_episodes(path, contract)]
+    split = split_episodes(episodes, options.held_out, options.seed)
+    output = options.output or options.models.parent
+    destination = Destination(options.models, options.name, output)
+    source = ', '.join(str(path) for path in options.data)
+    trainer = learn_offline(contract, plan, split, source, destination, options.seed)
+    curves = destination.curves(phase)
+    assert curves is not None, 'there is an output folder'
+    progress = _run(trainer, options.num_updates, phase, curves)
+    result = {
+        'model': options.name,
+        'phase': phase,
+        **dataclasses.asdict(progress),
+        'seed': options.seed,
+        'data': [str(path) for path in options.data],
+        'training': _size(split.training),
+        'held_out': _size(split.held_out),
+    }
+    _print(result, options.models, contract)
+    return result
+
+
+def phase_name(options: argparse.Namespace) -> str:
+    """Return the registered phase that --phase, or --mode and --algorithm, mean.
+
+    Raises:
+        ConfigError: there is none yet.
+    """
+    from robot_learning.phases.phase import PHASES
+
+    name = options.phase
+    if name is None:
+        name = {'supervised': _SUPERVISED, 'policy': options.algorithm}.get(options.mode)
+    if name is None:
+        known = ', '.join(PHASES)
+        raise ConfigError(
+            f'--mode {options.mode}: no phase of this installation does that. Choose '
+            f'--mode supervised or policy, or name one with --phase: {known}.'
+        )
+    PHASES.get(name)
+    return str(name)
+
+
+def _run(trainer: Trainer, num_updates: int, phase: str, curves: Curves) -> Progress:
+    from tqdm import tqdm
+
+    with (
+        StopRequests() as requests,
+        tqdm(total=num_updates, desc=phase, unit='update', disable=not sys.stderr.isatty()) as bar,
+    ):
+        first: list[int] = []
+
+        def on_progress(progress: Progress) -> None:
+            first.append(progress.update)
+            bar.update(progress.update - first[0] - bar.n)
+            bar.set_postfix({k.split('/')[-1]: f'{v:.3g}' for k, v in progress.metrics.items()})
+            curves.write(progress)
+
+        try:
+            return trainer.run(num_updates, lambda: requests.is_requested, on_progress)
+        finally:
+            curves.close()
+
+
+def _size(episodes: Any) -> dict[str, int]:
+    return {'episodes': len(episodes), 'steps': sum(len(episode) for episode in episodes)}
+
+
+def _print(result: dict[str, Any], models: Path, contract: RobotContract) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, title=f'{result["phase"]}, {result["update"]} updates')
+    table.add_column('on held-out episodes')
+    table.add_column('value', justify='right')
+    for name, value in result['metrics'].items():
+        if name.startswith('held_out/'):
+            table.add_row(_label(name.removeprefix('held_out/'), contract), f'{value:.5g}')
+    Console().print(table)
+    print(
+        f'{result["training"]["episodes"]} episodes to learn from, '
+        f'{result["held_out"]["episodes"]} held out. '
+        f'Version {result["version"]} of {result["model"]} is in {models}.'
+    )
+
+
+def _label(name: str, contract: RobotContract) -> str:
+    """Write `action_1_rmse` with the component's name and unit."""
+    actions = [
+        f'{component} error, root mean square ({unit})'
+        for spec in contract.learned_actions.values()
+        for component, unit in zip(spec.components, spec.unit, strict=True)
+    ]
+    labels = {f'action_{index}_rmse': text for index, text in enumerate(actions)}
+    return labels.get(name, name.replace('_', ' '))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='./run train',
+        description='Train a phase on recorded data.',
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    modes = ('all', 'world_model', 'policy', 'dreamer', 'supervised')
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument('--mode', choices=modes, default='supervised', help='what to train')
+    what.add_argument('--phase', help='a registered phase by name, instead of --mode')
+    parser.add_argument(
+        '--algorithm', choices=('ppo', 'sac'), default='sac', help='of --mode policy'
+    )
+    parser.add_argument(
+        '--data',
+        type=Path,
+        action='append',
+        required=True,
+        metavar='PATH',
+        help='store, HDF5 file or bag; may be repeated',
+    )
+    parser.add_argument('--robot', default='arena', help='contract: name or YAML file')
+    parser.add_argument('--name', default='navigator', help='model name in the model store')
+    parser.add_argument('--config', type=Path, metavar='FILE', help='settings of the phase')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--num-updates', type=_positive, default=5000, metavar='N')
+    parser.add_argument(
+        '--held-out', type=_share, default=0.1, metavar='SHARE', help='of the steps (0.1)'
+    )
+    parser.add_argument(
+        '--models', type=Path, default=Path('runs/models'), metavar='DIR', help='model store'
+    )
+    parser.add_argument(
+        '--output', type=Path, metavar='DIR', help='checkpoints and curves (beside the models)'
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there')
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text} is below 1')
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not between 0 and 1')
+    return number
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""Learns from a growing store and publishes model versions.
+
+rclpy spins on a thread of its own; learning has the main thread. Neither waits for the other.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from pydantic import NonNegativeInt
+from pydantic.dataclasses import dataclass
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from robot_learning_interfaces.msg import ModelVersion, SegmentWritten, TrainingMetrics
+
+from robot_learning import contract as contracts
+from robot_learning.config import STRICT
+from robot_learning.errors import RobotLearningError, TrainingError
+from robot_learning.model_store import ModelStore
+from robot_learning.nodes import qos
+from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
+from robot_learning.nodes.parameters import declare_config
+from robot_learning.nodes.train_requests import TrainRequest, TrainRequests
+from robot_learning.phases import cpu, recipe
+from robot_learning.phases.curves import Curves
+from robot_learning.phases.trainer import Progress, Trainer
+from robot_learning.phases.training_session import Destination, follow_store
+from robot_learning.trajectory.datasets import read_episodes
+from robot_learning.trajectory.episode import Episode
+
+_IDLE_S = 0.2
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainerNodeConfig:
+    """What is learned, from what, and where results go."""
+
+    robot: str = 'arena'  # Robot contract: a name in config/robots or the path of a YAML file.
+    store: Path = Path('runs/store')  # Directory of recorded episodes to follow.
+    models: Path = Path('runs/models')  # Directory of the model store.
+    model_name: str = 'navigator'  # Versions are published under this name.
+    phase: str = 'sac'  # Registered training phase; empty: only on request by train_phase.
+    config: str = ''  # YAML file with the phase's settings; empty: config/phases/PHASE.yaml.
+    seed: NonNegativeInt = 0  # Of initial weights, sampling and noise.
+    demonstrations: str = ''  # Store, HDF5 file or bag mixed into each batch; empty: none.
+    output: str = ''  # Directory of checkpoints and TensorBoard; empty: beside the models.
+
+
+class TrainerNode(Node):
+    """Tells the world about a trainer and takes requests; `learn` does the work."""
+
+    def __init__(self, **node_options: Any):
+        super().__init__('trainer', **node_options)
+        self._config = config = declare_config(self, TrainerNodeConfig)
+        self._contract = contracts.load(config.robot)
+        if config.phase:  # Mistakes are named at once, not when data comes.
+            recipe.load(config.phase, config.config or None)
+        self._demonstrations: Sequence[Episode] = ()
+        if config.demonstrations:
+            path = Path(config.demonstrations)
+            self._demonstrations = list(read_episodes(path, self._contract))
+        output = Path(config.output) if config.output else config.models.parent
+        self._destination = Destination(config.models, config.model_name, output)
+        self._models = ModelStore(config.models)
+        self._trainer: Trainer | None = None
+        self._phase = config.phase
+        self._progress = Progress(detail='Starting.')
+        self._announced: int | None = None
+        self._metrics = self.create_publisher(TrainingMetrics, 'training_metrics', qos.NOTICE_QOS)
+        self._versions = self.create_publisher(ModelVersion, 'model_version', qos.NOTICE_QOS)
+        self.create_subscription(
+            SegmentWritten, 'segment_written', self._on_segment_written, qos.NOTICE_QOS
+        )
+        self.requests = TrainRequests(self)
+        Diagnostics(self, self._contract.robot).add('training', self._health)
+
+    def learn(self, stop: threading.Event) -> None:
+        """Follow the store, and serve requests in between, until `stop` is set."""
+        has_failed = not self._config.phase
+        while not stop.is_set():
+            request = self.requests.take()
+            if request is not None:
+                self._serve(request, stop)
+            elif has_failed:
+                self._report(self._progress)
+                self.requests.wait(_IDLE_S if self._config.phase else 1.0)
+            else:
+                has_failed = not self._follow(stop)
+
+    def _follow(self, stop: threading.Event) -> bool:
+        """Run the configured phase until stopped or requested otherwise; False: it failed."""
+        plan = recipe.load(self._config.phase, self._config.config or None)
+        try:
+            self._run(
+                plan, None, None, lambda: stop.is_set() or self.requests.is_waiting, self._report
+            )
+        except TrainingError as error:
+            self.get_logger().error(str(error))
+            return False
+        return True
+
+    def _serve(self, request: TrainRequest, stop: threading.Event) -> None:
+        try:
+            path = self._config.config if request.phase == self._config.phase else ''
+            plan = recipe.load(request.phase, path or None, request.overrides)
+
+            def on_progress(progress: Progress) -> None:
+                self._report(progress)
+                request.report(progress)
+
+            progress = self._run(
+                plan,
+                request.num_updates,
+                math.inf,
+                lambda: stop.is_set() or request.is_canceled,
+                on_progress,
+            )
+            request.finish(progress, '')
+        except RobotLearningError as error:
+            self.get_logger().error(str(error))
+            request.finish(self._progress, str(error))
+
+    def _run(
+        self,
+        plan: recipe.Recipe,
+        num_updates: int | None,
+        train_ratio: float | None,
+        should_stop: Any,
+        on_progress: Any,
+    ) -> Progress:
+        config, phase = self._config, plan.phase_name
+        self._phase = phase
+        trainer = follow_store(
+            self._contract,
+            plan,
+            config.store,
+            self._destination,
+            config.seed,
+            self._demonstrations,
+            train_ratio,
+        )
+        curves: Curves | None = self._destination.curves(phase)
+        self._trainer = trainer
+
+        def report(progress: Progress) -> None:
+            if curves is not None:
+                curves.write(progress)
+            on_progress(progress)
+
+        try:
+            return trainer.run(num_updates, should_stop, report)
+        finally:
+            self._trainer = None
+            if curves is not None:
+                curves.close()
+
+    def _on_segment_written(self, msg: SegmentWritten) -> None:
+        trainer = self._trainer
+        if trainer is not None:
+            trainer.wake.set()
+
+    def _report(self, progress: Progress) -> None:
+        """Publish where training stands; called on the learning thread."""
+        if progress.state == 'waiting' and progress.detail != self._progress.detail:
+            self.get_logger().info(progress.detail, throttle_duration_sec=10.0)
+        self._progress = progress
+        msg = TrainingMetrics()
+        msg.header.stamp = self.get_clock().now().to_msg()
+        msg.phase = self._phase
+        msg.state = progress.state
+        msg.detail = progress.detail
+        msg.update = progress.update
+        msg.environment_step = progress.environment_step
+        msg.updates_per_second = progress.updates_per_second
+        msg.train_ratio = progress.train_ratio
+        msg.target_train_ratio = progress.target_train_ratio
+        msg.version = -1 if progress.version is None else progress.version
+        msg.names = list(progress.metrics)
+        msg.values = [float(value) for value in progress.metrics.values()]
+        self._metrics.publish(msg)
+        if progress.version is not None and progress.version != self._announced:
+            self._announce(progress)
+
+    def _announce(self, progress: Progress) -> None:
+        assert progress.version is not None, 'the caller looked'
+        self._announced = progress.version
+        msg = ModelVersion()
+        msg.header.stamp = self.get_clock().now().to_msg()
+        msg.model = self._config.model_name
+        msg.version = progress.version
+        msg.state = ModelVersion.PUBLISHED
+        msg.update = progress.update
+        msg.environment_step = progress.environment_step
+        msg.sha256 = self._models.manifest(msg.model, progress.version)['sha256']
+        self._versions.publish(msg)
+
+    def _health(self) -> Health:
+        progress = self._progress
+        level = {'failed': ERROR, 'waiting': WARN}.get(progress.state, OK)
+        return Health(
+            level,
+            progress.detail or progress.state,
+            {
+                'phase': self._phase,
+                'update': progress.update,
+                'environment_step': progress.environment_step,
+                'updates_per_second': progress.updates_per_second,
+                'train_ratio': progress.train_ratio,
+                'target_train_ratio': progress.target_train_ratio,
+                'version': progress.version,
+            },
+        )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return an exit code, 2 for wrong parameters."""
+    cpu.settle()
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    node: TrainerNode | None = None
+    executor = SingleThreadedExecutor()
+    spinning = threading.Thread(target=_spin, args=(executor, stop), name='ros', daemon=True)
+    try:
+        node = TrainerNode()
+        executor.add_node(node)
+        spinning.start()
+        node.learn(stop)
+    except RobotLearningError as error:
+        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        return 2
+    finally:
+        stop.set()
+        if spinning.is_alive():
+            executor.wake()
+            spinning.join(timeout=5.0)
+        executor.shutdown(timeout_sec=1.0)
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _spin(executor: SingleThreadedExecutor, stop: threading.Event) -> None:
+    try:
+        while not stop.is_set() and rclpy.ok():
+            executor.spin_once(timeout_sec=_IDLE_S)
+    except ExternalShutdownException:
+        stop.set()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Training curves for TensorBoard."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from robot_learning.phases.trainer import Progress
+
+
+class Curves:
+    """Writes every finite number of a progress report over the update count."""
+
+    def __init__(self, folder: Path):
+        self._writer = SummaryWriter(str(folder), flush_secs=10)
+
+    def write(self, progress: Progress) -> None:
+        """Add one point to each curve; waiting adds none."""
+        if progress.state == 'waiting':
+            return
+        values = {
+            **progress.metrics,
+            'trainer/updates_per_second': progress.updates_per_second,
+            'trainer/train_ratio': progress.train_ratio,
+            'trainer/environment_step': float(progress.environment_step),
+        }
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(name, value, progress.update)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()

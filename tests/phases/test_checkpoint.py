@@ -1,0 +1,65 @@
+import json
+
+import pytest
+import torch
+from robot_learning.errors import StoreError
+from robot_learning.phases.checkpoint import STATE, TRAINER, CheckpointFolder
+
+
+def tensors(value=1.0):
+    return {'weight': torch.full((3, 2), value), 'count': torch.tensor(7)}
+
+
+def test_what_was_saved_comes_back(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    folder.save(12, tensors(0.1), {'update': 12, 'rng': {'state': 2**127}})
+    checkpoint = folder.newest()
+    assert torch.equal(checkpoint.tensors['weight'], tensors(0.1)['weight'])
+    assert checkpoint.content['rng'] == {'state': 2**127}
+
+
+def test_the_newest_by_update_is_read_and_old_ones_go(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep=2)
+    for update in (5, 900, 70):
+        folder.save(update, tensors(float(update)), {'update': update})
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ['000000000070', '000000000900']
+    assert folder.newest().content['update'] == 900
+
+
+def test_none_is_there_at_first(tmp_path):
+    assert CheckpointFolder(tmp_path / 'absent').newest() is None
+
+
+@pytest.mark.parametrize('damage', ['truncate', 'flip', 'no json', 'no file'])
+def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, caplog, damage):
+    folder = CheckpointFolder(tmp_path)
+    folder.save(1, tensors(), {'update': 1})
+    newest = folder.save(2, tensors(), {'update': 2})
+    state = newest / STATE
+    content = bytearray(state.read_bytes())
+    if damage == 'truncate':
+        state.write_bytes(content[:-5])
+    elif damage == 'flip':
+        content[-1] ^= 1
+        state.write_bytes(content)
+    elif damage == 'no json':
+        (newest / TRAINER).write_text('{"update": 2')
+    else:
+        state.unlink()
+    assert folder.newest().content['update'] == 1
+    assert str(newest) in caplog.text
+
+
+def test_a_half_written_one_is_not_seen(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    folder.save(1, tensors(), {'update': 1})
+    unfinished = tmp_path / '.writing-abc'
+    unfinished.mkdir()
+    (unfinished / TRAINER).write_text(json.dumps({'update': 99}))
+    assert folder.newest().content['update'] == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(StoreError, match=r'file/checkpoints: .*cannot be written'):
+        CheckpointFolder(tmp_path / 'file' / 'checkpoints').save(1, tensors(), {})
