@@ -10,14 +10,34 @@ has_ros() {
     [ "${ROS_DISTRO:-}" = jazzy ] && python3 -c 'import rclpy' >/dev/null 2>&1
 }
 
-choose_python() {
+find_python() {
     for python in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.10; do
         "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
             >/dev/null 2>&1 && return 0
-        [ "$source_of_ros" = wheels ] || break
+        [ "$source_of_ros" = wheels ] || return 1  # ROS modules are made for one python3 only.
     done
-    fail "python: found $(python3 --version 2>&1 || true), expected 3.10, 3.11 or 3.12. \
+    return 1
+}
+
+choose_python() {
+    find_python || {
+        ! command -v python3 >/dev/null && apt_install python3 python3-venv python3-dev \
+            && find_python
+    } || fail "python: found $(python3 --version 2>&1 || true), expected 3.10, 3.11 or 3.12. \
 Install python3.12 or name one: PYTHON=/path/to/python3.12 ./run ..."
+}
+
+# Installs Debian packages where we have the right to; fails elsewhere.
+apt_install() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    say "[system] apt-get install $*"
+    {
+        apt-get update -q
+        DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+    } >"$log" 2>&1 || {
+        tail -n 5 "$log" >&2
+        return 1
+    }
 }
 
 # Prints the Debian packages that stand for what is absent; $1 is `needed` or `pictures`.
@@ -44,18 +64,12 @@ install_system_packages() {
     needed=$(absent_packages needed)
     pictures=$(absent_packages pictures)
     [ -n "$needed$pictures" ] || return 0
-    command="apt-get install -y --no-install-recommends $needed$pictures"
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say "[system] $command"
-        # shellcheck disable=SC2086  # A list of package names.
-        { apt-get update -q && DEBIAN_FRONTEND=noninteractive $command; } >"$log" 2>&1 || {
-            tail -n 5 "$log" >&2
-            say "run: this failed: $command"
-        }
+    # shellcheck disable=SC2086  # A list of package names.
+    if apt_install $needed$pictures; then
         needed=$(absent_packages needed)
         pictures=$(absent_packages pictures)
-        command="apt-get install -y --no-install-recommends $needed$pictures"
     fi
+    command="apt-get install -y --no-install-recommends $needed$pictures"
     [ -z "$needed" ] || fail "this machine lacks: $needed. Install with: sudo $command"
     [ -z "$pictures" ] || say "[system] no camera pictures without: $pictures- for them: sudo $command"
 }
@@ -77,9 +91,10 @@ pip_install() {
 
 install_python_packages() {
     requirements=$root/requirements
-    wanted=$source_of_ros-$root-$(digest "$requirements"/*.txt)
-    [ "$(cat "$environment/packages.stamp" 2>/dev/null)" != "$wanted" ] || return 0
     choose_python
+    free_kib=$(df -Pk "$environment" | awk 'NR == 2 { print $4 }')
+    [ "$free_kib" -gt 4000000 ] \
+        || fail "$environment: $free_kib KiB free, expected 4 GB. Free some, or move the project."
     install_system_packages
     say "[python] environment $environment with $("$python" --version)"
     if [ "$source_of_ros" = wheels ]; then
@@ -99,7 +114,7 @@ install_python_packages() {
         pip_install -c "$requirements/with_ros.txt" -r "$requirements/base.txt" \
             -r "$requirements/test.txt"
     fi
-    printf '%s\n' "$wanted" >"$environment/packages.stamp"
+    packages_stamp >"$environment/packages.stamp"
 }
 
 cmake_is_recent() {
@@ -107,14 +122,25 @@ cmake_is_recent() {
         (v[1] == 3 && v[2] >= 19)) } END { if (NR == 0) exit 1 }'
 }
 
+# What was installed and built from what; as long as these agree, there is nothing to do.
+packages_stamp() { echo "$source_of_ros-$root-$(digest "$root"/requirements/*.txt)"; }
+workspace_stamp() {
+    workspace=$root/ros_ws
+    interfaces=$workspace/src/robot_learning_interfaces
+    echo "$source_of_ros-$root-$(digest "$root/package.xml" "$root"/setup.* "$workspace"/*.cmake \
+        "$interfaces"/*.* "$interfaces"/*/* "$workspace"/wheels/*/*.* "$workspace"/wheels/*/msg/*)"
+}
+has_packages() {
+    [ "$(cat "$environment/packages.stamp" 2>/dev/null)" = "$(packages_stamp)" ]
+}
+is_built() {
+    [ "$(cat "$root/ros_ws/install/run.stamp" 2>/dev/null)" = "$(workspace_stamp)" ]
+}
+
 build_packages() {
     workspace=$root/ros_ws
-    wanted=$source_of_ros-$root-$(digest "$root/package.xml" "$root"/setup.* "$workspace"/*.cmake \
-        "$workspace"/src/robot_learning_interfaces/*.* \
-        "$workspace"/src/robot_learning_interfaces/*/* "$workspace"/wheels/*/*.* \
-        "$workspace"/wheels/*/msg/*)
+    wanted=$(workspace_stamp)
     built=$(cat "$workspace/install/run.stamp" 2>/dev/null || true)
-    [ "$built" != "$wanted" ] || return 0
     say '[ros] building the messages, about a minute'
     case $built in "$source_of_ros-$root-"* | '') ;;
         *) rm -rf "$workspace/build" "$workspace/install" ;; esac
@@ -143,16 +169,18 @@ prepare() {
     source_of_ros=wheels
     ! has_ros || source_of_ros=jazzy
     [ "$source_of_ros" = wheels ] || environment=$environment-jazzy
+    if [ "$source_of_ros" = wheels ]; then
+        unset PYTHONPATH LD_LIBRARY_PATH PYTHONHOME _ROS_WHEELS_BOOTSTRAP_COMPLETE || true
+        export RMW_IMPLEMENTATION=rmw_fastrtps_cpp  # The wheels have no other.
+    fi
+    ! { has_packages && is_built; } || return 0
     mkdir -p "$environment" || fail "$environment cannot be written. Copy the project elsewhere."
     log=$environment/prepare.log
     if command -v flock >/dev/null; then
         exec 9>"$environment/prepare.lock"
         flock -n 9 || { say 'run: another ./run is preparing; waiting for it'; flock 9; }
     fi
-    if [ "$source_of_ros" = wheels ]; then
-        unset PYTHONPATH LD_LIBRARY_PATH PYTHONHOME _ROS_WHEELS_BOOTSTRAP_COMPLETE || true
-    fi
-    install_python_packages
-    build_packages
+    has_packages || install_python_packages
+    is_built || build_packages
     exec 9>&-
 }

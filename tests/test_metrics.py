@@ -40,7 +40,8 @@ def test_extremes_stay_in_the_histogram():
     for duration in (-1.0, 0.0, 1e-9, 1e12):
         histogram.add(duration)
     assert len(histogram) == 4
-    assert histogram.quantile(0.5) == 0.0 or histogram.quantile(0.5) <= 1e-4
+    assert histogram.quantile(0.5) <= 1e-4
+    assert histogram.summary().max == 1e12
     edges, counts = histogram.bins()
     assert counts.sum() == 4
     assert np.all(np.diff(edges) > 0)

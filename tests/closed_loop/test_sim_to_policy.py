@@ -1,6 +1,5 @@
 """From the simulator to a policy that drives in it, all in this process and without ROS."""
 
-import threading
 
 import numpy as np
 import pytest
@@ -129,7 +128,7 @@ def learned(contract, recorded, tmp_path_factory):
     models = tmp_path_factory.mktemp('models')
     recipe = recipes.load('behavior_cloning', overrides=LEARNING)
     trainer = follow_store(contract, recipe, store.root, Destination(models, 'navigator'), seed=0)
-    progress = trainer.run(NUM_UPDATES, threading.Event())
+    progress = trainer.run(NUM_UPDATES)
     return models, progress
 
 

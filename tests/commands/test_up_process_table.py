@@ -63,6 +63,18 @@ def test_only_starts_the_named_process_even_when_it_is_switched_off(table):
     assert [p.name for p in process_table.resolve(table, 'bringup', only=('bag',))] == ['bag']
 
 
+def test_a_parameter_file_comes_before_the_parameters_that_win_over_it(tmp_path):
+    (tmp_path / 'world.yaml').touch()
+    path = tmp_path / 'system.yaml'
+    path.write_text(
+        TABLE.replace('    executable: w', '    parameter_file: world.yaml\n    executable: w')
+    )
+    (world,) = process_table.resolve(process_table.load(path), 'simulation')
+    arguments = world.ros_arguments()
+    assert arguments[1:3] == ['--params-file', str(tmp_path / 'world.yaml')]
+    assert arguments[3] == '-p'
+
+
 def test_an_override_wins_over_the_table(table):
     overrides = {'world': {'seed': 5, 'new': 'x'}}
     (world,) = process_table.resolve(table, 'bringup', overrides=overrides)
@@ -145,6 +157,7 @@ def test_all_mistakes_in_a_table_are_named_at_once_with_their_lines(tmp_path):
             launch_files: [everything]
             essential: true
             restart: never
+            parameter_file: absent.yaml
             parameters: {x: $(nothing)}
         """)
     )
@@ -154,6 +167,7 @@ def test_all_mistakes_in_a_table_are_named_at_once_with_their_lines(tmp_path):
     assert 'system.yaml:7: processes.a.launch_files' in text
     assert "'everything'" in text
     assert "refers to argument 'nothing'" in text
+    assert 'absent.yaml is not there' in text
 
 
 def test_a_translation_covers_every_choice_of_the_shipped_table():

@@ -77,3 +77,12 @@ def test_only_serving_and_rolling_back_change_the_version_in_use():
     assert numbers.refused == ['version 5: weights are not finite']
     numbers.on_version('rolled_back', 3, 'asked', 0.0)
     assert numbers.version == 3
+
+
+def test_message_counts_go_on_when_the_recorder_starts_again():
+    numbers = LiveNumbers()
+    for received, dropped in ((10, 0), (50, 2), (3, 0), (5, 1)):
+        counts = {'received': str(received), 'dropped': str(dropped)}
+        numbers.on_health('robot1/recorder: topic scan', 0, 'receiving', counts, 1.0)
+    numbers.on_health('robot1/recorder: store', 0, 'writing', {'total_steps': '4'}, 1.0)
+    assert numbers.messages == {'scan': {'received': 55, 'dropped': 3}}

@@ -13,11 +13,10 @@ import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from robot_learning_interfaces.msg import StepOutcome
-from sensor_msgs.msg import LaserScan
-
 from robot_learning.nodes.qos import OUTCOME_QOS, qos_profile
 from robot_learning.nodes.run import make_executor
+from robot_learning_interfaces.msg import StepOutcome
+from sensor_msgs.msg import LaserScan
 
 
 class Responder(Node):

@@ -54,7 +54,8 @@ def test_it_starts_the_processes_of_the_table_with_their_parameters(name):
     for node, process in zip(nodes, expected, strict=True):
         assert node.package == 'robot_learning'
         assert node.namespace == '/robot1'
-        (parameters,) = node.parameters
+        *files, parameters = node.parameters
+        assert files == [str(process.parameter_file)] * (process.parameter_file is not None)
         values = {key: parameter.value for key, parameter in parameters.items()}
         values.pop('session', None)  # The time of the start: differs between the two.
         expected_values = dict(process.parameters)
@@ -79,7 +80,7 @@ def test_arguments_reach_the_nodes():
     nodes = fake_launch.perform(
         describe('bringup'), robot='turtlebot3', mode='real_time', seed='5', session='007'
     )
-    by_name = {node.executable: node.parameters[0] for node in nodes}
+    by_name = {node.executable: node.parameters[-1] for node in nodes}
     assert by_name['simulator_node']['robot'].value == 'turtlebot3'
     assert by_name['simulator_node']['seed'].value == 5
     assert by_name['policy_node']['mode'].value == 'free_running'

@@ -23,7 +23,7 @@ def in_shell(tmp_path: Path, script: str, **environment: str) -> subprocess.Comp
     """Run `script` after loading prepare.sh, for an environment that does not exist yet."""
     settings = f'set -eu; root="{ROOT}"; environment="{tmp_path}/env"; log="{tmp_path}/log"'
     return subprocess.run(
-        ['sh', '-c', f'{settings}; source_of_ros=wheels; . "{PREPARE}"; {script}'],
+        ['/bin/sh', '-c', f'{settings}; source_of_ros=wheels; . "{PREPARE}"; {script}'],
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
@@ -122,6 +122,22 @@ def test_as_root_it_installs_what_is_absent(tmp_path):
     assert 'python3-venv' in asked
 
 
+def test_a_machine_without_any_python_gets_one_when_we_may_install(tmp_path):
+    for name in ('id', 'dirname', 'sh', 'touch', 'chmod', 'cat', 'tail'):
+        make_program(tmp_path / 'bin', name, f'exec /usr/bin/{name} "$@"')
+    make_program(
+        tmp_path / 'bin',
+        'apt-get',
+        f'[ "$1" = update ] || printf "#!/bin/sh\\nexit 0\\n" >{tmp_path}/bin/python3; '
+        f'/bin/chmod +x {tmp_path}/bin/*; echo "$@" >>{tmp_path}/asked',
+    )
+    result = in_shell(
+        tmp_path, 'id() { echo 0; }; choose_python; echo "$python"', PATH=f'{tmp_path}/bin'
+    )
+    assert result.stdout == 'python3\n', result.stderr
+    assert 'python3 python3-venv python3-dev' in (tmp_path / 'asked').read_text()
+
+
 def test_graphics_libraries_are_wanted_but_not_needed(tmp_path):
     script = (
         'python=python3; id() { echo 1000; }; package_prefix=python3; '
@@ -162,7 +178,7 @@ def test_a_failed_installation_says_where_the_details_are_and_leaves_no_stamp(tm
 
 def test_two_preparations_at_once_wait_for_each_other(tmp_path):
     script = (
-        'has_ros() { false; }; install_python_packages() { '
+        'has_ros() { false; }; has_packages() { false; }; install_python_packages() { '
         f'echo begin >>"{tmp_path}/order"; sleep 0.3; echo end >>"{tmp_path}/order"; }}; '
         'build_packages() { :; }; prepare'
     )

@@ -62,3 +62,16 @@ def test_temperature_loss_gives_the_policy_no_gradient():
 def test_squared_error_is_the_mean_over_components():
     error = losses.squared_error(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.zeros(2, 2))
     assert torch.equal(error, torch.tensor([5.0, 0.0]))
+
+
+def test_imitation_counts_only_demonstrations():
+    action = torch.tensor([[0.5, 0.0], [1.0, -1.0], [0.2, 0.2]], requires_grad=True)
+    demonstrated = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.4]])
+    chosen = torch.tensor([True, False, True])
+    loss = losses.imitation_loss(action, demonstrated, chosen)
+    # Rows 0 and 2: 0.25 and 0.04 + 0.04.
+    assert loss.item() == pytest.approx((0.25 + 0.08) / 2)
+    loss.backward()
+    assert torch.equal(action.grad[1], torch.zeros(2))
+    nothing = losses.imitation_loss(action, demonstrated, torch.zeros(3, dtype=torch.bool))
+    assert nothing.item() == 0

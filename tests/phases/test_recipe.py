@@ -24,8 +24,8 @@ def test_wrong_keys_and_values_are_named_with_their_lines(tmp_path):
     with pytest.raises(ConfigError) as caught:
         recipe.load('sac', file)
     text = str(caught.value)
-    assert 'mine.yaml: config:3: batch_size' in text
-    assert 'mine.yaml: config:4: learnin_rate: unknown key' in text
+    assert 'mine.yaml:3: batch_size' in text
+    assert 'mine.yaml:4: learnin_rate: unknown key' in text
 
 
 def test_a_file_of_another_phase_is_refused(tmp_path):

@@ -6,12 +6,86 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
 from robot_learning.features import FeatureBuilder
 from robot_learning.model_store import ModelStore
 from robot_learning.serving.policy import PolicySpec
 
 Array = np.ndarray[Any, Any]
+
+# A robot that stays as it is when those in config/robots are improved.
+ROBOT: dict[str, Any] = {
+    'robot': 'rover',
+    'description': 'Differential drive for tests',
+    'control_rate_hz': 5.0,
+    'observation': {
+        'scan': {
+            'topic': 'scan',
+            'type': 'sensor_msgs/msg/LaserScan',
+            'shape': [36],
+            'unit': 'm',
+            'frame': 'base_scan',
+            'rate_hz': 10.0,
+            'max_age_s': 0.25,
+            'angle_min': 0.0,
+            'angle_max': 6.1,
+            'range_min': 0.12,
+            'range_max': 3.5,
+        },
+        'velocity': {
+            'topic': 'odom',
+            'type': 'nav_msgs/msg/Odometry',
+            'part': 'twist2d',
+            'shape': [2],
+            'unit': ['m/s', 'rad/s'],
+            'frame': 'odom',
+            'rate_hz': 30.0,
+            'max_age_s': 0.2,
+        },
+        'pose': {
+            'topic': 'amcl_pose',
+            'type': 'geometry_msgs/msg/PoseWithCovarianceStamped',
+            'part': 'pose2d',
+            'shape': [3],
+            'unit': ['m', 'm', 'rad'],
+            'frame': 'map',
+            'rate_hz': 5.0,
+            'max_age_s': 0.5,
+            'qos': 'reliable',
+        },
+        'goal': {
+            'topic': 'goal_pose',
+            'type': 'geometry_msgs/msg/PoseStamped',
+            'part': 'pose2d',
+            'shape': [3],
+            'unit': ['m', 'm', 'rad'],
+            'frame': 'map',
+            'qos': 'latched',
+        },
+    },
+    'actions': {
+        'base': {
+            'topic': 'cmd_vel',
+            'type': 'geometry_msgs/msg/TwistStamped',
+            'components': ['linear.x', 'angular.z'],
+            'unit': ['m/s', 'rad/s'],
+            'low': [-0.1, -1.5],
+            'high': [0.5, 1.5],
+            'stop': [0.0, 0.0],
+            'max_rate': [2.5, 15.0],
+            'max_age_s': 0.2,
+        },
+    },
+    'features': [
+        {'kind': 'clearance', 'fields': ['scan'], 'size': 6},
+        {'kind': 'goal_polar', 'fields': ['pose', 'goal']},
+        {'kind': 'pose', 'fields': ['pose']},
+        {'kind': 'vector', 'fields': ['velocity'], 'scale': [0.5, 1.5]},
+    ],
+}
+CONTRACT = contracts.from_dict(ROBOT)
+NUM_FEATURES = FeatureBuilder(CONTRACT).size
 
 
 def spec_for(contract: RobotContract, **changes: Any) -> dict[str, Any]:
@@ -50,7 +124,9 @@ def constant_tensors(spec: dict[str, Any], u: tuple[float, ...]) -> dict[str, Ar
     return tensors
 
 
-def manifest_for(contract: RobotContract, spec: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def manifest_for(
+    contract: RobotContract, spec: dict[str, Any], /, **changes: Any
+) -> dict[str, Any]:
     """Return what a trainer says about a version."""
     return {
         'policy': spec,
@@ -66,6 +142,7 @@ def publish(
     contract: RobotContract,
     tensors: dict[str, Array] | None = None,
     name: str = 'navigator',
+    /,
     **changes: Any,
 ) -> int:
     """Publish a version, by default a sound one, and return its number."""

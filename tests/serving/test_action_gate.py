@@ -3,17 +3,16 @@ import math
 
 import numpy as np
 import pytest
-from robot_learning import contract as contracts
+from policies import CONTRACT
 from robot_learning.serving.action_gate import ActionGate
 
-ARENA = contracts.load('arena')
-PERIOD = ARENA.control_period_ns
+PERIOD = CONTRACT.control_period_ns
 SECOND = 1_000_000_000
 
 
 def gate_with(**limits):
-    base = dataclasses.replace(ARENA.actions['base'], **limits)
-    return ActionGate(dataclasses.replace(ARENA, actions={'base': base}))
+    base = dataclasses.replace(CONTRACT.actions['base'], **limits)
+    return ActionGate(dataclasses.replace(CONTRACT, actions={'base': base}))
 
 
 def action(*values):
@@ -21,7 +20,7 @@ def action(*values):
 
 
 def test_a_command_within_all_limits_passes_unaltered():
-    gate = ActionGate(ARENA)
+    gate = ActionGate(CONTRACT)
     result = gate.filter(action(0.3, -1.0), PERIOD, PERIOD)
     np.testing.assert_array_equal(result.executed, action(0.3, -1.0))
     assert not result.altered
@@ -60,7 +59,7 @@ def test_a_constant_target_is_reached_without_overshoot_and_then_held():
 
 @pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf, 1e300])
 def test_commands_that_are_not_finite_become_the_stop(bad):
-    gate = ActionGate(ARENA)
+    gate = ActionGate(CONTRACT)
     gate.filter(action(0.4, 1.0), PERIOD, PERIOD)
     result = gate.filter(np.array([0.1, bad]), 2 * PERIOD, 2 * PERIOD)
     np.testing.assert_array_equal(result.executed, [0, 0])
@@ -70,7 +69,7 @@ def test_commands_that_are_not_finite_become_the_stop(bad):
 
 @pytest.mark.parametrize('shape', [(), (1,), (3,), (2, 1)])
 def test_commands_of_another_shape_become_the_stop(shape):
-    result = ActionGate(ARENA).filter(np.ones(shape, np.float32), PERIOD, PERIOD)
+    result = ActionGate(CONTRACT).filter(np.ones(shape, np.float32), PERIOD, PERIOD)
     np.testing.assert_array_equal(result.executed, [0, 0])
     assert result.reasons == ('wrong_shape',)
 
@@ -88,7 +87,7 @@ def test_the_stop_may_break_the_rate_limit_but_the_ramp_up_may_not():
 
 
 def test_an_old_observation_is_not_acted_on():
-    gate = ActionGate(ARENA)
+    gate = ActionGate(CONTRACT)
     result = gate.filter(action(0.3, 0), SECOND, SECOND - 200_000_001)
     assert result.reasons == ('stale',)
     assert gate.is_stale
@@ -98,26 +97,26 @@ def test_an_old_observation_is_not_acted_on():
 
 
 def test_a_stamp_from_the_future_is_not_acted_on():
-    result = ActionGate(ARENA).filter(action(0.3, 0), SECOND, SECOND + 300_000_000)
+    result = ActionGate(CONTRACT).filter(action(0.3, 0), SECOND, SECOND + 300_000_000)
     assert result.reasons == ('stamp_in_future',)
     np.testing.assert_array_equal(result.executed, [0, 0])
 
 
 def test_the_watchdog_stops_a_robot_whose_observations_stay_away():
-    gate = ActionGate(ARENA)
+    gate = ActionGate(CONTRACT)
     assert gate.watchdog(SECOND) is None  # Nothing was commanded yet.
     gate.filter(action(0.3, 0), SECOND, SECOND)
-    assert gate.watchdog(SECOND + 200_000_000) is None
-    stop = gate.watchdog(SECOND + 200_000_001)
+    assert gate.watchdog(SECOND + 300_000_000) is None  # One and a half periods.
+    stop = gate.watchdog(SECOND + 300_000_001)
     np.testing.assert_array_equal(stop.executed, [0, 0])
     assert stop.reasons == ('stale',)
-    assert gate.watchdog(SECOND + 210_000_000) is not None  # Until a new observation comes.
-    gate.filter(action(0.1, 0), SECOND + 220_000_000, SECOND + 220_000_000)
-    assert gate.watchdog(SECOND + 230_000_000) is None
+    assert gate.watchdog(SECOND + 310_000_000) is not None  # Until a new observation comes.
+    gate.filter(action(0.1, 0), SECOND + 320_000_000, SECOND + 320_000_000)
+    assert gate.watchdog(SECOND + 330_000_000) is None
 
 
 def test_the_watchdog_stops_when_the_clock_is_set_back():
-    gate = ActionGate(ARENA)
+    gate = ActionGate(CONTRACT)
     gate.filter(action(0.3, 0), 100 * SECOND, 100 * SECOND)
     assert gate.watchdog(5 * SECOND).reasons == ('stale',)
     assert gate.counts.clock_jumps == 1
@@ -132,13 +131,13 @@ def test_after_a_clock_set_back_commands_are_limited_as_one_period_later():
 
 
 def test_a_second_command_at_the_same_moment_changes_nothing():
-    gate = ActionGate(ARENA)
+    gate = ActionGate(CONTRACT)
     first = gate.filter(action(0.2, 0), PERIOD, PERIOD).executed
     np.testing.assert_array_equal(gate.filter(action(0.5, 1), PERIOD, PERIOD).executed, first)
 
 
 def test_the_emergency_stop_holds_until_it_is_released():
-    gate = ActionGate(ARENA)
+    gate = ActionGate(CONTRACT)
     gate.filter(action(0.4, 0), PERIOD, PERIOD)
     gate.press()
     gate.press()
@@ -152,7 +151,7 @@ def test_the_emergency_stop_holds_until_it_is_released():
 
 
 def test_an_intended_stop_is_no_intervention():
-    gate = ActionGate(ARENA)
+    gate = ActionGate(CONTRACT)
     gate.filter(action(0.4, 0), PERIOD, PERIOD)
     result = gate.hold(2 * PERIOD)
     np.testing.assert_array_equal(result.executed, [0, 0])
@@ -195,8 +194,8 @@ def test_nothing_outside_the_limits_ever_leaves_whatever_comes(limits, seed):
         age = int(rng.integers(0, 230_000_000))
         executed = gate.filter(wanted.astype(np.float32), now, now - age).executed.astype(float)
         assert np.isfinite(executed).all()
-        assert np.all(executed >= ARENA.action_low)
-        assert np.all(executed <= ARENA.action_high)
+        assert np.all(executed >= CONTRACT.action_low)
+        assert np.all(executed <= CONTRACT.action_high)
         if gate.last_reasons and gate.last_reasons[0] in ('emergency_stop', 'stale', 'not_finite'):
             np.testing.assert_array_equal(executed, [0, 0])
             rate = np.zeros(2)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import policies
 import pytest
-from robot_learning import contract as contracts
+from policies import CONTRACT
 from robot_learning.features import FeatureBuilder
 from robot_learning.model_store import ModelStore
 from robot_learning.serving.action_gate import ActionGate
@@ -11,29 +11,29 @@ from robot_learning.serving.driver import PolicyDriver
 from robot_learning.serving.observation_assembler import ObservationAssembler
 from robot_learning.serving.policy_server import PolicyServer, ServingConfig
 
-ARENA = contracts.load('arena')
-PERIOD = ARENA.control_period_ns
+PERIOD = CONTRACT.control_period_ns
 
 
 @pytest.fixture
 def driver(tmp_path):
     """A driver whose policy always wants 0.5 m/s and no turn."""
-    tensors = policies.constant_tensors(policies.spec_for(ARENA), (50.0, 0.0))
-    policies.publish(tmp_path, ARENA, tensors)
-    features = FeatureBuilder(ARENA)
+    tensors = policies.constant_tensors(policies.spec_for(CONTRACT), (50.0, 0.0))
+    policies.publish(tmp_path, CONTRACT, tensors)
+    features = FeatureBuilder(CONTRACT)
     converters = dict.fromkeys(features.fields, lambda payload: payload)
-    server = PolicyServer(ModelStore(tmp_path), ARENA, ServingConfig())
+    server = PolicyServer(ModelStore(tmp_path), CONTRACT, ServingConfig())
     server.start()
     server.load().result(10.0)
     server.close()
-    observations = ObservationAssembler(ARENA, features.fields, converters)
-    return PolicyDriver(ARENA, features, observations, server, ActionGate(ARENA))
+    observations = ObservationAssembler(CONTRACT, features.fields, converters)
+    return PolicyDriver(CONTRACT, features, observations, server, ActionGate(CONTRACT))
 
 
 def put(driver, stamp, **changes):
-    shapes = {name: ARENA.observation[name].shape for name in ('scan', 'pose', 'goal', 'velocity')}
-    for name, shape in shapes.items():
-        driver.observations.put(name, stamp, changes.get(name, np.ones(shape, np.float32)), 1)
+    for name, field in CONTRACT.observation.items():
+        driver.observations.put(
+            name, stamp, changes.get(name, np.ones(field.shape, np.float32)), 1
+        )
 
 
 def test_a_sound_observation_is_answered_by_the_policy_through_the_gate(driver):
@@ -85,3 +85,12 @@ def test_in_lock_step_the_command_carries_the_stamp_of_the_step(driver):
     put(driver, PERIOD)
     put_later = PERIOD + 100_000_000
     assert driver.step(put_later, step_ns=put_later).stamp_ns == put_later
+
+
+def test_a_sector_without_a_sound_beam_stops_the_robot(driver):
+    scan = np.ones(36, np.float32)
+    scan[6:12] = math.nan  # A sixth of the beams: the scan as a whole counts as sound.
+    put(driver, PERIOD, scan=scan)
+    command = driver.step(PERIOD)
+    np.testing.assert_array_equal(command.executed, [0, 0])
+    assert command.reasons == ('not_finite',)

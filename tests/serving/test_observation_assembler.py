@@ -2,17 +2,16 @@ import math
 
 import numpy as np
 import pytest
-from robot_learning import contract as contracts
+from policies import CONTRACT
 from robot_learning.errors import MessageError
 from robot_learning.features import FeatureBuilder
 from robot_learning.serving.observation_assembler import ObservationAssembler
 
-ARENA = contracts.load('arena')
-FIELDS = FeatureBuilder(ARENA).fields
+FIELDS = FeatureBuilder(CONTRACT).fields
 MILLISECOND = 1_000_000
 NOW = 10_000 * MILLISECOND
 SOUND = {
-    'scan': np.full(360, 2.0, np.float32),
+    'scan': np.full(36, 2.0, np.float32),
     'pose': np.zeros(3, np.float32),
     'goal': np.array([1, 2, 0], np.float32),
     'velocity': np.zeros(2, np.float32),
@@ -27,7 +26,7 @@ def identity(payload):
 
 @pytest.fixture
 def assembler():
-    return ObservationAssembler(ARENA, FIELDS, dict.fromkeys(FIELDS, identity))
+    return ObservationAssembler(CONTRACT, FIELDS, dict.fromkeys(FIELDS, identity))
 
 
 def put_all(assembler, stamp=NOW, **changes):
@@ -81,18 +80,18 @@ def test_values_that_are_not_finite_are_a_problem(assembler, name):
 
 
 def test_beams_out_of_range_are_sound_but_a_scan_of_nan_is_not(assembler):
-    put_all(assembler, scan=np.full(360, np.inf, np.float32))
+    put_all(assembler, scan=np.full(36, np.inf, np.float32))
     assert assembler.collect(NOW).problems == ()
-    put_all(assembler, NOW + 1, scan=np.full(360, np.nan, np.float32))
+    put_all(assembler, NOW + 1, scan=np.full(36, np.nan, np.float32))
     (problem,) = assembler.collect(NOW + 1).problems
     assert (problem.field, problem.kind) == ('scan', 'not_finite')
 
 
 def test_a_message_that_cannot_be_read_is_named_until_a_better_one_comes(assembler):
-    put_all(assembler, scan=MessageError('field scan: found 4 beams, expected 360.'))
+    put_all(assembler, scan=MessageError('field scan: found 4 beams, expected 36.'))
     (problem,) = assembler.collect(NOW).problems
     assert problem.kind == 'bad_message'
-    assert assembler.collect(NOW).problems[0].text == 'field scan: found 4 beams, expected 360.'
+    assert assembler.collect(NOW).problems[0].text == 'field scan: found 4 beams, expected 36.'
     assembler.put('scan', NOW + 1, SOUND['scan'], 1)
     assert assembler.collect(NOW + 1).problems == ()
 

@@ -3,15 +3,12 @@ import math
 import numpy as np
 import policies
 import pytest
-from robot_learning import contract as contracts
 from robot_learning.errors import ModelRefusedError
 from robot_learning.serving.policy import build_policy
 
-CONTRACT = contracts.load('arena')
-
 
 def build(**changes):
-    spec = policies.spec_for(CONTRACT, **changes)
+    spec = policies.spec_for(policies.CONTRACT, **changes)
     return build_policy(policies.tensors_for(spec), {'policy': spec}, 'navigator@3')
 
 
@@ -22,7 +19,7 @@ def test_actions_and_log_probs_equal_those_of_the_torch_policy(activation, layer
     from robot_learning.models.actor_critic import GaussianTanhPolicy
     from torch.distributions import Normal, TanhTransform
 
-    spec = policies.spec_for(CONTRACT, activation=activation, layer_norm=layer_norm)
+    spec = policies.spec_for(policies.CONTRACT, activation=activation, layer_norm=layer_norm)
     tensors = policies.tensors_for(spec, seed=3)
     policy = build_policy(tensors, {'policy': spec}, 'x')
     oracle = GaussianTanhPolicy(spec['input_size'], 2, spec['hidden'], activation, layer_norm)
@@ -39,7 +36,7 @@ def test_actions_and_log_probs_equal_those_of_the_torch_policy(activation, layer
             log_prob = (density - slope).sum().item()
             mode = torch.tanh(mean)[0].numpy()
         found = policy.act(features, noise)
-        low, high = CONTRACT.action_low, CONTRACT.action_high
+        low, high = policies.CONTRACT.action_low, policies.CONTRACT.action_high
         expected = low + (np.tanh(u[0].numpy()) + 1) / 2 * (high - low)
         np.testing.assert_allclose(found.action, expected, atol=2e-5)
         assert found.log_prob == pytest.approx(log_prob, abs=1e-3)
@@ -49,7 +46,7 @@ def test_actions_and_log_probs_equal_those_of_the_torch_policy(activation, layer
 
 
 def test_zero_weights_give_the_middle_and_the_density_of_a_squashed_standard_normal():
-    spec = policies.spec_for(CONTRACT)
+    spec = policies.spec_for(policies.CONTRACT)
     policy = build_policy(policies.constant_tensors(spec, (0.0, 0.0)), {'policy': spec}, 'x')
     output = policy.act(np.ones(spec['input_size'], np.float32), np.zeros(2))
     np.testing.assert_allclose(output.action, [0.2, 0.0], atol=1e-6)
@@ -58,28 +55,28 @@ def test_zero_weights_give_the_middle_and_the_density_of_a_squashed_standard_nor
 
 
 def test_actions_reach_but_never_pass_the_limits():
-    spec = policies.spec_for(CONTRACT)
+    spec = policies.spec_for(policies.CONTRACT)
     policy = build_policy(policies.constant_tensors(spec, (50.0, -50.0)), {'policy': spec}, 'x')
     action, log_prob = policy.act(np.zeros(spec['input_size'], np.float32), np.array([9.0, -9.0]))
-    assert action[0] == CONTRACT.action_high[0]
-    assert action[1] == CONTRACT.action_low[1]
+    assert action[0] == policies.CONTRACT.action_high[0]
+    assert action[1] == policies.CONTRACT.action_low[1]
     assert math.isfinite(log_prob)
 
 
 def test_the_mode_has_no_log_prob():
-    assert math.isnan(build().act(np.zeros(46, np.float32)).log_prob)
+    assert math.isnan(build().act(np.zeros(policies.NUM_FEATURES, np.float32)).log_prob)
 
 
 def test_the_action_belongs_to_the_caller():
     policy = build()
-    first = policy.act(np.zeros(46, np.float32)).action
+    first = policy.act(np.zeros(policies.NUM_FEATURES, np.float32)).action
     kept = first.copy()
-    policy.act(np.ones(46, np.float32))
+    policy.act(np.ones(policies.NUM_FEATURES, np.float32))
     np.testing.assert_array_equal(first, kept)
 
 
 def broken(name, value):
-    spec = policies.spec_for(CONTRACT)
+    spec = policies.spec_for(policies.CONTRACT)
     tensors = policies.tensors_for(spec)
     if value is None:
         del tensors[name]
@@ -93,7 +90,7 @@ def broken(name, value):
     [
         ('mean.bias', None, r'navigator@3: tensor mean.bias is missing, expected shape \[2\]'),
         ('mean.weight', lambda t: t.T, r'mean.weight has shape \[8, 2\], expected \[2, 8\]'),
-        ('trunk.0.weight', lambda t: t * np.nan, 'trunk.0.weight holds 736 values that are not'),
+        ('trunk.0.weight', lambda t: t * np.nan, 'trunk.0.weight holds 256 values that are not'),
         ('input_std', lambda t: t * 0, 'input_std holds values that are not above zero'),
     ],
 )
@@ -108,6 +105,6 @@ def test_a_manifest_without_a_policy_is_refused():
 
 
 def test_every_mistake_in_the_policy_block_is_named():
-    spec = policies.spec_for(CONTRACT, kind='table', hidden=[0], color='red')
+    spec = policies.spec_for(policies.CONTRACT, kind='table', hidden=[0], color='red')
     with pytest.raises(ModelRefusedError, match=r'(?s)policy: hidden.*kind.*color: unknown key'):
         build_policy({}, {'policy': spec}, 'navigator@3')

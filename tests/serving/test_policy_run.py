@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from robot_learning import contract as contracts
+from policies import CONTRACT
 from robot_learning.serving.driver import Command
 from robot_learning.serving.observation_assembler import Problem
 from robot_learning.serving.policy_run import PolicyRun, goal_fields
@@ -57,4 +57,4 @@ def test_the_first_reason_stays_and_everybody_is_told_once():
 
 
 def test_the_goal_fields_are_those_of_the_goal_feature():
-    assert goal_fields(contracts.load('arena')) == ('pose', 'goal')
+    assert goal_fields(CONTRACT) == ('pose', 'goal')

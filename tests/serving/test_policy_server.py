@@ -4,13 +4,12 @@ import threading
 import numpy as np
 import policies
 import pytest
-from robot_learning import contract as contracts
+from policies import CONTRACT
 from robot_learning.errors import ModelRefusedError, StoreError
 from robot_learning.model_store import WEIGHTS, ModelStore
 from robot_learning.serving.policy_server import PolicyServer, ServingConfig
 
-ARENA = contracts.load('arena')
-FEATURES = np.zeros(46, np.float32)
+FEATURES = np.zeros(policies.NUM_FEATURES, np.float32)
 DEADLINE_S = 10.0
 
 
@@ -46,7 +45,7 @@ def make_server(tmp_path, changes):
 
     def make(**config):
         config = {'seed': 1, 'poll_s': 0.02, **config}
-        server = PolicyServer(ModelStore(tmp_path), ARENA, ServingConfig(**config), changes)
+        server = PolicyServer(ModelStore(tmp_path), CONTRACT, ServingConfig(**config), changes)
         servers.append(server)
         return server
 
@@ -56,8 +55,8 @@ def make_server(tmp_path, changes):
 
 
 def publish_constant(root, *u, **changes):
-    tensors = policies.constant_tensors(policies.spec_for(ARENA), u)
-    return policies.publish(root, ARENA, tensors, **changes)
+    tensors = policies.constant_tensors(policies.spec_for(CONTRACT), u)
+    return policies.publish(root, CONTRACT, tensors, **changes)
 
 
 def test_without_a_version_it_stops_when_it_does_not_explore(make_server):
@@ -70,11 +69,11 @@ def test_without_a_version_it_stops_when_it_does_not_explore(make_server):
 def test_without_a_version_it_explores_the_whole_action_space(make_server):
     server = make_server(explore=True, random_hold_steps=1)
     actions = np.array([server.act(FEATURES).action for _ in range(2000)])
-    assert np.all(actions >= ARENA.action_low)
-    assert np.all(actions <= ARENA.action_high)
-    middle = (ARENA.action_low + ARENA.action_high) / 2
+    assert np.all(actions >= CONTRACT.action_low)
+    assert np.all(actions <= CONTRACT.action_high)
+    middle = (CONTRACT.action_low + CONTRACT.action_high) / 2
     np.testing.assert_allclose(actions.mean(0), middle, atol=0.05)
-    uniform_std = (ARENA.action_high - ARENA.action_low) / math.sqrt(12)
+    uniform_std = (CONTRACT.action_high - CONTRACT.action_low) / math.sqrt(12)
     np.testing.assert_allclose(actions.std(0), uniform_std, rtol=0.1)
 
 
@@ -100,7 +99,7 @@ def test_correlated_noise_stays_standard_normal(make_server, tmp_path):
     server = make_server(explore=True, noise_correlation=0.9)
     server.start()
     server.load().result(DEADLINE_S)
-    low, high = ARENA.action_low, ARENA.action_high
+    low, high = CONTRACT.action_low, CONTRACT.action_high
     actions = np.array([server.act(FEATURES).action for _ in range(4000)])
     noise = np.arctanh((actions - low) / (high - low) * 2 - 1)  # The policy is tanh(noise).
     assert noise.std() == pytest.approx(1, rel=0.15)
@@ -143,10 +142,10 @@ def test_a_bad_version_is_refused_by_name_marked_and_the_old_one_serves_on(
     server = make_server()
     server.start()
     changes.wait_for('serving', 1)
-    wide = policies.tensors_for(policies.spec_for(ARENA, hidden=[99, 8]))
-    version = policies.publish(tmp_path, ARENA, wide)
+    wide = policies.tensors_for(policies.spec_for(CONTRACT, hidden=[99, 8]))
+    version = policies.publish(tmp_path, CONTRACT, wide)
     change = changes.wait_for('refused', version)
-    assert f'navigator@{version}: tensor trunk.0.weight has shape [99, 46]' in change.reason
+    assert f'navigator@{version}: tensor trunk.0.weight has shape [99, 16]' in change.reason
     assert server.act(FEATURES).version == 1
     assert 'trunk.0.weight' in ModelStore(tmp_path).refusal('navigator', version)
 
@@ -233,7 +232,7 @@ def test_what_somebody_pins_in_the_store_is_served(make_server, tmp_path, change
 
 def test_a_store_that_comes_later_is_found(tmp_path, changes):
     root = tmp_path / 'later'
-    server = PolicyServer(ModelStore(root), ARENA, ServingConfig(poll_s=0.02), changes)
+    server = PolicyServer(ModelStore(root), CONTRACT, ServingConfig(poll_s=0.02), changes)
     server.start()
     publish_constant(root, 0.0, 0.0)
     changes.wait_for('serving', 1)

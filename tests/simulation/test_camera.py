@@ -2,13 +2,12 @@ import threading
 
 import numpy as np
 import pytest
-from robots import arena
-
 from robot_learning.errors import EnvironmentSetupError, SimulationError
 from robot_learning.simulation import graphics
 from robot_learning.simulation.camera import Camera
 from robot_learning.simulation.layout import LayoutConfig
 from robot_learning.simulation.world import World, WorldConfig
+from robots import arena
 
 
 @pytest.fixture(scope='module')
@@ -87,13 +86,13 @@ def test_switched_off_camera_is_left_out_and_asking_for_it_is_an_error():
     world = World(arena(), WorldConfig(camera='off'))
     assert 'camera' not in world.reset(0)
     assert world.camera_status == 'camera: off by configuration.'
-    with pytest.raises(SimulationError, match='the world cannot give camera.*off by conf'):
+    with pytest.raises(SimulationError, match=r'the world cannot give camera.*off by conf'):
         World(arena(), WorldConfig(camera='off'), ('camera',))
 
 
 def test_machine_without_graphics_is_told_what_to_install(monkeypatch):
     monkeypatch.setattr('robot_learning.simulation.camera.GRAPHICS_BACKEND', 'disable')
-    with pytest.raises(EnvironmentSetupError, match='apt-get install libegl1'):
+    with pytest.raises(EnvironmentSetupError, match=r'apt-get install libegl1'):
         Camera(World(arena(), WorldConfig(camera='off')).physics, 64, 64)
     world = World(arena(), WorldConfig())
     assert world.camera is None

@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
-from robots import arena, make_world
-
 from robot_learning.simulation.drivers import (
     GeodesicDriver,
     RandomDriver,
     StraightDriver,
     steer,
 )
+from robots import arena, make_world
 
 NUM_LAYOUTS = 20
 

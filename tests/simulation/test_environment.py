@@ -3,11 +3,10 @@ import warnings
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from robots import arena
-
 from robot_learning.errors import SimulationError
 from robot_learning.features import FeatureBuilder
 from robot_learning.simulation.environment import GoalReachingEnv
+from robots import arena
 
 
 @pytest.mark.parametrize('observation', ['features', 'fields'])

@@ -2,12 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from robots import arena, make_world
-
 from robot_learning.errors import SimulationError
 from robot_learning.evaluation.layouts import FIRST_EVALUATION_SEED
 from robot_learning.simulation.episodes import SEED_LIMIT, Episodes, episode_seed
 from robot_learning.simulation.schedule import RateSchedule, StepSchedule
+from robots import arena, make_world
 
 
 def live(world, episodes, command=(0.5, 0.0)):
@@ -51,7 +50,7 @@ def test_refused_poses_keep_the_episode():
     world = make_world('pose')
     episodes = Episodes(world, seed=0)
     episodes.begin()
-    with pytest.raises(SimulationError, match='goal_pose'):
+    with pytest.raises(SimulationError, match=r'goal_pose'):
         episodes.begin(goal_pose=(9.0, 9.0, 0.0))
     assert episodes.number == 0
     assert live(world, episodes, (0.0, 0.0)).step == 1

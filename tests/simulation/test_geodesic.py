@@ -1,9 +1,9 @@
 import heapq
+import itertools
 import math
 
 import numpy as np
 import pytest
-
 from robot_learning.simulation.geodesic import GeodesicMap, wall_distance
 from robot_learning.simulation.geometry import ARENA_HALF, ROBOT_RADIUS, WALLS
 
@@ -76,7 +76,7 @@ def test_distance_falls_along_the_way_and_the_way_keeps_clear():
     field = geodesic_map.field((-1.5, 1.7), circles)
     path = np.asarray(field.path(1.7, -1.7))
     along = [field.distance(x, y) for x, y in path]
-    assert all(later < earlier for earlier, later in zip(along[:-1], along[1:], strict=True))
+    assert all(later < earlier for earlier, later in itertools.pairwise(along))
     room = wall_distance(path[:, 0], path[:, 1], WALLS)
     assert room[1:].min() >= ROBOT_RADIUS
     for x, y, radius in circles:

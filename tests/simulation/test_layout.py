@@ -3,7 +3,6 @@ import math
 
 import numpy as np
 import pytest
-
 from robot_learning.errors import SimulationError
 from robot_learning.simulation.geodesic import GeodesicMap, wall_distance
 from robot_learning.simulation.geometry import INNER_WALLS, OBJECTS, ROBOT_RADIUS, WALLS
@@ -76,7 +75,7 @@ def test_given_poses_that_are_not_free_are_named(given, named):
 
 def test_impossible_gaps_end_in_an_error_that_says_so():
     crowded = LayoutConfig(object_gap_m=2.0)
-    with pytest.raises(SimulationError, match='none found in 200 attempts with 10 objects'):
+    with pytest.raises(SimulationError, match=r'none found in 200 attempts with 10 objects'):
         sample_layout(np.random.default_rng(0), crowded, MAP, 1.5)
 
 

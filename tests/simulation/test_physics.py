@@ -3,11 +3,10 @@ import math
 import mujoco
 import numpy as np
 import pytest
-from robots import FIXED
-
 from robot_learning.errors import SimulationError
 from robot_learning.simulation.geometry import ROBOT_RADIUS
 from robot_learning.simulation.physics import Physics
+from robots import FIXED
 
 
 @pytest.fixture(scope='module')
@@ -155,5 +154,5 @@ def test_a_sleeping_object_can_be_moved_and_is_then_seen_there(physics):
     physics.move_object('ball_red', (0.0, -2.0, 0.0))
     live(physics, 0.1)
     assert physics.data.body('ball_red').xpos[:2] == pytest.approx((0.0, -2.0), abs=1e-3)
-    with pytest.raises(SimulationError, match="'ball_pink'.*ball_red"):
+    with pytest.raises(SimulationError, match=r"'ball_pink'.*ball_red"):
         physics.move_object('ball_pink', (0.0, 0.0, 0.0))

@@ -2,8 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from robots import FIXED, arena, make_world
-
 from robot_learning.simulation.geometry import KINDS, LIDAR_HEIGHT, OBJECTS, WALLS
 from robot_learning.simulation.physics import Physics
 from robot_learning.simulation.sensors import (
@@ -14,6 +12,7 @@ from robot_learning.simulation.sensors import (
     WheelOdometry,
     wrap,
 )
+from robots import FIXED, arena, make_world
 
 
 @pytest.fixture(scope='module')

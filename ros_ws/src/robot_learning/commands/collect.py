@@ -11,7 +11,6 @@ from typing import Any
 from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
 from robot_learning.errors import RobotLearningError
-from robot_learning.features import FeatureBuilder
 from robot_learning.simulation.drivers import (
     Driver,
     GeodesicDriver,
@@ -120,8 +119,7 @@ def collect(
         noise: of the geodesic driver, as a part of half the command range.
         on_progress: told the steps so far after each episode.
     """
-    fields = set(FeatureBuilder(contract).fields) if contract.features else None
-    world = World(contract, WorldConfig(camera='off'), fields)
+    world = World(contract, WorldConfig(camera='off'))
     recorder = Recorder(contract, RecorderConfig())
     drive = RecordedDrive(world, _DRIVERS[driver](contract, noise, seed), recorder)
     store = TrajectoryStore(out)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 from robot_learning import contract as contracts
+from robot_learning.commands.collect import collect
 from robot_learning.commands.demo_evaluation import (
     ScoreBook,
     score_baselines,
@@ -35,6 +37,7 @@ Ctrl-C ends everything in order; what was recorded and learned stays and a rerun
 
 _MINUTES = 12.0
 _QUICK_MINUTES = 1.0
+_DEMONSTRATIONS, _QUICK_DEMONSTRATIONS = 15_000, 4_000
 _NUM_LAYOUTS, _NUM_QUICK_LAYOUTS = 100, 20
 _NUM_CURVE_VERSIONS, _NUM_QUICK_CURVE_VERSIONS = 8, 3
 INTERRUPTED = 130  # Exit code, as shells have it for Ctrl-C.
@@ -70,7 +73,8 @@ def run_demo(options: argparse.Namespace, stop: StopRequests) -> int:
         _say(f'drivers that learn nothing, on {num_layouts} layouts that learning never sees:')
         score_baselines(book, ['random', 'straight', 'geodesic'], stop)
         if state.loop_seconds < budget_s:
-            notes += drive_and_learn(run, state, budget_s, {}, stop).notes
+            record_demonstrations(run, contract, state.seed, _num_demonstrations(options), stop)
+            notes += drive_and_learn(run, state, budget_s, stop).notes
         stop.check()
         _score_curve(run, book, options.quick, stop)
     except KeyboardInterrupt:
@@ -82,6 +86,22 @@ def run_demo(options: argparse.Namespace, stop: StopRequests) -> int:
         notes.append(str(error))
     finish(run, state, contract, book, notes)
     return code
+
+
+def record_demonstrations(
+    run: RunDirectory, contract: RobotContract, seed: int, num_steps: int, stop: StopRequests
+) -> None:
+    """Let a scripted driver that knows the map drive first, on layouts of its own.
+
+    Complete or not at all: an interrupted recording is begun anew by a rerun.
+    """
+    if num_steps == 0 or run.demonstrations.is_dir():
+        return
+    _say(f'a scripted driver shows {num_steps} steps, to be mixed into what the robot does itself')
+    partial = run.root / '.demonstrations'
+    shutil.rmtree(partial, ignore_errors=True)
+    collect(contract, 'geodesic', num_steps, partial, seed, on_progress=lambda steps: stop.check())
+    partial.rename(run.demonstrations)
 
 
 def finish(
@@ -116,6 +136,12 @@ def finish(
     _say(f'numbers {run.metrics}')
 
 
+def _num_demonstrations(options: argparse.Namespace) -> int:
+    if options.demonstrations is not None:
+        return int(options.demonstrations)
+    return _QUICK_DEMONSTRATIONS if options.quick else _DEMONSTRATIONS
+
+
 def _score_curve(run: RunDirectory, book: ScoreBook, quick: bool, stop: StopRequests) -> None:
     steps = steps_of_versions(run.models, MODEL_NAME)
     if not steps:
@@ -145,6 +171,13 @@ def _parser() -> argparse.ArgumentParser:
         '--out', type=Path, help='folder of the run, new or to be continued (default: runs/TIME)'
     )
     parser.add_argument(
+        '--demonstrations',
+        type=_steps,
+        metavar='STEPS',
+        help='control steps that a scripted driver shows before; 0: the robot learns from its own '
+        f'driving alone (default: {_DEMONSTRATIONS}, {_QUICK_DEMONSTRATIONS} if --quick)',
+    )
+    parser.add_argument(
         '--robot', default='arena', help='contract, a name or a file (default: arena)'
     )
     return parser
@@ -154,6 +187,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float('inf'):
         raise argparse.ArgumentTypeError(f'found {text}, expected minutes above 0')
+    return value
+
+
+def _steps(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f'found {text}, expected 0 or more')
     return value
 
 

@@ -11,6 +11,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
+from robot_learning import config
+from robot_learning import contract as contracts
 from robot_learning.commands import process_table, shared_memory
 from robot_learning.commands.live_display import LiveDisplay
 from robot_learning.commands.process_table import Scalar
@@ -23,12 +27,15 @@ from robot_learning.nodes.monitor_node import Monitor
 from robot_learning.trajectory.store import TrajectoryStore
 
 MODEL_NAME = 'navigator'
+PHASE = 'sac'
 
 _POLL_S = 0.2
 _SAVE_EVERY_S = 5.0
 _STARTUP_LIMIT_S = 90.0
 _STALL_AFTER_S = 30.0
 _LAST_LINES = 15
+_CAMERA_EVERY_N_STEPS = 5  # The policy does not use it; the report shows what it saw.
+_KEEP_VERSIONS = 100_000  # All: the success curve is measured when the driving is over.
 # A recorder has its open episode to write, a trainer its checkpoint.
 _LIMITS = Limits(stagger_s=3.0, interrupt_s=30.0)
 
@@ -60,19 +67,15 @@ class ProcessLogs:
         """Return where the output of a process is kept."""
         return self._folder / f'{process}.log'
 
-    def tail(self, process: str) -> str:
+    def tail(self, process: str, num_lines: int = _LAST_LINES) -> str:
         """Return the last lines of a process, indented."""
         with self._lock:
-            lines = self._last.get(process) or ['(it said nothing)']
+            lines = list(self._last.get(process, ()))[-num_lines:] or ['(it said nothing)']
             return '\n'.join(f'    {line}' for line in lines)
 
 
 def drive_and_learn(
-    run: RunDirectory,
-    state: RunState,
-    budget_s: float,
-    parameters: dict[str, dict[str, Scalar]],
-    stop: StopRequests,
+    run: RunDirectory, state: RunState, budget_s: float, stop: StopRequests
 ) -> LoopOutcome:
     """Run one session until the run's loop time reaches `budget_s` or somebody stops it.
 
@@ -82,7 +85,6 @@ def drive_and_learn(
         run: where everything goes.
         state: gets the session, saved as it grows.
         budget_s: loop time of all sessions together.
-        parameters: process -> parameter -> value, on top of the process table.
         stop: asked all the time; a second request hurries the end.
 
     Raises:
@@ -94,9 +96,7 @@ def drive_and_learn(
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     logs = ProcessLogs(run.logs)
     watch = _Watch(run, state, session, numbers, budget_s, logs)
-    supervisor = Supervisor(
-        loop_commands(run, state, session, parameters), logs.line, watch.on_event, _LIMITS
-    )
+    supervisor = Supervisor(loop_commands(run, state, session), logs.line, watch.on_event, _LIMITS)
     shared_memory.remove_stale_files()
     with Monitor(numbers, session.domain_id) as watch.monitor:
         try:
@@ -110,12 +110,7 @@ def drive_and_learn(
     return LoopOutcome(stop.is_requested, watch.notes)
 
 
-def loop_commands(
-    run: RunDirectory,
-    state: RunState,
-    session: Session,
-    parameters: dict[str, dict[str, Scalar]],
-) -> list[Command]:
+def loop_commands(run: RunDirectory, state: RunState, session: Session) -> list[Command]:
     """Fill the process table for one session of a run."""
     arguments: dict[str, Scalar] = {
         'robot': state.robot,
@@ -124,20 +119,43 @@ def loop_commands(
         'model_name': MODEL_NAME,
         'session': session.name,
         # Another seed for each session: layouts already driven would add little.
-        'seed': state.seed * 1000 + len(state.sessions) - 1,
+        'seed': state.seed * 100 + len(state.sessions) - 1,
         'explore': True,
         'mode': 'lock_step',
         'record_bag': True,
         'bag': str(run.bag / session.name),
+        'phase': PHASE,
+        'phase_config': str(write_phase_config(run)),
     }
+    overrides: dict[str, dict[str, Scalar]] = {
+        'simulator': {'every_n_steps.camera': _CAMERA_EVERY_N_STEPS},
+        # The trainer's seed stays: a new one would not fit its checkpoint.
+        'trainer': {'output': str(run.root), 'seed': state.seed},
+    }
+    if run.demonstrations.is_dir():
+        overrides['trainer']['demonstrations'] = str(run.demonstrations)
     processes = process_table.resolve(
-        process_table.load(), 'bringup', arguments, overrides=parameters
+        process_table.load(), 'bringup', arguments, overrides=overrides
     )
     environment = {'ROS_DOMAIN_ID': str(session.domain_id)}
     return [
         Command(command.name, command.arguments, command.restart, command.essential, environment)
         for command in map(ros_command, processes)
     ]
+
+
+def write_phase_config(run: RunDirectory) -> Path:
+    """Write the phase's settings into the run, made to keep every version for the report.
+
+    A run that has them already keeps them, so that it continues as it began.
+    """
+    path = run.root / f'{PHASE}.yaml'
+    if not path.is_file():
+        source = contracts.robots_directory().parent / 'phases' / f'{PHASE}.yaml'
+        settings, _ = config.load_yaml(source)
+        settings['trainer'] = settings.get('trainer', {}) | {'keep_newest': _KEEP_VERSIONS}
+        path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding='utf-8')
+    return path
 
 
 def free_domain_id() -> int:
@@ -216,7 +234,8 @@ class _Watch:
                 session.first_step_unix_s = time.time() - (now_s - numbers.started_s)
                 session.loop_seconds = (self._ended_s or now_s) - numbers.started_s
             session.environment_steps = numbers.session_steps
-            session.gate = dict(numbers.gate)
+            session.gate = numbers.gate
+            session.messages = numbers.messages
             session.health = dict(numbers.health)
             session.train_ratio = numbers.train_ratio
         if is_final:
@@ -231,7 +250,7 @@ class _Watch:
         self.notes.append(event.text)
         self._display.say(event.text)
         if event.kind == 'ended':
-            self._display.say(self._logs.tail(event.process))
+            self._display.say(self._logs.tail(event.process, num_lines=3))
 
     def _why(self, failure: str) -> str:
         process = failure.split(' ')[0]

@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ def collect_metrics(
     """Return everything known about the run as plain data; None where nothing is known."""
     versions = _model_versions(run.models, state, book)
     final = max((v['version'] for v in versions if v['state'] != 'refused'), default=None)
-    messages = message_counts(episodes)
-    gate = _gate_counts(state)
+    # The recorder's own counts; an episode's leave out what came between episodes.
+    messages = _added(s.messages for s in state.sessions) or message_counts(episodes)
+    gate = _added({'gate': session.gate} for session in state.sessions).get('gate', {})
     loop_seconds = state.loop_seconds
     return {
         'success_rate_before': book.rate('random'),
@@ -150,11 +152,14 @@ def _latency(latency_ms: Array) -> dict[str, float | int | None]:
     }
 
 
-def _gate_counts(state: RunState) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for session in state.sessions:
-        for name, count in session.gate.items():
-            total[name] = total.get(name, 0) + count
+def _added(tables: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    """Add tables of counts cell by cell."""
+    total: dict[str, dict[str, int]] = {}
+    for table in tables:
+        for row, counts in table.items():
+            sums = total.setdefault(row, {})
+            for name, count in counts.items():
+                sums[name] = sums.get(name, 0) + count
     return total
 
 

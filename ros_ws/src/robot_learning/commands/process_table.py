@@ -57,6 +57,7 @@ class ProcessEntry:
     essential: bool  # The system stops when it ends for good.
     restart: Restart
     enabled_by: str | None = None  # Argument that switches it; None: always on.
+    parameter_file: str | None = None  # ROS parameter file beside the table; parameters win.
     parameters: dict[str, Scalar | Translation] = field(default_factory=dict)
 
     def arguments(self) -> list[str]:
@@ -76,6 +77,7 @@ class ProcessTable:
 
     arguments: dict[str, Argument]
     processes: dict[str, ProcessEntry]
+    folder: Path = field(default_factory=Path)  # Where the table was read from.
 
     def of_launch_file(self, name: str) -> dict[str, ProcessEntry]:
         """Return the processes that launch file `name` starts, in table order."""
@@ -99,12 +101,15 @@ class ResolvedProcess:
     namespace: str
     essential: bool
     restart: Restart
+    parameter_file: Path | None = None
 
     def ros_arguments(self) -> list[str]:
         """Write what follows the executable on its command line."""
         arguments = ['--ros-args']
         if self.namespace:
             arguments += ['-r', f'__ns:={self.namespace}']
+        if self.parameter_file is not None:
+            arguments += ['--params-file', str(self.parameter_file)]
         for name, value in self.parameters.items():
             arguments += ['-p', f'{name}:={as_yaml(value)}']
         return arguments
@@ -123,6 +128,7 @@ def load(path: Path | str | None = None) -> ProcessTable:
     """
     path = Path(path) if path else default_path()
     mapping, lines = config.load_yaml(path)
+    mapping = {**mapping, 'folder': path.resolve().parent}
     table = config.from_mapping(ProcessTable, mapping, str(path), lines)
     problems = [
         f'{config.place(str(path), place, lines)}: {text}' for place, text in _problems(table)
@@ -173,6 +179,7 @@ def resolve(
                     namespace=_namespace(str(values['namespace'])),
                     essential=entry.essential,
                     restart=entry.restart,
+                    parameter_file=_beside(table, entry.parameter_file),
                 )
             )
     return resolved
@@ -197,7 +204,7 @@ def argument_values(table: ProcessTable, given: Mapping[str, Scalar]) -> dict[st
 def default_value(spec: Argument) -> Scalar:
     """Return the default of an argument; `$(now)` becomes the local time."""
     if spec.default == '$(now)':
-        return time.strftime('%Y-%m-%d_%H-%M-%S')
+        return time.strftime('%Y%m%d-%H%M%S')
     return spec.default
 
 
@@ -247,7 +254,15 @@ def _problems(table: ProcessTable) -> list[tuple[config.KeyPath, str]]:
             if launch_file not in LAUNCH_FILES:
                 text = f'found {launch_file!r}. Choose from: {", ".join(LAUNCH_FILES)}.'
                 problems.append((('processes', name, 'launch_files'), text))
+        file = _beside(table, entry.parameter_file)
+        if file is not None and not file.is_file():
+            text = f'{file} is not there. Make it or remove the key.'
+            problems.append((('processes', name, 'parameter_file'), text))
     return problems
+
+
+def _beside(table: ProcessTable, name: str | None) -> Path | None:
+    return None if name is None else table.folder / name
 
 
 def _filled(value: Scalar | Translation, values: Mapping[str, Scalar]) -> Scalar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +12,14 @@ import numpy as np
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError
 from robot_learning.evaluation.run_record import SensorFrame
+from robot_learning.trajectory.bag import open_bag
 from robot_learning.trajectory.episode import Episode
+from robot_learning.trajectory.signals import DECISIONS
 from robot_learning.trajectory.store import TrajectoryStore
 
 Array = np.ndarray[Any, Any]
+
+_LOG = logging.getLogger(__name__)
 
 
 class RecordedEpisode(NamedTuple):
@@ -132,5 +137,19 @@ def _frame(piece: Episode, step: int, contract: RobotContract) -> SensorFrame:
 
 
 def recorded_latency_ms(bags: Path) -> Array:
-    """Read from the bags of a run how long each command took [N]; empty without bags."""
-    raise NotImplementedError
+    """Read from the bags of a run how long each decision took [N] ms.
+
+    Bags that were not closed in order, as after a kill, are passed over.
+    """
+    latencies: list[float] = []
+    for folder in sorted(path for path in bags.glob('*') if path.is_dir()):
+        try:
+            with open_bag(folder) as reader:
+                wanted = [c for c in reader.connections if c.topic.endswith(f'/{DECISIONS}')]
+                for connection, _, data in reader.messages(wanted) if wanted else ():
+                    message: Any = reader.deserialize(data, connection.msgtype)
+                    latencies.append(message.latency_ms)
+        except DataError as error:
+            _LOG.warning('%s', error)
+    values = np.asarray(latencies, float)
+    return values[values >= 0]  # -1: unknown.

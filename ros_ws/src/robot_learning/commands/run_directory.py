@@ -23,6 +23,7 @@ class Session:
     environment_steps: int = 0
     train_ratio: float = float('nan')
     gate: dict[str, int] = field(default_factory=dict)  # Counts of the action gate.
+    messages: dict[str, dict[str, int]] = field(default_factory=dict)  # By topic, see recorder.
     health: dict[str, dict[str, str]] = field(default_factory=dict)  # Last /diagnostics.
 
 
@@ -65,6 +66,7 @@ class RunDirectory:
         self.bag = root / 'bag'
         self.episodes = root / 'episodes'
         self.models = root / 'models'
+        self.demonstrations = root / 'demonstrations'
         self.tensorboard = root / 'tensorboard'
         self.logs = root / 'logs'
         self.evaluations = root / 'evaluations'

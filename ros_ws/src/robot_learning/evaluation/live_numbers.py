@@ -9,6 +9,28 @@ from typing import Any
 
 NUM_RECENT_EPISODES = 50
 _RATE_WINDOW_S = 10.0
+_TOPIC_MARK = 'recorder: topic '  # How the recorder calls its statuses on /diagnostics.
+
+
+class GrowingCounts:
+    """Adds up the counts of a process that begin anew when it is started again.
+
+    Args:
+        key: the count that shows a new start by falling.
+    """
+
+    def __init__(self, key: str):
+        self.total: dict[str, int] = {}
+        self._key = key
+        self._before: dict[str, int] = {}
+        self._newest: dict[str, int] = {}
+
+    def update(self, counts: Mapping[str, int]) -> None:
+        """Take what the process says now."""
+        if counts.get(self._key, 0) < self._newest.get(self._key, 0):
+            self._before = dict(self.total)
+        self._newest = dict(counts)
+        self.total = {name: n + self._before.get(name, 0) for name, n in counts.items()}
 
 
 @dataclass
@@ -38,7 +60,6 @@ class LiveNumbers:
     updates_per_second: float = 0.0
     update: int = 0
     dropped: int = 0
-    gate: dict[str, int] = field(default_factory=dict)
     emergency_stopped: bool = False
     health: dict[str, dict[str, str]] = field(default_factory=dict)  # Status name -> values.
     health_level: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -47,9 +68,19 @@ class LiveNumbers:
     def __post_init__(self) -> None:
         self._recent: deque[bool] = deque(maxlen=NUM_RECENT_EPISODES)
         self._progress: deque[tuple[float, int]] = deque()
-        self._gate_before: dict[str, int] = {}  # Of policy nodes that have ended.
-        self._gate_of_node: dict[str, int] = {}
+        self._gate = GrowingCounts('commands')
+        self._topics: dict[str, GrowingCounts] = {}
         self.num_episodes = 0
+
+    @property
+    def gate(self) -> dict[str, int]:
+        """What the action gate did in this session; empty before its first report."""
+        return self._gate.total
+
+    @property
+    def messages(self) -> dict[str, dict[str, int]]:
+        """What became of the messages of each topic in this session, by the recorder."""
+        return {topic: counts.total for topic, counts in sorted(self._topics.items())}
 
     @property
     def last_progress_s(self) -> float | None:
@@ -73,9 +104,9 @@ class LiveNumbers:
 
     def latency_ms(self) -> tuple[float, float] | None:
         """Median and 99th percentile of the policy's answers; None before the first report."""
-        for values in self.health.values():
-            if 'latency_p50_ms' in values and 'latency_p99_ms' in values:
-                return float(values['latency_p50_ms']), float(values['latency_p99_ms'])
+        for name, values in self.health.items():
+            if name.endswith('policy: latency') and int(values.get('decisions', 0)):
+                return float(values['p50_ms']), float(values['p99_ms'])
         return None
 
     def loop_seconds(self, now_s: float) -> float:
@@ -135,16 +166,8 @@ class LiveNumbers:
         self._note('version', now_s, state=state, version=version, reason=reason)
 
     def on_gate(self, counts: Mapping[str, int], emergency_stopped: bool, now_s: float) -> None:
-        """Take the gate's counts since its node started; one command is one control step.
-
-        Counts that fall mean that the node was started again.
-        """
-        if counts['commands'] < self._gate_of_node.get('commands', 0):
-            self._gate_before = dict(self.gate)
-        self._gate_of_node = dict(counts)
-        self.gate = {
-            name: count + self._gate_before.get(name, 0) for name, count in counts.items()
-        }
+        """Take the gate's counts since its node started; one command is one control step."""
+        self._gate.update(counts)
         self.emergency_stopped = emergency_stopped
         self.on_steps(self.gate['commands'], now_s)
 
@@ -158,6 +181,10 @@ class LiveNumbers:
         """Take one status from /diagnostics."""
         self.health[name] = dict(values)
         self.health_level[name] = (level, message)
+        _, mark, topic = name.partition(_TOPIC_MARK)
+        if mark:
+            counts = self._topics.setdefault(topic, GrowingCounts('received'))
+            counts.update({key: int(value) for key, value in values.items()})
 
     def take_events(self) -> list[dict[str, Any]]:
         """Return the events since the last call and forget them."""

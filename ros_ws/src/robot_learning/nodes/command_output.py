@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from std_msgs.msg import Float32MultiArray, Float64MultiArray
@@ -106,8 +107,12 @@ class CommandOutput:
         self._type = type_name
         self._message = _TYPES[type_name]()
         self._fill = _filler(self._message, self._spec)
+        # Event handlers would keep a destroyed publisher, and with it the topic's type, alive.
         self._publisher: Publisher = self._node.create_publisher(
-            _TYPES[type_name], self._spec.topic, COMMAND_QOS
+            _TYPES[type_name],
+            self._spec.topic,
+            COMMAND_QOS,
+            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
         )
 
 

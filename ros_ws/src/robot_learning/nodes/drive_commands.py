@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 
 from robot_learning.nodes.qos import COMMAND_QOS
 
@@ -45,13 +47,16 @@ class DriveCommands:
         self._topic = topic
         self._forced = command_type != 'auto'
         self._on_command = on_command
-        self.kind = command_type if self._forced else 'twist_stamped'
+        self.kind: str = command_type if self._forced else 'twist_stamped'
         self.num_publishers = 0  # Of the right type.
+        self._subscription: Subscription | None = None
         self.problem = ''  # Names publishers of the wrong type.
         self._subscribe()
 
     def look_around(self) -> None:
         """Find out who publishes; call it now and then."""
+        if self._subscription is None:
+            self._subscribe()
         found: dict[str, list[str]] = {}
         for info in self._node.get_publishers_info_by_topic(self._topic):
             name = f'{info.node_namespace.rstrip("/")}/{info.node_name}'
@@ -69,9 +74,11 @@ class DriveCommands:
     def _adapt(self, found: dict[str, list[str]]) -> None:
         for kind, ros_name in _ROS_NAMES.items():
             if ros_name in found and kind != self.kind:
+                # The executor lets go of the old one between two callbacks; DDS refuses a topic
+                # of another type until then, so the new one is made at the next look.
                 self._node.destroy_subscription(self._subscription)
+                self._subscription = None
                 self.kind = kind
-                self._subscribe()
                 self._node.get_logger().info(
                     f'{self._topic}: {", ".join(found[ros_name])} publishes {ros_name}; '
                     f'taking that.'
@@ -80,9 +87,14 @@ class DriveCommands:
 
     def _subscribe(self) -> None:
         receive = self._receive if self.kind == 'twist' else self._receive_stamped
-        self._subscription = self._node.create_subscription(
-            _TYPES[self.kind], self._topic, receive, COMMAND_QOS
-        )
+        try:
+            self._subscription = self._node.create_subscription(
+                _TYPES[self.kind], self._topic, receive, COMMAND_QOS
+            )
+        except (
+            rclpy_implementation.RCLError
+        ) as error:  # The old type is still in use; tried again at the next look.
+            self._node.get_logger().debug(f'{self._topic}: {error}')
 
     def _receive(self, message: Twist) -> None:
         self._on_command(DriveCommand(None, message.linear.x, message.angular.z))

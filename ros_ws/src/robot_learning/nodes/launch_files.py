@@ -41,11 +41,12 @@ def _node(process: process_table.ResolvedProcess) -> Node:
         name: ParameterValue(value, value_type=type(value))
         for name, value in process.parameters.items()
     }
+    files = [] if process.parameter_file is None else [str(process.parameter_file)]
     return Node(
         package='robot_learning',
         executable=process.executable,
         namespace=process.namespace,
-        parameters=[parameters],
+        parameters=[*files, parameters],
         output='screen',
         emulate_tty=True,
         respawn=process.restart != 'never',

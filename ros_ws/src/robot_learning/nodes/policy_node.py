@@ -56,6 +56,7 @@ class PolicyNodeConfig(ServingConfig):
     drive_at_start: bool = True  # False: only drives when run_policy is called.
     # free_running: arrival decides as soon as all fields are new, timer at fixed moments.
     decide_on: Literal['arrival', 'timer'] = 'arrival'
+    keep_alive_s: Annotated[float, Field(gt=0, le=1)] = 0.05  # free_running: repeats commands.
     step_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.02  # lock_step: for late sensor messages.
     status_rate_hz: PositiveFloat = 2.0  # Of gate_status.
 
@@ -92,9 +93,8 @@ class PolicyNode(Node):
         self._is_autonomous = config.drive_at_start
         self._run: PolicyRun | None = None
         self._num_last_stops = 0
-        self._has_commanded = False
         self._pending: StepOutcome | None = None  # A step that waits for late readings.
-        self._answered: Command | None = None  # To the newest step.
+        self._last_command: Command | None = None
         self._schedule = TickSchedule(contract.control_period_ns)
         self._create_topics()
         task = contract.task.parameters if contract.task else {}
@@ -106,7 +106,7 @@ class PolicyNode(Node):
     def close(self) -> None:
         """Stop the robot, then everything else."""
         self._requests.stop()
-        if self._has_commanded:
+        if self._last_command is not None:
             self._publish(self._driver.stop(self._now_ns()))
             for output in self._outputs:
                 output.wait_until_received()
@@ -129,17 +129,20 @@ class PolicyNode(Node):
                 max(self._config.step_wait_s, 1e-3), self._on_step_wait, clock=steady
             )
             self._late_timer.cancel()
-        elif self._config.decide_on == 'arrival':
+            return
+        if self._config.decide_on == 'arrival':
             self.create_timer(period_s / 4, self._on_watchdog)
         else:
             self.create_timer(period_s, self._on_tick)
+        self.create_timer(self._config.keep_alive_s, self._on_keep_alive)
 
     # --- lock-step ---------------------------------------------------------------------------
 
     def _on_outcome(self, outcome: StepOutcome) -> None:
         step_ns = stamp_ns(outcome)
-        if self._answered is not None and step_ns == self._answered.stamp_ns:
-            self._send(self._answered)  # Asked again: the answer was lost.
+        last = self._last_command
+        if last is not None and step_ns == last.stamp_ns:
+            self._send(last)  # Asked again: the answer was lost.
             return
         if outcome.is_first:
             self._driver.start_episode()
@@ -170,7 +173,6 @@ class PolicyNode(Node):
         self._late_timer.cancel()
         command = self._command_for(outcome, step_ns)
         self._publish(command)
-        self._answered = command
         is_last = outcome.terminated or outcome.truncated
         if self._is_driving and not is_last:
             self._update_run(command, step_ns)
@@ -218,6 +220,17 @@ class PolicyNode(Node):
             self._status.stamp_latency.add(age_ns * 1e-6)
         self._update_run(command, now_ns)
 
+    def _on_keep_alive(self) -> None:
+        """Repeat the command, as robots stop by themselves when none comes for a while."""
+        last = self._last_command
+        if last is None or not self._is_driving:
+            return
+        stop = self._driver.watchdog(self._now_ns())
+        if stop is None:
+            self._send(last)
+        elif last.reasons != stop.reasons:
+            self._publish(stop)
+
     # --- both --------------------------------------------------------------------------------
 
     @property
@@ -234,6 +247,7 @@ class PolicyNode(Node):
     def _publish(self, command: Command) -> None:
         """Send the command, and only then everything that is said about it."""
         self._send(command)
+        self._last_command = command
         latency_ms = -1.0
         if command.received_ns:
             latency_ms = (time.perf_counter_ns() - command.received_ns) * 1e-6
@@ -260,7 +274,6 @@ class PolicyNode(Node):
         for output in self._outputs:
             output.publish(command.stamp_ns, command.executed[start : start + output.size])
             start += output.size
-        self._has_commanded = True
 
     def _on_emergency_stop(self, message: Bool) -> None:
         if message.data:  # False does not release: that takes the service.

@@ -7,11 +7,13 @@ import gc
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.context import Context
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -24,6 +26,7 @@ except ImportError:  # rclpy before 7.1.4.
 
 # Bound on how long a signal waits for an idle executor, which only looks between two turns.
 _TURN_S = 0.1
+_SAME_SIGNAL_S = 1.0
 
 
 def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
@@ -31,7 +34,7 @@ def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> in
 
     Signals do not shut the context down at once: the node's `close()`, where it has one, still
     can publish (a stop command, an end of an episode) and write files before it is destroyed. A
-    second signal ends the process without waiting.
+    signal more than a second later ends the process without waiting.
 
     Returns:
         0 after a signal, 2 when a RobotLearningError says why the node cannot run.
@@ -52,13 +55,14 @@ def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> in
     return 0
 
 
-def make_executor() -> rclpy.executors.Executor:
+def make_executor(context: Context | None = None) -> Executor:
     """Return the fastest executor there is; turn it with `spin_once`, not with `spin`.
 
     The events executor carries ten times the messages of the others, in the order of arrival,
     but its `spin()` runs no callbacks under rclpy 7.1.
     """
-    return SingleThreadedExecutor() if EventsExecutor is None else EventsExecutor()
+    make = SingleThreadedExecutor if EventsExecutor is None else EventsExecutor
+    return make(context=context)
 
 
 def _spin(node: Node, is_requested: Callable[[], bool]) -> None:
@@ -89,12 +93,15 @@ def _end(node: Node | None) -> None:
 
 @contextlib.contextmanager
 def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Note the first SIGINT or SIGTERM; raise KeyboardInterrupt at the second."""
-    received: list[int] = []
+    """Note the first SIGINT or SIGTERM; raise KeyboardInterrupt at a later one.
+
+    A terminal and a supervisor may both send the same Ctrl-C, so what follows at once is the same.
+    """
+    received: list[float] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
+        received.append(time.monotonic())
+        if received[-1] - received[0] > _SAME_SIGNAL_S:
             raise KeyboardInterrupt
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

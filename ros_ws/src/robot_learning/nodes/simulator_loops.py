@@ -16,7 +16,7 @@ from robot_learning.simulation.episodes import Episodes
 from robot_learning.simulation.schedule import RateSchedule, StepSchedule
 from robot_learning.simulation.world import World
 
-_REPEAT_S = 1.0  # Unanswered observations are sent again this often.
+_REPEAT_S = 0.5  # Unanswered observations are sent again this often.
 _MAX_LAG_S = 0.5  # Wall seconds behind which real time is given up and counted from now.
 _BUDGET_S = 0.1  # Longest turn of the real-time loop, so that commands are heard.
 _RECENT = 1000  # Round trips kept for the statistics.
@@ -162,6 +162,7 @@ class LockStepLoop:
         self._schedule = schedule
         self._timeout_s = command_timeout_s
         self._num_drivers = num_drivers
+        self._num_known_drivers = 0
         self._is_paused = False
         self._held: DriveCommand | None = None
         self._published_s = self._sent_s = 0.0
@@ -194,7 +195,9 @@ class LockStepLoop:
         if self._is_paused:
             return
         num_drivers = self._num_drivers()
-        if num_drivers and now_s - self._sent_s > _REPEAT_S:
+        is_new = num_drivers > self._num_known_drivers
+        self._num_known_drivers = num_drivers
+        if is_new or (num_drivers and now_s - self._sent_s > _REPEAT_S):
             self._sent_s = now_s
             self._topics.repeat()
         if silent_s > 5.0:

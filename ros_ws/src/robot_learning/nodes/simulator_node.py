@@ -222,7 +222,7 @@ class SimulatorNode(Node):
 
 
 def _make_world(config: SimulatorConfig) -> World:
-    """Make the world; in real time physics steps are no longer than the fastest sensor's period."""
+    """Make the world; in real time its steps are no longer than the fastest sensor's period."""
     robot = contract.load(config.robot)
     settings = config.world
     if config.mode == 'real_time':

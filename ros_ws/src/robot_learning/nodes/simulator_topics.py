@@ -18,6 +18,7 @@ from robot_learning_interfaces.msg import EpisodeEvent, StepOutcome
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, Imu, JointState, LaserScan
 
+from robot_learning.nodes.messages import time_message
 from robot_learning.nodes.qos import EPISODE_EVENT_QOS, OUTCOME_QOS, qos_profile
 from robot_learning.simulation.episodes import Arrival, EpisodeEdge
 from robot_learning.simulation.geometry import FIELD_OF_VIEW_DEG, MOUNTS
@@ -72,10 +73,9 @@ class SimulatorTopics:
 
     def publish_clock(self, stamp_ns: int) -> None:
         """Tell the time to whoever runs on it."""
-        if not self._clock.get_subscription_count():
-            return
-        self._clock_message.clock = to_time(stamp_ns)
-        self._clock.publish(self._clock_message)
+        self._clock_message.clock = time_message(stamp_ns)
+        if self._clock.get_subscription_count():
+            self._clock.publish(self._clock_message)
 
     def publish_sensors(self, stamp_ns: int, topics: Collection[str]) -> None:
         """Read the sensors behind these topics and send what somebody listens to.
@@ -86,7 +86,7 @@ class SimulatorTopics:
         wanted = set(topics)
         if not self._has_reader('camera/image_raw'):
             wanted.discard('camera/image_raw')
-        stamp = to_time(stamp_ns)
+        stamp = time_message(stamp_ns)
         readings = self._world.sense(wanted)
         self._sent = []
         for topic, reading in readings.items():
@@ -103,12 +103,12 @@ class SimulatorTopics:
     def publish_arrival(self, arrival: Arrival) -> None:
         """Send the goal and then the outcome of a control step."""
         goal = self._outlets['goal_pose'][0]
-        goal.message.header.stamp = to_time(arrival.stamp_ns)
+        goal.message.header.stamp = time_message(arrival.stamp_ns)
         goal.fill(goal.message, self._world.sense(('goal_pose',))['goal_pose'])
         goal.publisher.publish(goal.message)
         self._sent.append(goal)
         message = self._outcome_message
-        message.header.stamp = to_time(arrival.stamp_ns)
+        message.header.stamp = time_message(arrival.stamp_ns)
         message.episode, message.step = arrival.episode, arrival.step
         message.is_first = arrival.step == 0
         message.reward = arrival.reward
@@ -118,6 +118,7 @@ class SimulatorTopics:
 
     def repeat(self) -> None:
         """Send the newest step's messages again, for a reader that came late."""
+        self._clock.publish(self._clock_message)
         for outlet in self._sent:
             outlet.publisher.publish(outlet.message)
         self._outcome.publish(self._outcome_message)
@@ -125,7 +126,7 @@ class SimulatorTopics:
     def publish_edge(self, edge: EpisodeEdge, is_begin: bool) -> None:
         """Announce the beginning or end of an episode."""
         message = EpisodeEvent()
-        message.header.stamp = to_time(edge.stamp_ns)
+        message.header.stamp = time_message(edge.stamp_ns)
         message.event = EpisodeEvent.BEGIN if is_begin else EpisodeEvent.END
         message.episode, message.seed = edge.episode, edge.seed
         message.source = 'simulator'
@@ -198,12 +199,6 @@ class SimulatorTopics:
             x, y, yaw = self._map_to_odom
             transforms.append(_transform(stamp, 'map', 'odom', (x, y, 0), yaw))
         publisher.publish(TFMessage(transforms=transforms))
-
-
-def to_time(stamp_ns: int) -> Time:
-    """Return a moment as a message."""
-    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-    return Time(sec=sec, nanosec=nanosec)
 
 
 def camera_info(height: int, width: int) -> CameraInfo:

@@ -33,7 +33,6 @@ from robot_learning.phases import cpu, recipe
 from robot_learning.phases.curves import Curves
 from robot_learning.phases.trainer import Progress, Trainer
 from robot_learning.phases.training_session import Destination, follow_store
-from robot_learning.trajectory.datasets import read_episodes
 from robot_learning.trajectory.episode import Episode
 
 _IDLE_S = 0.2
@@ -65,6 +64,8 @@ class TrainerNode(Node):
             recipe.load(config.phase, config.config or None)
         self._demonstrations: Sequence[Episode] = ()
         if config.demonstrations:
+            from robot_learning.trajectory.datasets import read_episodes  # Brings in rosbags.
+
             path = Path(config.demonstrations)
             self._demonstrations = list(read_episodes(path, self._contract))
         output = Path(config.output) if config.output else config.models.parent

@@ -56,3 +56,15 @@ def temperature_loss(log_temperature: Tensor, log_prob: Tensor, target_entropy: 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean over components of the squared difference; [B] from [B, A]."""
     return (prediction - target).square().mean(-1)
+
+
+def imitation_loss(action: Tensor, demonstrated: Tensor, is_demonstration: Tensor) -> Tensor:
+    """Squared distance to demonstrated actions, mean over the demonstrations; 0 without any.
+
+    Args:
+        action: [B, A], the policy's mode.
+        demonstrated: [B, A], what was done there.
+        is_demonstration: [B] bool, the rows that count.
+    """
+    distance = (action - demonstrated).square().sum(-1)  # [B]
+    return (distance * is_demonstration).sum() / is_demonstration.sum().clamp(min=1)

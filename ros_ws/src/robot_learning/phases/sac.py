@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from robot_learning.config import STRICT
 from robot_learning.errors import TrainingError
 from robot_learning.models.actor_critic import Critics, GaussianTanhPolicy
-from robot_learning.models.distributions import squashed_log_prob
+from robot_learning.models.distributions import sample_squashed, squashed_log_prob
 from robot_learning.models.networks import Activation, initialise, set_product_dtype
 from robot_learning.phases import losses
 from robot_learning.phases.phase import PHASES, Batch, Metrics, PolicySpace, TrainingData
@@ -41,6 +42,10 @@ class SacConfig:
     initial_temperature: PositiveFloat = 1.0
     target_entropy: float | None = None  # Nats of the action in [-1, 1]^A; None: -A.
     actor_update_period: PositiveInt = 1  # Critic updates per actor update.
+    publish_rate: Fraction = (
+        1.0  # Share of the actor that enters the published average per update.
+    )
+    imitation_weight: NonNegativeFloat = 0.0  # Of the distance to demonstrated actions.
     numeric: Literal['float32', 'bfloat16'] = 'float32'  # Of the products inside the networks.
 
 
@@ -49,7 +54,9 @@ class SoftActorCritic:
     """Twin critics as one batched network, automatic temperature.
 
     A batch holds `observation` and `next_observation` [B, D], `action` [B, A] in [-1, 1],
-    `reward` [B] and `discount` [B] (see `losses.soft_target`).
+    `reward` [B] and `discount` [B] (see `losses.soft_target`), and `is_offline` [B]: the row
+    is a demonstration. With an `imitation_weight` the actor also stays close to those
+    (Nair et al. 2018, "Overcoming Exploration with Demonstrations", section IV-B).
     """
 
     Config = SacConfig
@@ -67,6 +74,7 @@ class SoftActorCritic:
         initialise(self.critics, self._generator)
         self.target_critics.load_state_dict(self.critics.state_dict())
         self.target_critics.requires_grad_(False)
+        self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)
         temperature = torch.tensor(config.initial_temperature)
         self.log_temperature = nn.Parameter(temperature.log())
         if config.numeric == 'bfloat16':
@@ -76,6 +84,7 @@ class SoftActorCritic:
             -float(space.action_size) if config.target_entropy is None else config.target_entropy
         )
         self._actor_parameters: list[Tensor] = [*self.actor.parameters()]
+        self._average_parameters: list[Tensor] = [*self.average_actor.parameters()]
         self._critic_parameters: list[Tensor] = [*self.critics.parameters()]
         self._target_parameters: list[Tensor] = [*self.target_critics.parameters()]
         self._actor_optimizer = torch.optim.Adam(
@@ -98,6 +107,9 @@ class SoftActorCritic:
             metrics |= self._update_actor(batch, temperature)
         torch._foreach_lerp_(
             self._target_parameters, self._critic_parameters, self.config.target_rate
+        )
+        torch._foreach_lerp_(
+            self._average_parameters, self._actor_parameters, self.config.publish_rate
         )
         self._num_updates += 1
         return metrics
@@ -131,8 +143,8 @@ class SoftActorCritic:
             )
 
     def policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the actor and how to evaluate it."""
-        return self.actor.published(self.space.action_low, self.space.action_high)
+        """Return the averaged actor and how to evaluate it."""
+        return self.average_actor.published(self.space.action_low, self.space.action_high)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return networks, optimiser moments, the noise generator and the update count."""
@@ -145,6 +157,7 @@ class SoftActorCritic:
     def _state(self) -> dict[str, Any]:
         return {
             'actor': self.actor,
+            'average_actor': self.average_actor,
             'critics': self.critics,
             'target_critics': self.target_critics,
             'log_temperature': self.log_temperature,
@@ -170,9 +183,15 @@ class SoftActorCritic:
         )
 
     def _update_actor(self, batch: Batch, temperature: Tensor) -> Metrics:
-        action, log_prob = self.actor.sample(batch['observation'], self._generator)
+        mean, log_std = self.actor(batch['observation'])
+        action, log_prob = sample_squashed(mean, log_std, self._generator)
         values = self.critics(batch['observation'], action)
         actor_loss = losses.soft_policy_loss(values, log_prob, temperature)
+        if self.config.imitation_weight:
+            distance = losses.imitation_loss(
+                torch.tanh(mean), batch['action'], batch['is_offline']
+            )
+            actor_loss = actor_loss + self.config.imitation_weight * distance
         entropy_loss = losses.temperature_loss(
             self.log_temperature, log_prob, self._target_entropy
         )

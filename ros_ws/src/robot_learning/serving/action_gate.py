@@ -66,6 +66,7 @@ class ActionGate:
         self._max_age_ns = round(min(spec.max_age_s for spec in actions) * 1e9)
         self._period_s = 1.0 / contract.control_rate_hz
         self._longest_step_s = max(self._period_s, self._max_age_ns * 1e-9)
+        self._longest_silence_ns = max(self._max_age_ns, round(1.5e9 * self._period_s))
         self._executed = list(self._stop)
         self._rate = [0.0] * self._size  # Change per second at the last command.
         self._command_ns: int | None = None
@@ -123,6 +124,7 @@ class ActionGate:
     def watchdog(self, now_ns: int) -> GateResult | None:
         """Return the stop command if the last observation answered is too old, else None.
 
+        Too old is `max_age_s`, but no less than one and a half control periods.
         Nothing is returned before the first command: a robot that we do not drive is left alone.
         """
         if self._command_ns is None:
@@ -130,7 +132,8 @@ class ActionGate:
         if now_ns < self._command_ns:
             self._note_clock_jump(now_ns)
         elif (
-            self._observation_ns is not None and now_ns - self._observation_ns <= self._max_age_ns
+            self._observation_ns is not None
+            and now_ns - self._observation_ns <= self._longest_silence_ns
         ):
             return None
         self._observation_ns = None  # Only a new observation ends the stop.

@@ -67,13 +67,23 @@ class PolicyDriver:
                 stamp_ns, self._stop, result, observation.received_ns, observation.problems
             )
         stamp_ns = observation.stamp_ns if step_ns is None else step_ns
-        decision = self._server.act(self._features.build(observation.values), explore)
+        features = self._features.build(observation.values)
+        if not np.isfinite(features).all():
+            problem = Problem('features', 'not_finite', 'features: computed to NaN or infinity')
+            result = self.gate.refuse(now_ns, problem.kind)
+            return self._command(stamp_ns, self._stop, result, observation.received_ns, (problem,))
+        decision = self._server.act(features, explore)
         result = self.gate.filter(decision.action, now_ns, stamp_ns)
         return self._command(stamp_ns, decision, result, observation.received_ns)
 
     def stop(self, now_ns: int) -> Command:
         """Command the stop as an intended one."""
         return self._command(now_ns, self._stop, self.gate.hold(now_ns), 0)
+
+    def watchdog(self, now_ns: int) -> Command | None:
+        """Return the stop when no observation has been answered for too long, else None."""
+        result = self.gate.watchdog(now_ns)
+        return None if result is None else self._command(now_ns, self._stop, result, 0)
 
     def refuse(self, now_ns: int, reason: str) -> Command:
         """Command the stop for a reason that is counted and reported."""

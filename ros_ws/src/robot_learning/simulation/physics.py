@@ -88,6 +88,12 @@ class Physics:
         self.touched = set()
         mujoco.mj_forward(self.model, self.data)
 
+    def move_robot(self, pose: Pose2D) -> None:
+        """Put the robot elsewhere, at rest; lift, gripper and wheels keep their places."""
+        self.data.qpos[:7] = (pose[0], pose[1], 0.0, *_quaternion(pose[2]))
+        self.data.qvel[:] = 0
+        mujoco.mj_forward(self.model, self.data)
+
     def move_object(self, name: str, pose: Pose2D) -> None:
         """Put one object elsewhere on the floor, at rest."""
         if name not in self._object_address:

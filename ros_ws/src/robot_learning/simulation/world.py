@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
@@ -30,6 +30,14 @@ Reading = dict[str, Array]  # Part of the message -> value, as in `message_types
 _ENCODER_PERIOD_S = 0.05  # Odometry is integrated at least this often.
 
 
+def _switch(value: Any) -> Any:
+    return {True: 'auto', False: 'off'}[value] if isinstance(value, bool) else value
+
+
+# YAML and ROS parameters read an unquoted `off` as false.
+Switch = Annotated[Literal['auto', 'off'], BeforeValidator(_switch)]
+
+
 @dataclass(frozen=True, config=STRICT)
 class WorldConfig:
     """The embedded world; see the classes of its parts."""
@@ -37,7 +45,7 @@ class WorldConfig:
     timestep_s: Annotated[float, Field(gt=0, le=0.01)] = (
         0.01  # Wheels and grip are stable up to it.
     )
-    camera: Literal['auto', 'off'] = 'auto'  # 'auto': on where the machine can render.
+    camera: Switch = 'auto'  # 'auto': on where the machine can render.
     layout: LayoutConfig = field(default_factory=LayoutConfig)
     sensors: SensorConfig = field(default_factory=SensorConfig)
     randomisation: RandomisationConfig = field(default_factory=RandomisationConfig)
@@ -161,6 +169,19 @@ class World:
         self.advance(self.contract.control_period_ns)
         outcome = self.judge()
         return StepResult(self.observe(), *outcome)
+
+    def set_state(
+        self, robot: Pose2D | None = None, objects: Mapping[str, Pose2D] | None = None
+    ) -> None:
+        """Move robot and objects within the episode, all at rest; rewards follow the layout.
+
+        Raises:
+            SimulationError: names an object that is not in the scene.
+        """
+        for name, pose in (objects or {}).items():
+            self.physics.move_object(name, pose)
+        if robot is not None:
+            self.physics.move_robot(robot)
 
     def apply(self, commands: Mapping[str, Array]) -> None:
         """Hand commands to the motors, which obey after the episode's command latency."""

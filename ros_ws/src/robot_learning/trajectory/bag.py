@@ -5,18 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.interfaces import Connection
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError, StoreError
 from robot_learning.trajectory.bag_types import known_types
 from robot_learning.trajectory.episode import Episode
-from robot_learning.trajectory.intake import SIGNAL_TYPES, Intake
+from robot_learning.trajectory.intake import Intake
 from robot_learning.trajectory.recorder import Recorder, RecorderConfig
 from robot_learning.trajectory.signals import CLOCK, DECISIONS
 from robot_learning.trajectory.store import TrajectoryStore
@@ -244,7 +243,7 @@ class BagReplay:
                 entry.counts = counts[entry.topic]
         for topic, text in intake.problems.items():
             refused = recorder.counts()[topic].refused
-            report.warnings.append(f'{topic}: {refused} messages refused; the first: {text}')
+            report.warnings.append(f'{refused} messages refused, the first: {text}')
         if not report.num_steps:
             lacking = ', '.join(f'{name} ({n} times)' for name, n in recorder.missing.items())
             report.warnings.append(

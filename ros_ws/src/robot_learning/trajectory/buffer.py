@@ -280,15 +280,17 @@ class MixedBuffer:
     def sample_transitions(
         self, batch_size: int, n_step: int = 1, discount: float = 0.99
     ) -> dict[str, Array]:
-        """Draw as `ReplayBuffer.sample_transitions`; offline rows come last."""
+        """Draw as `ReplayBuffer.sample_transitions`, with `is_offline` [B]; those come last."""
         num_online, num_offline = self._shares(batch_size, minimum=2)
-        return _stack(
+        batch = _stack(
             [
                 part.sample_transitions(count, n_step, discount)
                 for part, count in ((self.online, num_online), (self.offline, num_offline))
                 if count
             ]
         )
+        batch['is_offline'] = np.arange(batch_size) >= num_online
+        return batch
 
     def sample_windows(self, batch_size: int, length: int) -> dict[str, Array]:
         """Draw as `ReplayBuffer.sample_windows`; offline rows come last."""

@@ -22,6 +22,7 @@ class EpisodeEdges:
 
     Attributes:
         open: the episode that is being recorded; it may have no steps yet.
+        next_number: number of the next episode that begins.
         endings: how many episodes ended for which reason.
     """
 
@@ -41,7 +42,7 @@ class EpisodeEdges:
         self._counts = counts
         self._time_limit_ns = round(time_limit_s * 1e9) if time_limit_s else None
         self._may_open = auto_start  # False between an end that was told and the next begin.
-        self._next_number = first_episode
+        self.next_number = first_episode
         self._finished: list[Episode] = []
         self._begins: dict[int, Mark] = {}
         self._ended_source: int | None = None  # Its outcomes do not open an episode again.
@@ -74,9 +75,9 @@ class EpisodeEdges:
         """Append a step to the open episode."""
         assert self.open is not None
         if not self.open.num_steps:
-            self.open.number = self._next_number
+            self.open.number = self.next_number
             self.open.begun_ns = moment_ns
-            self._next_number += 1
+            self.next_number += 1
             self.num_episodes += 1
         self.num_steps += 1
         self._missing = ''

@@ -15,14 +15,16 @@ from robot_learning.trajectory import messages
 from robot_learning.trajectory.actions import command_key
 from robot_learning.trajectory.episode import Array
 from robot_learning.trajectory.recorder import Recorder
-from robot_learning.trajectory.signals import DECISIONS, MARKS, OUTCOMES, Decision, Mark, Outcome
+from robot_learning.trajectory.signals import (
+    DECISIONS,
+    MARKS,
+    OUTCOMES,
+    SIGNAL_TYPES,
+    Decision,
+    Mark,
+    Outcome,
+)
 
-INTERFACES = 'robot_learning_interfaces'
-SIGNAL_TYPES = {
-    DECISIONS: f'{INTERFACES}/msg/PolicyAction',
-    OUTCOMES: f'{INTERFACES}/msg/StepOutcome',
-    MARKS: f'{INTERFACES}/msg/EpisodeEvent',
-}
 DISCARDED = 'discarded'  # Reason of an end mark: what was recorded and not yet written is dropped.
 _SYNONYMS = {  # Commands read the same from both; robots differ in which one they take.
     'geometry_msgs/msg/Twist': 'geometry_msgs/msg/TwistStamped',
@@ -99,8 +101,12 @@ class Intake:
             values = {name: read(message) for name, read in self._readers[topic]}
             self._recorder.read(topic, stamp_ns, values)
         except MessageError as error:
-            self.problems.setdefault(topic, str(error))
-            self._recorder.refuse(topic)
+            self.refuse(topic, str(error))
+
+    def refuse(self, topic: str, problem: str) -> None:
+        """Count a message that cannot be read, and keep the topic's first reason."""
+        self.problems.setdefault(topic, f'{topic}: {problem}')
+        self._recorder.refuse(topic)
 
     def _add_command(self, name: str, action: ActionField) -> None:
         known = self.sources.get(action.topic)

@@ -111,6 +111,11 @@ class Recorder:
         return self._edges.num_episodes
 
     @property
+    def next_episode(self) -> int:
+        """Number of the next episode that begins."""
+        return self._edges.next_number
+
+    @property
     def open_episode(self) -> tuple[int, int] | None:
         """Number and steps of the episode being recorded; None if there is none."""
         episode = self._edges.open

@@ -13,6 +13,13 @@ OUTCOMES = 'outcome'
 MARKS = 'episode_event'
 CLOCK = 'clock'
 
+INTERFACES = 'robot_learning_interfaces'
+SIGNAL_TYPES = {
+    DECISIONS: f'{INTERFACES}/msg/PolicyAction',
+    OUTCOMES: f'{INTERFACES}/msg/StepOutcome',
+    MARKS: f'{INTERFACES}/msg/EpisodeEvent',
+}
+
 
 class Decision(NamedTuple):
     """One action of a policy, computed from the observation of `stamp_ns`."""

@@ -74,6 +74,15 @@ class TrajectoryStore:
         """Return the names of all sessions, sorted."""
         return _session_names(self.root)
 
+    def next_episode(self, session: str) -> int:
+        """Return the first episode number that the session does not use yet."""
+        for path in reversed(self.segments(session)):
+            try:
+                return segment.read_info(path).last_episode + 1
+            except DataError as error:
+                _LOG.warning('%s', error)
+        return 0
+
     def follow(self, position: Mapping[str, int] | None = None) -> SegmentFollower:
         """Return what finds new segments; `position` as an earlier follower returned it."""
         return SegmentFollower(self.root, position)
@@ -97,7 +106,7 @@ class TrajectoryStore:
         """
         wanted = None if fields is None else tuple(fields)
         for name in self.sessions() if session is None else [session]:
-            for episode in _joined(self._pieces(name, wanted)):
+            for episode in joined(self._pieces(name, wanted)):
                 episode.attributes.setdefault('session', name)
                 yield episode
 
@@ -191,8 +200,8 @@ class SegmentFollower:
         return news
 
 
-def _joined(pieces: Iterable[Episode]) -> Iterator[Episode]:
-    """Join pieces as they come; give an episode when it ends or cannot be continued."""
+def joined(pieces: Iterable[Episode]) -> Iterator[Episode]:
+    """Join the pieces of one recording; give an episode when it ends or cannot go on."""
     open_pieces: dict[int, list[Episode]] = {}
     for piece in pieces:
         known = open_pieces.setdefault(piece.episode, [])

@@ -1,0 +1,60 @@
+"""The process table and the parameter files set only what nodes declare, within its limits."""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module, util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from robot_learning import config
+from robot_learning.commands import process_table
+from robot_learning.commands.process_table import ResolvedProcess
+
+OF_EVERY_NODE = {'use_sim_time'}
+TABLE = process_table.load()
+PROCESSES = process_table.resolve(TABLE, 'bringup', {'record_bag': True, 'session': 'today'})
+
+
+def config_class_of(executable: str) -> type:
+    """Find the class that a node's module hands to `declare_config(self, ...)`."""
+    module_name = f'robot_learning.nodes.{executable}'
+    source = Path(util.find_spec(module_name).origin).read_text(encoding='utf-8')
+    names = [
+        node.args[1].id
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'declare_config'
+    ]
+    assert len(names) == 1, f'{module_name} declares {names}'
+    return getattr(import_module(module_name), names[0])
+
+
+def nested(process: ResolvedProcess) -> dict[str, Any]:
+    """Return all that a process gets, dotted names unfolded."""
+    values: dict[str, Any] = {}
+    if process.parameter_file is not None:
+        content = yaml.safe_load(process.parameter_file.read_text())
+        assert list(content) == ['/**'], 'other keys are ignored once there is a namespace'
+        values = content['/**']['ros__parameters']
+    for name, value in process.parameters.items():
+        *path, last = name.split('.')
+        target = values
+        for part in path:
+            target = target.setdefault(part, {})
+        target[last] = value
+    return {name: value for name, value in values.items() if name not in OF_EVERY_NODE}
+
+
+@pytest.mark.parametrize('process', PROCESSES, ids=lambda process: process.name)
+def test_a_node_declares_every_parameter_it_is_given(process):
+    """`from_mapping` names unknown keys, wrong types and values out of range."""
+    config.from_mapping(config_class_of(process.executable), nested(process), process.name)
+
+
+@pytest.mark.parametrize('mode', TABLE.arguments['mode'].choices)
+def test_every_mode_is_one_that_the_nodes_know(mode):
+    for process in process_table.resolve(TABLE, 'bringup', {'mode': mode}):
+        if process.name in ('simulator', 'policy'):
+            config.from_mapping(config_class_of(process.executable), nested(process), mode)
