@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 NAME = 'robot_learning'
 NODES = ('simulator', 'recorder', 'bag_recorder', 'policy', 'trainer')
-COMMANDS = ('train', 'evaluate', 'bags', 'models', 'doctor', 'up', 'demo')
+COMMANDS = ('train', 'collect', 'evaluate', 'bags', 'models', 'doctor', 'up', 'demo')
 
 
 def shared_files() -> list[tuple[str, list[str]]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import rclpy
 import yaml
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist, TwistStamped
@@ -29,6 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'serving'))
 import policies
 
 DEADLINE_S = 20.0
+FORWARD, LEFT = (50.0, 0.0), (-50.0, 50.0)  # Modes of constant policies, before tanh.
+FULL_SPEED = pytest.approx((0.5, 0.0), abs=1e-6)
+STOPPED = (0.0, 0.0)
 
 
 def wait_until(predicate: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
@@ -178,6 +182,22 @@ class Rover:
 
 def stamp_of(message: Any) -> int:
     return int(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
+
+
+def publish_constant(models: Path, u: tuple[float, float] = FORWARD) -> int:
+    """Publish a version that always wants the same, and return its number."""
+    tensors = policies.constant_tensors(policies.spec_for(policies.CONTRACT), u)
+    return policies.publish(models, policies.CONTRACT, tensors)
+
+
+def call(rover: Rover, service_type: Any, name: str, request: Any) -> Any:
+    """Call a service and return its answer."""
+    client = rover.node.create_client(service_type, name)
+    assert client.wait_for_service(10.0), f'no service {name}'
+    future = client.call_async(request)
+    wait_until(future.done, f'answer of {name}')
+    rover.node.destroy_client(client)
+    return future.result()
 
 
 def write_robot(folder: Path, **changes: Any) -> Path:

@@ -46,12 +46,14 @@ class Peer:
         )
         self.train = ActionClient(self.node, TrainPhase, 'train_phase')
 
-    def wait_for(self, condition, what):
+    def wait_for(self, condition, what, process=None):
         deadline = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline:
             rclpy.spin_once(self.node, timeout_sec=0.1)
             if condition():
                 return
+            if process is not None and process.poll() is not None:
+                pytest.fail(f'{what} did not come: {process.communicate()[1]}')
         last = self.metrics[-1] if self.metrics else None
         pytest.fail(f'{what} did not come within {DEADLINE_S} s; last heard: {last}')
 
@@ -97,7 +99,7 @@ def start(tmp_path):
     for process in processes:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+            process.communicate()
 
 
 def finish(process, number=signal.SIGINT):
@@ -112,13 +114,13 @@ def latest(peer, state):
 
 def test_it_waits_learns_publishes_and_goes_on_after_a_kill(peer, start, tmp_path):
     process = start()
-    peer.wait_for(lambda: latest(peer, 'waiting'), 'the report that it waits')
+    peer.wait_for(lambda: latest(peer, 'waiting'), 'the report that it waits', process)
     assert peer.metrics[-1].detail == 'Holds 0 of 20 steps; waiting for more.'
     assert peer.metrics[-1].version == -1
 
     write_store(tmp_path / 'store', 30, seed=0)
     peer.notices.publish(SegmentWritten())
-    peer.wait_for(lambda: peer.versions and latest(peer, 'waiting'), 'a version')
+    peer.wait_for(lambda: peer.versions and latest(peer, 'waiting'), 'a version', process)
     report, version = peer.metrics[-1], peer.versions[0]
     assert report.train_ratio == pytest.approx(1.0, abs=0.05)
     assert 'sac/critic_loss' in report.names
@@ -134,7 +136,7 @@ def test_it_waits_learns_publishes_and_goes_on_after_a_kill(peer, start, tmp_pat
     write_store(tmp_path / 'store', 10, seed=1, first=30)
     peer.metrics.clear()
     second = start()
-    peer.wait_for(lambda: latest(peer, 'waiting'), 'the resumed trainer')
+    peer.wait_for(lambda: latest(peer, 'waiting'), 'the resumed trainer', second)
     assert peer.metrics[-1].update > done
     assert peer.metrics[-1].train_ratio == pytest.approx(1.0, abs=0.05)
     second.kill()

@@ -12,7 +12,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / 'run'
 PREPARE = ROOT / 'requirements' / 'prepare.sh'
-COMMANDS = ('demo', 'up', 'train', 'evaluate', 'bags', 'models', 'doctor', 'test', 'prepare')
+COMMANDS = (
+    'demo',
+    'up',
+    'train',
+    'collect',
+    'evaluate',
+    'bags',
+    'models',
+    'doctor',
+    'test',
+    'prepare',
+)
 
 
 def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

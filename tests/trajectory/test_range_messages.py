@@ -103,17 +103,6 @@ def test_a_changed_geometry_is_planned_anew():
     np.testing.assert_array_equal(converter(scan([7.0, 8.0], 0.0, 0.2)), [7, 8])
 
 
-def test_built_scans_read_back_the_same():
-    spec = scan_field(4, 0.0, 0.3, frame='base_scan', range_min=0.1, range_max=3.5, rate_hz=5)
-    ranges = np.array([0.2, np.inf, 1.5, np.nan])
-    message = node_messages.scan_message(ranges, spec, 7)
-    np.testing.assert_array_equal(convert(message, spec), ranges.astype(np.float32))
-    assert message.header.stamp.nanosec == 7
-    assert message.angle_increment == pytest.approx(0.1)
-    with pytest.raises(MessageError, match='found 3 ranges'):
-        node_messages.scan_message(ranges[:3], spec, 7)
-
-
 # --- point clouds ------------------------------------------------------------------------
 
 POINTS = np.array([[1, 2, 3], [-4, 5.5, np.nan], [7, -8, 9], [0, 0, 0.5]])

@@ -13,7 +13,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
@@ -167,9 +166,8 @@ class ModelStore:
     def versions(self, name: str) -> list[int]:
         """Return all complete versions, oldest first; the content is not checked."""
         folder = self._model_folder(name)
-        if not folder.is_dir():
-            return []
-        return sorted(int(entry.name) for entry in folder.iterdir() if _is_version(entry))
+        entries = folder.iterdir() if folder.is_dir() else ()
+        return sorted(int(entry.name) for entry in entries if _is_version(entry))
 
     def newest(self, name: str) -> int | None:
         """Return the highest version number, refused or not."""
@@ -222,10 +220,8 @@ class ModelStore:
         Raises:
             StoreError: there is none.
         """
-        current = self.serving(name)
-        for version in reversed(self.versions(name)):
-            if current is None or version >= current:
-                continue
+        current = self.serving(name) or 0
+        for version in reversed([v for v in self.versions(name) if v < current]):
             with contextlib.suppress(ModelRefusedError):
                 self.activate(name, version)
                 return version
@@ -236,8 +232,8 @@ class ModelStore:
 
     def refuse(self, name: str, version: int, reason: str) -> None:
         """Mark a version so that nobody serves it; the version itself stays as it is."""
-        path = self._refusal_path(name, version)
-        _write_marker(path, {'version': version, 'reason': reason, 'created': time.time()})
+        content = {'version': version, 'reason': reason, 'created': time.time()}
+        _write_marker(self._refusal_path(name, version), content)
 
     def refusal(self, name: str, version: int) -> str | None:
         """Return why a version was refused, None if it was not."""
@@ -259,11 +255,8 @@ class ModelStore:
         tensors, manifest = self.load(name, version)
         found = {key: list(tensor.shape) for key, tensor in tensors.items()}
         if found != manifest['tensors']:
-            odd = sorted(
-                k
-                for k in {*found, *manifest['tensors']}
-                if found.get(k) != manifest['tensors'].get(k)
-            )
+            stated = manifest['tensors']
+            odd = sorted(k for k in {*found, *stated} if found.get(k) != stated.get(k))
             raise ModelRefusedError(
                 f'model {name!r}: version {version}: tensors {odd} differ from the manifest. '
                 f'Use another version.'
@@ -313,11 +306,11 @@ class ModelStore:
             score: Any = self.manifest(name, version).get('score')
         except (ModelRefusedError, StoreError):
             return None
-        is_number = isinstance(score, int | float) and math.isfinite(score)
-        return float(score) if is_number and self.refusal(name, version) is None else None
+        if not isinstance(score, int | float) or self.refusal(name, version) is not None:
+            return None
+        return float(score)
 
     def _check_manifest(self, manifest: Any, path: Path, name: str, version: int) -> None:
-        expected = {'model': name, 'version': version}
         keys = ('sha256', 'bytes', 'tensors', 'manifest_sha256')
         if not isinstance(manifest, dict) or any(key not in manifest for key in keys):
             raise ModelRefusedError(
@@ -329,7 +322,7 @@ class ModelStore:
                 f'{path}: its content differs from its own SHA-256. The file was changed; '
                 f'use another version.'
             )
-        for key, value in expected.items():
+        for key, value in (('model', name), ('version', version)):
             if manifest[key] != value:
                 raise ModelRefusedError(
                     f'{path}: {key} is {manifest[key]!r}, expected {value!r}. '
@@ -338,16 +331,10 @@ class ModelStore:
 
     def _model_folder(self, name: str) -> Path:
         _check_name(name)
-        folder = self.root / name
-        if folder.is_symlink():
-            raise StoreError(f'{folder}: is a symbolic link, expected a folder. Remove it.')
-        return folder
+        return _own_folder(self.root / name)
 
     def _version_folder(self, name: str, version: int) -> Path:
-        folder = self._model_folder(name) / f'{version:06d}'
-        if folder.is_symlink():
-            raise StoreError(f'{folder}: is a symbolic link, expected a folder. Remove it.')
-        return folder
+        return _own_folder(self._model_folder(name) / f'{version:06d}')
 
     def _refusal_path(self, name: str, version: int) -> Path:
         return self._model_folder(name) / f'{version:06d}.refused.json'
@@ -359,6 +346,12 @@ def _check_name(name: str) -> None:
             f'model name {name!r}: expected 1 to 64 letters, digits, "_", "-" or "." that begin '
             f'with a letter or digit. Choose such a name.'
         )
+
+
+def _own_folder(folder: Path) -> Path:
+    if folder.is_symlink():
+        raise StoreError(f'{folder}: is a symbolic link, expected a folder. Remove it.')
+    return folder
 
 
 def _check_finite(tensors: Mapping[str, Array], where: str) -> None:

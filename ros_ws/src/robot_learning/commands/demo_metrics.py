@@ -14,11 +14,12 @@ import numpy as np
 
 import robot_learning
 from robot_learning.commands.demo_evaluation import ScoreBook, version_name
-from robot_learning.commands.demo_loop import MODEL_NAME
+from robot_learning.commands.demo_loop import MODEL_NAME, recorded_steps
 from robot_learning.commands.recorded_run import RecordedEpisode, message_counts
 from robot_learning.commands.run_directory import RunDirectory, RunState
 from robot_learning.errors import RobotLearningError
 from robot_learning.model_store import ModelStore
+from robot_learning.trajectory.store import TrajectoryStore
 
 Array = np.ndarray[Any, Any]
 
@@ -58,6 +59,10 @@ def collect_metrics(
         'num_layouts': book.num_layouts,
         'environment_steps': state.environment_steps,
         'loop_seconds': loop_seconds,
+        'demonstration_steps': sum(
+            recorded_steps(run.demonstrations, s)
+            for s in TrajectoryStore(run.demonstrations).sessions()
+        ),
         'num_episodes': sum(episode.is_complete for episode in episodes),
         'num_sessions': len(state.sessions),
         'messages': messages,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,25 @@ def verdict(metrics: dict[str, Any]) -> str:
 
 def _lead(metrics: dict[str, Any]) -> str:
     steps = thousands(metrics['environment_steps'])
+    shown = metrics['demonstration_steps']
+    teacher = (
+        f' Before, a scripted driver that knows the map showed {thousands(shown)} steps on other '
+        f'layouts, which are mixed into what it learns from.'
+        if shown
+        else ' It learned from its own driving alone.'
+    )
     return (
         f'Simulator, recorder, trainer and policy ran as separate processes over ROS 2 for '
         f'{steps} control steps. The layouts it is measured on (seeds from '
         f'{thousands(FIRST_EVALUATION_SEED)}) never occur while learning; the model is scored '
-        f'without exploration, behind the action gate.'
+        f'without exploration, behind the action gate.{teacher}'
     )
+
+
+def from_here(path: Path) -> str:
+    """Write a path for the command line, short where it lies below the current folder."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def thousands(number: float) -> str:
@@ -180,9 +194,9 @@ def _maps(contract: RobotContract, book: ScoreBook, final: int | None) -> list[M
     after = {d['seed']: d for d in learned.get('drives', [])}
     if not before and not after:
         return []
-    failed = [seed for seed, drive in after.items() if not drive['success']]
+    failed = [seed for seed, drive in after.items() if not drive['success']][: _NUM_MAPS // 3]
     others = [seed for seed in (after or before) if seed not in failed]
-    shown = sorted([*failed[: _NUM_MAPS // 3], *others][:_NUM_MAPS])
+    shown = sorted([*failed, *others][:_NUM_MAPS])
     world = SimulatedNavigation(contract)
     panels = []
     for seed in shown:
@@ -234,12 +248,14 @@ def _curves(timeline: list[dict[str, Any]]) -> list[Curve]:
         if event['kind'] != 'training':
             continue
         for name, value in event['metrics'].items():
-            if value is not None and np.isfinite(value):
-                updates, numbers = values.setdefault(name, ([], []))
+            updates, numbers = values.setdefault(name, ([], []))
+            is_news = not updates or event['update'] > updates[-1]
+            if value is not None and np.isfinite(value) and is_news:
                 updates.append(event['update'])
                 numbers.append(value)
     curves = [Curve(name, updates, numbers) for name, (updates, numbers) in values.items()]
-    return [curve for curve in curves if len(curve.update) > 1][:_NUM_CURVES]
+    shown = [c for c in curves if len(c.update) > 1 and not c.name.startswith('episode/')]
+    return shown[:_NUM_CURVES]
 
 
 def _topics(metrics: dict[str, Any]) -> Table | None:
@@ -249,12 +265,13 @@ def _topics(metrics: dict[str, Any]) -> Table | None:
             thousands(counts.get('received', 0)),
             thousands(counts.get('used', 0)),
             thousands(counts.get('dropped', 0)),
-            thousands(counts.get('duplicates', 0) + counts.get('out_of_order', 0)),
+            thousands(counts.get('late', 0)),
+            thousands(counts.get('duplicates', 0)),
             thousands(counts.get('unaccounted', 0)),
         ]
         for topic, counts in metrics['messages'].items()
     ]
-    columns = ['topic', 'received', 'used', 'dropped', 'twice or late', 'unaccounted']
+    columns = ['topic', 'received', 'used', 'dropped', 'late', 'duplicates', 'unaccounted']
     return Table(columns, rows) if rows else None
 
 
@@ -264,7 +281,7 @@ def _gate(metrics: dict[str, Any]) -> Table | None:
 
 
 def _commands(run: RunDirectory, metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    root, minutes = run.root, max(1, round(metrics['loop_seconds'] / 60))
+    root, minutes = from_here(run.root), max(1, round(metrics['loop_seconds'] / 60))
     final = metrics['final_version']
     pairs = [
         (
@@ -277,7 +294,7 @@ def _commands(run: RunDirectory, metrics: dict[str, Any]) -> list[tuple[str, str
         pairs.append(
             (
                 'Score the final version again',
-                f'./run evaluate --model {MODEL_NAME}@{final} --models {run.models} '
+                f'./run evaluate --model {MODEL_NAME}@{final} --models {root}/models '
                 f'--json score.json',
             )
         )
@@ -289,8 +306,10 @@ def _commands(run: RunDirectory, metrics: dict[str, Any]) -> list[tuple[str, str
             )
         )
     for bag in sorted(path for path in run.bag.glob('*') if path.is_dir()):
-        pairs.append(('Play the raw messages (needs a ROS 2 install)', f'ros2 bag play {bag}'))
-    pairs.append(('Training curves', f'tensorboard --logdir {run.tensorboard}'))
+        pairs.append(
+            ('Play the raw messages (needs a ROS 2 install)', f'ros2 bag play {from_here(bag)}')
+        )
+    pairs.append(('Training curves', f'tensorboard --logdir {root}/tensorboard'))
     return pairs
 
 

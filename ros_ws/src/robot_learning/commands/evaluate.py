@@ -30,7 +30,7 @@ from robot_learning.evaluation.evaluation_pool import EvaluationPool
 from robot_learning.evaluation.layouts import LayoutChoice, evaluation_layouts, read_layouts
 from robot_learning.evaluation.navigation import DriveResult, NavigationResult, PolicyFactory
 from robot_learning.model_store import ModelStore, parse_reference
-from robot_learning.serving.policy_server import load_version
+from robot_learning.serving.version_checks import load_version
 
 _EXAMPLES = """examples:
   ./run evaluate --model navigator                     the version that serves, 100 layouts

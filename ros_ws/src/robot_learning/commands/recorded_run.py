@@ -19,6 +19,7 @@ from robot_learning.trajectory.store import TrajectoryStore
 
 Array = np.ndarray[Any, Any]
 
+_COLOURFUL = 80  # Spread of red, green and blue, 0 to 255; walls and floor stay below.
 _LOG = logging.getLogger(__name__)
 
 
@@ -94,7 +95,7 @@ def _evenly(length: int, count: int) -> list[int]:
 
 
 def _best_frame(pieces: Sequence[Episode], contract: RobotContract) -> SensorFrame | None:
-    """Take the step of the pieces at which the scan sees most, among those with an image."""
+    """Take the step with the most colourful image, which shows objects; else any scan."""
     candidates: list[tuple[float, int, Episode, int]] = []
     for piece in pieces:
         if 'scan' not in piece.observations:
@@ -103,8 +104,11 @@ def _best_frame(pieces: Sequence[Episode], contract: RobotContract) -> SensorFra
         if 'camera' in piece.present and (seen & piece.present['camera']).any():
             seen &= piece.present['camera']
         for step in map(int, np.flatnonzero(seen)):
-            ranges = piece.observations['scan'][step]
-            candidates.append((float(np.mean(ranges < 1.0)), len(candidates), piece, step))
+            colour = 0.0
+            if 'camera' in piece.present and piece.present['camera'][step]:
+                image = piece.observations['camera'][step].astype(np.int16)
+                colour = float(np.mean(image.max(2) - image.min(2) > _COLOURFUL))
+            candidates.append((colour, len(candidates), piece, step))
     if not candidates:
         return None
     _, _, piece, step = max(candidates)

@@ -14,6 +14,7 @@ from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, RobotLearningError
+from robot_learning.features import FeatureBuilder
 from robot_learning.model_store import parse_reference
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     cpu.settle()
     plan = recipe.load(phase, options.config)
     contract = contracts.load(options.robot)
-    episodes = [episode for path in options.data for episode in read_episodes(path, contract)]
+    fields = FeatureBuilder(contract).fields
+    episodes = [e for path in options.data for e in read_episodes(path, contract, fields)]
     split = split_episodes(episodes, options.held_out, options.seed)
     output = options.output or options.models.parent
     destination = Destination(options.models, options.name, output)

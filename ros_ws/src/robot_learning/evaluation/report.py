@@ -164,7 +164,6 @@ def _health(record: RunRecord) -> str:
     topics = html.section(
         'Messages',
         html.table(record.topics) if record.topics else '',
-        'Counted by the recorder against the stamps it expected.',
+        'Counted by the recorder: every message it received is used, not needed, or named here.',
     )
-    gate = html.section('Action gate', html.table(record.gate) if record.gate else '')
-    return f'<div class="pair">{topics}{gate}</div>' if topics or gate else ''
+    return topics + html.section('Action gate', html.table(record.gate) if record.gate else '')

@@ -1,4 +1,4 @@
-"""Arrays out of messages and into messages, on a machine with ROS.
+"""Arrays out of messages, on a machine with ROS.
 
 `cv_bridge` and `sensor_msgs_py` come with a full ROS install, not with its Python wheels. They
 are used where they import: cv_bridge knows more encodings. Both ways give the same arrays, and
@@ -7,7 +7,6 @@ one test table holds both to it. Everything else is `robot_learning.trajectory.m
 
 from __future__ import annotations
 
-import array
 import importlib
 from collections.abc import Callable
 from types import ModuleType
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import Image, LaserScan
 
 from robot_learning.contract import ObservationField
 from robot_learning.errors import MessageError
@@ -83,58 +81,6 @@ def time_message(stamp_ns: int) -> Time:
     """Return nanoseconds as a stamp."""
     seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
     return Time(sec=seconds, nanosec=nanoseconds)
-
-
-def image_message(pixels: Array, frame: str, stamp_ns: int) -> Image:
-    """Build an Image from [H, W, C]: uint8 with 1, 3 (RGB) or 4 (RGBA) channels, or depth.
-
-    Depth is one channel of float32 metres or uint16 millimetres (REP 118).
-    """
-    height, width, channels = pixels.shape
-    if pixels.dtype == np.uint8:
-        encoding = {1: 'mono8', 3: 'rgb8', 4: 'rgba8'}.get(channels)
-    else:
-        encoding = {'float32': '32FC1', 'uint16': '16UC1'}.get(pixels.dtype.name)
-        encoding = encoding if channels == 1 else None
-    if encoding is None:
-        raise MessageError(
-            f'image: found {pixels.dtype} with {channels} channels, expected uint8 with 1, 3 '
-            f'or 4, or float32 or uint16 with 1. Convert it first.'
-        )
-    message = Image(height=height, width=width, encoding=encoding)
-    message.header.frame_id = frame
-    message.header.stamp = time_message(stamp_ns)
-    native = pixels.astype(pixels.dtype.newbyteorder('<'), copy=False)
-    message.step = width * channels * pixels.itemsize
-    message.data = _buffer('B', native)
-    return message
-
-
-def scan_message(ranges: Array, field: ObservationField, stamp_ns: int) -> LaserScan:
-    """Build a LaserScan with the contract's frame, angles and limits from ranges [beams]."""
-    beams = len(ranges)
-    first, last = field.angle_min, field.angle_max
-    if first is None or last is None or beams != field.shape[0]:
-        raise MessageError(
-            f'scan {field.topic!r}: found {beams} ranges and angles {first} to {last}, expected '
-            f'{field.shape[0]} and both angles. Give them in the contract.'
-        )
-    message = LaserScan(angle_min=first, angle_max=last)
-    message.header.frame_id = field.frame
-    message.header.stamp = time_message(stamp_ns)
-    message.angle_increment = (last - first) / max(beams - 1, 1)
-    message.range_min = field.range_min or 0.0
-    message.range_max = field.range_max if field.range_max is not None else float('inf')
-    message.scan_time = 1 / field.rate_hz if field.rate_hz else 0.0
-    message.ranges = _buffer('f', ranges.astype(np.float32, copy=False))
-    return message
-
-
-def _buffer(code: str, values: Array) -> array.array[Any]:
-    """Copy an array into what rclpy takes without looking at every element."""
-    result = array.array(code)
-    result.frombytes(np.ascontiguousarray(values).tobytes())
-    return result
 
 
 def _optional(name: str) -> ModuleType | None:

@@ -35,7 +35,6 @@ from robot_learning.serving.observation_assembler import ObservationAssembler
 from robot_learning.serving.policy_run import PolicyRun, goal_fields
 from robot_learning.serving.policy_server import Change, PolicyServer, ServingConfig
 from robot_learning.serving.tick_schedule import TickSchedule
-from robot_learning.trajectory.messages import stamp_ns
 
 _STATES = {
     'serving': ModelVersion.SERVING,
@@ -64,8 +63,7 @@ class PolicyNodeConfig(ServingConfig):
 class PolicyNode(Node):
     """Readings in, commands out; services and loading happen on other threads.
 
-    All callbacks here run on one thread, the control thread. Other threads reach it through
-    `_on_control_thread`.
+    All callbacks run on the control thread; others reach it through `_on_control_thread`.
     """
 
     def __init__(self, **node_options: Any):
@@ -97,9 +95,8 @@ class PolicyNode(Node):
         self._last_command: Command | None = None
         self._schedule = TickSchedule(contract.control_period_ns)
         self._create_topics()
-        task = contract.task.parameters if contract.task else {}
-        radius = float(task.get('goal_radius_m', 0.3))
-        self._requests = PolicyServices(self, self._server, self, radius)
+        radius = contract.task.parameters.get('goal_radius_m', 0.3) if contract.task else 0.3
+        self._requests = PolicyServices(self, self._server, self, float(radius))
         self._server.start()
         self._requests.start()
 
@@ -139,7 +136,7 @@ class PolicyNode(Node):
     # --- lock-step ---------------------------------------------------------------------------
 
     def _on_outcome(self, outcome: StepOutcome) -> None:
-        step_ns = stamp_ns(outcome)
+        step_ns = _stamp_ns(outcome)
         last = self._last_command
         if last is not None and step_ns == last.stamp_ns:
             self._send(last)  # Asked again: the answer was lost.
@@ -153,7 +150,7 @@ class PolicyNode(Node):
     def _answer_if_complete(self) -> bool:
         outcome = self._pending
         assert outcome is not None, 'called only while a step waits'
-        step_ns = stamp_ns(outcome)
+        step_ns = _stamp_ns(outcome)
         if self._observations.awaited(step_ns, outcome.is_first):
             return False
         self._answer(outcome, step_ns)
@@ -164,7 +161,7 @@ class PolicyNode(Node):
         self._late_timer.cancel()
         outcome = self._pending
         if outcome is not None:
-            step_ns = stamp_ns(outcome)
+            step_ns = _stamp_ns(outcome)
             self._observations.give_up(self._observations.awaited(step_ns, outcome.is_first))
             self._answer(outcome, step_ns)
 
@@ -386,6 +383,11 @@ class PolicyNode(Node):
             self.get_logger().error(f'{text}: {change.reason}')
         else:
             self.get_logger().info(text)
+
+
+def _stamp_ns(outcome: StepOutcome) -> int:
+    stamp = outcome.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -24,6 +24,7 @@ from robot_learning_interfaces.msg import ModelVersion, SegmentWritten, Training
 from robot_learning import contract as contracts
 from robot_learning.config import STRICT
 from robot_learning.errors import RobotLearningError, TrainingError
+from robot_learning.features import FeatureBuilder
 from robot_learning.model_store import ModelStore
 from robot_learning.nodes import qos
 from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
@@ -66,8 +67,9 @@ class TrainerNode(Node):
         if config.demonstrations:
             from robot_learning.trajectory.datasets import read_episodes  # Brings in rosbags.
 
+            fields = FeatureBuilder(self._contract).fields
             path = Path(config.demonstrations)
-            self._demonstrations = list(read_episodes(path, self._contract))
+            self._demonstrations = list(read_episodes(path, self._contract, fields))
         output = Path(config.output) if config.output else config.models.parent
         self._destination = Destination(config.models, config.model_name, output)
         self._models = ModelStore(config.models)

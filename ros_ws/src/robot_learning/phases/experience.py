@@ -54,6 +54,7 @@ class Experience:
         self._store = store
         self._follower = store.follow() if store else None
         self._known_contracts = {contract.hash}
+        self._rewarded: set[str] = set()  # Sources whose steps have rewards.
         self.segments: list[str] = []  # Consumed, '<session>/segment_000012.hdf5', in order.
         self.sources: list[str] = []  # Other data that was appended, by name.
         self.skipped: list[str] = []  # What could not be used, and why.
@@ -168,6 +169,11 @@ class Experience:
         observation = self.features(piece)
         action = self.space.normalised(piece.action)
         usable = _finite_rows(observation) & _finite_rows(action)
+        has_reward = np.isfinite(piece.reward)
+        if has_reward.any():
+            self._rewarded.add(source)
+        if source in self._rewarded:  # Some lost their outcome message; bags may have none at all.
+            usable &= has_reward
         if not usable.all():
             self.skipped.append(
                 f'{source}: episode {piece.episode}: {int((~usable).sum())} of {len(piece)} '

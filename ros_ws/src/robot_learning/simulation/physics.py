@@ -101,8 +101,12 @@ class Physics:
             raise SimulationError(f'object {name!r}: is not in the scene. Choose one of: {known}.')
         kind = next(item.kind for item in OBJECTS if item.name == name)
         self._set_object(name, pose, KINDS[kind].height / 2)
-        self.data.tree_asleep[:] = self._all_awake  # Poses of sleeping bodies are not updated.
+        # Shapes of sleeping bodies are not moved, so nothing may sleep for a moment.
+        options = self.model.opt
+        self.data.tree_asleep[:] = self._all_awake
+        options.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
         mujoco.mj_forward(self.model, self.data)
+        options.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
 
     def drive(self, linear: float, angular: float) -> None:
         """Set the wheel speeds of a body speed (m/s) and yaw rate (rad/s)."""

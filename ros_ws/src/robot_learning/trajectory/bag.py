@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError, StoreError
@@ -22,7 +23,7 @@ from robot_learning.trajectory.store import TrajectoryStore
 
 _BATCH = 2000  # Messages between two collections of finished steps.
 _SEGMENT_BYTES = 64 << 20  # Of observations, before compression.
-_CLOCK_TYPE = 'rosgraph_msgs/msg/Clock'
+_BROKEN = (AnyReaderError, OSError, EOFError, AssertionError, ValueError, TypeError)
 
 
 @dataclass
@@ -103,6 +104,28 @@ def import_bag(
     return replay.report
 
 
+def bag_info(path: Path | str) -> dict[str, Any]:
+    """Return duration and topics of a bag as plain data; see `open_bag` for the errors."""
+    with open_bag(Path(path)) as reader:
+        duration_s = max(0.0, reader.duration * 1e-9)
+        topics = [
+            {
+                'topic': connection.topic,
+                'type': connection.msgtype,
+                'messages': connection.msgcount,
+                'rate_hz': connection.msgcount / duration_s if duration_s > 0 else 0.0,
+                'known': connection.msgtype in reader.typestore.fielddefs,
+            }
+            for connection in sorted(reader.connections, key=lambda c: c.topic)
+        ]
+        return {
+            'bag': str(path),
+            'duration_s': duration_s,
+            'messages': reader.message_count,
+            'topics': topics,
+        }
+
+
 class BagReplay:
     """Plays a bag through a recorder.
 
@@ -128,8 +151,8 @@ class BagReplay:
         with open_bag(self._path) as reader:
             recorder = Recorder(self.contract, self._config or self._guess_config(reader))
             intake = Intake(self.contract, recorder)
-            wanted = self._choose(reader, intake)
             self.report.actions_from = recorder.config.actions_from
+            wanted = self._choose(reader, intake)
             self.report.duration_s = max(0.0, reader.duration * 1e-9)
             messages = self._play(reader, wanted, intake)
             for count, _ in enumerate(messages, start=1):
@@ -157,6 +180,7 @@ class BagReplay:
     def _choose(self, reader: AnyReader, intake: Intake) -> dict[int, str]:
         """Return connection id -> topic of the contract, and report on all the bag's topics."""
         by_name = {self._absolute(topic): source for topic, source in intake.sources.items()}
+        commands = {self._absolute(action.topic) for action in self.contract.actions.values()}
         wanted: dict[int, str] = {}
         for connection in reader.connections:
             source = by_name.get(connection.topic)
@@ -164,9 +188,10 @@ class BagReplay:
             if connection.msgtype not in reader.typestore.fielddefs:
                 status = 'unknown type'
                 reason = f'{connection.msgtype} is not defined in the bag nor known here'
-                self.report.warnings.append(
-                    f'{connection.topic}: {connection.msgcount} messages skipped, {reason}.'
-                )
+                if connection.msgcount:
+                    self.report.warnings.append(
+                        f'{connection.topic}: {connection.msgcount} messages skipped, {reason}.'
+                    )
             elif source is not None and connection.msgtype not in source.types:
                 status = 'skipped'
                 reason = f'is {connection.msgtype}, expected {" or ".join(source.types)}'
@@ -181,6 +206,8 @@ class BagReplay:
                 wanted[id(connection)] = CLOCK
             else:
                 status, reason = 'skipped', 'not in the contract'
+                if connection.topic in commands:
+                    reason = f'actions are taken from: {self.report.actions_from}'
             self.report.topics.append(
                 TopicReport(
                     connection.topic, connection.msgtype, connection.msgcount, status, reason
@@ -208,10 +235,14 @@ class BagReplay:
         """Give every wanted message to the intake, in the order of the bag."""
         connections = [c for c in reader.connections if id(c) in wanted]
         now_ns: int | None = None  # By the recorded clock.
-        for connection, log_ns, data in reader.messages(connections):
+        for connection, log_ns, data in read_messages(self._path, reader, connections):
             self.report.num_messages += 1
             topic = wanted[id(connection)]
-            message: Any = reader.deserialize(data, connection.msgtype)
+            try:
+                message: Any = reader.deserialize(data, connection.msgtype)
+            except AnyReaderError as error:
+                intake.refuse(topic, str(error))
+                continue
             if topic == CLOCK:
                 now_ns = message.clock.sec * 1_000_000_000 + message.clock.nanosec
             else:
@@ -266,23 +297,36 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
             f'{path}: has no metadata.yaml, so its recorder was killed. Make one with '
             f'"ros2 bag reindex {path}", or name one of its files: {", ".join(files)}.'
         )
-    reader = None
     try:
         reader = AnyReader([path], default_typestore=known_types())
         reader.open()
+    except FileNotFoundError as error:
+        raise DataError(f'{path}: there is no such bag. Name an existing one.') from error
+    except _BROKEN as error:
+        raise _damaged(path, error) from error
+    try:
         if not reader.message_count:
             raise DataError(f'{path}: holds no messages. Record it again.')
         yield reader
-    except FileNotFoundError as error:
-        raise DataError(f'{path}: there is no such bag. Name an existing one.') from error
-    except (AnyReaderError, OSError, EOFError, AssertionError, ValueError) as error:
-        raise DataError(
-            f'{path}: is damaged or cut off ({error}). Recover what is there with '
-            f'"ros2 bag reindex" or "mcap recover", or record it again.'
-        ) from error
     finally:
-        if reader is not None and reader.stack is not None:
-            reader.close()
+        reader.close()
+
+
+def read_messages(
+    path: Path, reader: AnyReader, connections: list[Connection]
+) -> Iterator[tuple[Connection, int, bytes]]:
+    """Yield connection, time of recording and bytes; damage is a `DataError`."""
+    try:
+        yield from reader.messages(connections)
+    except _BROKEN as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f'{path}: is damaged or cut off ({error}). Recover what is there with '
+        f'"ros2 bag reindex" or "mcap recover", or record it again.'
+    )
 
 
 def _write_segments(replay: BagReplay, store: TrajectoryStore, session: str) -> None:

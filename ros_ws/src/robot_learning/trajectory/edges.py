@@ -166,6 +166,15 @@ class EpisodeEdges:
         """End the open episode because nothing complete came for too long."""
         self.close(f'timeout: {self._missing or DECISIONS}')
 
+    def break_off(self, reason: str) -> None:
+        """End the open episode after a step whose action nobody knows; alone it is worthless."""
+        if self.open is not None and self.open.num_steps == 1:
+            self.open = None
+            self.num_steps -= 1
+            self.num_episodes -= 1
+            self.next_number -= 1
+        self.close(reason)
+
     def close(self, reason: str, terminated: bool = False) -> None:
         """End the open episode, if there is one, and keep its last piece for `collect`."""
         episode, self.open = self.open, None

@@ -355,7 +355,7 @@ class Recorder:
         if tick_ns - step.stamp_ns == self.contract.control_period_ns:
             action = self._actions.between(step, tick_ns)
             if action is None:
-                self._edges.close('gap: action')
+                self._edges.break_off('gap: action')
             else:
                 step.set_action(action, action)
 

@@ -157,7 +157,11 @@ def _write_piece(data: h5py.Group, name: str, piece: Episode) -> None:
 def _write(group: h5py.Group, name: str, array: Array) -> None:
     if array.dtype == np.uint8 and array[:1].nbytes >= _IMAGE_BYTES:
         chunks = (min(len(array), _IMAGE_CHUNK), *array.shape[1:])
-        group.create_dataset(name, data=array, chunks=chunks, compression='lzf')
+        dataset = group.create_dataset(
+            name, array.shape, array.dtype, chunks=chunks, compression='lzf'
+        )
+        if array.any():  # A camera that is off costs nothing: zeros are what is not written.
+            dataset[...] = array
         return
     space = h5py.h5s.create_simple(array.shape)
     kind = h5py.h5t.py_create(array.dtype, logical=True)

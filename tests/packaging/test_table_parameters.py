@@ -31,30 +31,39 @@ def config_class_of(executable: str) -> type:
     return getattr(import_module(module_name), names[0])
 
 
-def nested(process: ResolvedProcess) -> dict[str, Any]:
-    """Return all that a process gets, dotted names unfolded."""
+def file_parameters(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text())
+    assert list(content) == ['/**'], 'other keys are ignored once there is a namespace'
+    return content['/**']['ros__parameters']
+
+
+def given_to(process: ResolvedProcess) -> dict[str, Any]:
+    """Return all that a process gets, without what only others with the same file declare."""
+    declared = config_class_of(process.executable).__pydantic_fields__
     values: dict[str, Any] = {}
     if process.parameter_file is not None:
-        content = yaml.safe_load(process.parameter_file.read_text())
-        assert list(content) == ['/**'], 'other keys are ignored once there is a namespace'
-        values = content['/**']['ros__parameters']
-    for name, value in process.parameters.items():
-        *path, last = name.split('.')
-        target = values
-        for part in path:
-            target = target.setdefault(part, {})
-        target[last] = value
+        parameters = file_parameters(process.parameter_file)
+        values = {name: value for name, value in parameters.items() if name in declared}
+    values.update(process.parameters)
     return {name: value for name, value in values.items() if name not in OF_EVERY_NODE}
 
 
 @pytest.mark.parametrize('process', PROCESSES, ids=lambda process: process.name)
 def test_a_node_declares_every_parameter_it_is_given(process):
     """`from_mapping` names unknown keys, wrong types and values out of range."""
-    config.from_mapping(config_class_of(process.executable), nested(process), process.name)
+    config.from_mapping(config_class_of(process.executable), given_to(process), process.name)
+
+
+def test_every_parameter_in_a_file_is_declared_by_a_node_that_reads_it():
+    for path in {p.parameter_file for p in PROCESSES if p.parameter_file}:
+        readers = [process for process in PROCESSES if process.parameter_file == path]
+        declared = [config_class_of(p.executable).__pydantic_fields__ for p in readers]
+        known = {name for fields in declared for name in fields}
+        assert set(file_parameters(path)) <= known, path
 
 
 @pytest.mark.parametrize('mode', TABLE.arguments['mode'].choices)
 def test_every_mode_is_one_that_the_nodes_know(mode):
     for process in process_table.resolve(TABLE, 'bringup', {'mode': mode}):
         if process.name in ('simulator', 'policy'):
-            config.from_mapping(config_class_of(process.executable), nested(process), mode)
+            config.from_mapping(config_class_of(process.executable), given_to(process), mode)
