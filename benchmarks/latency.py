@@ -31,27 +31,25 @@ sys.path.insert(0, str(ROOT / 'ros_ws' / 'src'))
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(ROOT / 'config' / 'fastdds.xml'))
 os.environ.setdefault('ROS_DOMAIN_ID', '97')
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ['PYTHONPATH'] = os.pathsep.join(
     [str(ROOT / 'ros_ws' / 'src'), os.environ.get('PYTHONPATH', '')]
 )
 
-from robot_learning import nodes  # noqa: E402, F401  Limits numpy's threads.
-
-import numpy as np  # noqa: E402  isort: skip
+import numpy as np  # noqa: E402
 import rclpy  # noqa: E402
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TwistStamped  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from reporting import table, write  # noqa: E402
-from robot_learning_interfaces.msg import PolicyAction  # noqa: E402
-from sensor_msgs.msg import LaserScan  # noqa: E402
-
 from robot_learning import contract as contracts  # noqa: E402
 from robot_learning.features import FeatureBuilder  # noqa: E402
 from robot_learning.model_store import ModelStore  # noqa: E402
 from robot_learning.nodes import qos  # noqa: E402
 from robot_learning.nodes.run import make_executor  # noqa: E402
 from robot_learning.trajectory.store import TrajectoryStore  # noqa: E402
+from robot_learning_interfaces.msg import PolicyAction  # noqa: E402
+from sensor_msgs.msg import LaserScan  # noqa: E402
 
 RATES_HZ = (20, 50)
 CASES = ('alone', 'swaps', 'trainer and swaps')
@@ -137,7 +135,7 @@ class Robot(Node):
         latency_ms = np.array(delays) * 1e-6
         missed = int((latency_ms > self._period_s * 1e3).sum())
         measured = latency_ms[np.isfinite(latency_ms)]
-        window = {stamp for stamp in stamps}
+        window = set(stamps)
         actions = [a for a in self.actions if _stamp_ns(a) in window]
         decision_ms = np.array([a.latency_ms for a in actions])
         return {
@@ -204,7 +202,7 @@ def publish(models: Path, contract: contracts.RobotContract) -> None:
         'input_std': np.ones(sizes[0], np.float32),
     }
     layers = {f'trunk.{i}': (sizes[i + 1], sizes[i]) for i in range(len(HIDDEN))}
-    layers.update({head: (contract.action_size, sizes[-1]) for head in ('mean', 'log_std')})
+    layers.update(dict.fromkeys(('mean', 'log_std'), (contract.action_size, sizes[-1])))
     for name, shape in layers.items():
         weight = rng.normal(0, 1 / np.sqrt(shape[1]), shape)
         tensors[f'{name}.weight'] = weight.astype(np.float32)
@@ -252,11 +250,17 @@ def record(folder: Path) -> Path:
         ),
     ):
         deadline = time.monotonic() + 120
-        while TrajectoryStore(store).num_steps() < MIN_STEPS:
+        while num_steps(store) < MIN_STEPS:
             if time.monotonic() > deadline:
                 raise TimeoutError(f'{store}: not enough steps within 120 s')
             time.sleep(0.5)
     return store
+
+
+def num_steps(store: Path) -> int:
+    """Count the control steps in a store."""
+    segments = TrajectoryStore(store)
+    return sum(segments.read_info(path).num_steps for path in segments.segments())
 
 
 def measure(folder: Path, rate_hz: int, case: str, seconds: float, store: Path) -> dict[str, Any]:
@@ -268,7 +272,7 @@ def measure(folder: Path, rate_hz: int, case: str, seconds: float, store: Path) 
     with ExitStack() as stack:
         if 'trainer' in case:
             learning = folder / 'learning.yaml'
-            learning.write_text('trainer: {train_ratio: 1000, warmup_steps: 500}\n')
+            learning.write_text('phase: sac\ntrainer: {train_ratio: 1000, warmup_steps: 500}\n')
             stack.enter_context(
                 node(
                     'trainer_node',

@@ -49,7 +49,8 @@ Array = np.ndarray[Any, Any]
 TRAIN, TEST = 'intel_lab_pioneer', 'freiburg079_pioneer'
 SPLIT = (0.7, 0.85)  # Of the training log by time: training, validation, held out.
 SCAN_NOISE = 0.2  # Added to the scan's features in training: other buildings look different.
-SPEEDS = (0.5, 2.0)  # Other robots are slower and faster; training sees the log at such speeds.
+# Training sees the log at half to twice its speed: other robots are slower or faster.
+LOG_SPEEDS = (float(np.log(0.5)), float(np.log(2.0)))
 EVALUATE_EVERY = 25  # Updates.
 # Chosen on the validation stretch: some 800 steps ask for a small, restrained network.
 NETWORK = BehaviorCloningConfig(
@@ -93,7 +94,7 @@ def episodes(path: Path, contract: RobotContract, shift_ns: int) -> list[Episode
     with open_bag(path) as reader:
         wanted = [c for c in reader.connections if c.topic.lstrip('/') in intake.sources]
         for count, (connection, log_ns, data) in enumerate(reader.messages(wanted)):
-            message = reader.deserialize(data, connection.msgtype)
+            message: Any = reader.deserialize(data, connection.msgtype)
             stamp = message.header.stamp
             stamp.sec, stamp.nanosec = divmod((stamp_ns(message) or 0) + shift_ns, 10**9)
             intake.take(connection.topic.lstrip('/'), message, log_ns + shift_ns)
@@ -129,9 +130,9 @@ def varied(rows: Rows, rng: np.random.Generator) -> Rows:
     velocity[mirrored, 1] *= -1
     action[mirrored, 1] *= -1
     scan += rng.normal(0, SCAN_NOISE, scan.shape).astype(np.float32)
-    speed = np.exp(rng.uniform(*np.log(SPEEDS), len(scan))).astype(np.float32)
-    velocity[:, 0] *= speed
-    action[:, 0] *= speed
+    factor: Array = np.exp(rng.uniform(*LOG_SPEEDS, size=len(scan)))
+    velocity[:, 0] *= factor
+    action[:, 0] *= factor
     return Rows(second, scan, velocity, action)
 
 
@@ -171,7 +172,8 @@ def clone(
     @torch.no_grad()
     def predict(rows: Rows) -> Array:
         mean, _ = phase.actor(torch.from_numpy(inputs(rows)))
-        return rows.velocity + np.tanh(mean.numpy()) * span
+        predicted: Array = rows.velocity + np.tanh(mean.numpy()) * span
+        return predicted
 
     return predict
 

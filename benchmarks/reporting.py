@@ -78,7 +78,9 @@ def _is_number(value: Any) -> bool:
 def _text(value: Any) -> str:
     if value is None:
         return ''
-    return f'{value:.4g}' if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f'{value:,.0f}' if 1e3 <= abs(value) < 1e12 else f'{value:.4g}'
+    return str(value)
 
 
 def _plain(value: Any) -> Any:

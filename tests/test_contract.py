@@ -127,6 +127,7 @@ MISTAKES = [
     (SCAN + 'part', 'depth', "found 'depth', expected a part of .*: ranges, intensities"),
     (SCAN + 'shape', [8, 1], r'found \[8, 1\], expected \[any\] for ranges'),
     (SCAN + 'shape', [0], 'scan.shape.0: found 0'),
+    (SCAN + 'shape', [], 'scan.shape: is empty'),
     (SCAN + 'dtype', 'float16', "found 'float16'"),
     (SCAN + 'dtype', 'uint8', 'found uint8, which cannot hold ranges'),
     (SCAN + 'unit', 'feet', "found 'feet', expected SI units"),

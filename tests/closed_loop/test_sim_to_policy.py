@@ -1,6 +1,5 @@
 """From the simulator to a policy that drives in it, all in this process and without ROS."""
 
-
 import numpy as np
 import pytest
 from robot_learning import contract as contracts

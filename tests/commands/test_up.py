@@ -85,7 +85,7 @@ def test_the_failure_of_an_essential_process_ends_the_rest_with_exit_code_1(work
 
 def test_a_killed_node_that_may_restart_comes_back(workspace):
     process = start('--only', 'policy')
-    lines = read_until(process, '[policy] arguments')
+    lines = read_until(process, '[policy] arguments', 'started, process')
     pid = int(next(line for line in lines if 'started, process' in line).split()[-1])
     os.kill(pid, signal.SIGKILL)
     read_until(process, 'policy: ended by SIGKILL', 'policy: starts again', '[policy] arguments')
@@ -96,7 +96,7 @@ def test_a_killed_node_that_may_restart_comes_back(workspace):
 
 def test_its_end_does_not_depend_on_somebody_reading_its_output(workspace):
     process = start('--only', 'policy')
-    lines = read_until(process, '[policy] arguments')
+    lines = read_until(process, '[policy] arguments', 'started, process')
     pid = int(next(line for line in lines if 'started, process' in line).split()[-1])
     process.stdout.close()
     process.send_signal(signal.SIGINT)

@@ -34,6 +34,20 @@ def pilot():
         yield pilot
 
 
+def test_lock_step_is_never_faster_than_its_greatest_speed(pilot):
+    moments = []
+
+    def drive(outcome):
+        moments.append(time.monotonic())
+        return (0.0, 0.0)
+
+    pilot.policy = drive
+    with SimulatorProcess(max_speed=4.0, **NO_CAMERA):
+        assert pilot.spin_until(lambda: len(moments) >= 41)
+    # 20 steps a second; only a slow machine can make it fewer. One may wait at the start.
+    assert moments[40] - moments[0] >= 39 / 20 - 0.05
+
+
 def test_lock_step_stamps_stay_in_step_over_the_ends_of_episodes(pilot):
     pilot.policy = lambda outcome: (0.5, 0.2)
     with SimulatorProcess(seed=4, **NO_CAMERA):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from robot_learning.serving.tick_schedule import TickSchedule
 
 PERIOD = 50_000_000
@@ -12,8 +13,9 @@ def run(arrivals_ns, until_ns, poll_ns=PERIOD // 4):
     )
     ticks, missed = [], 0
     for now, kind in moments:
-        if schedule.is_overdue(now) or (kind == 'reading' and schedule.accepts(now)):
-            missed += schedule.take(now)
+        is_renewed = kind == 'reading'
+        if schedule.is_overdue(now) or (is_renewed and schedule.accepts(now)):
+            missed += schedule.take(now, is_renewed)
             ticks.append(now)
     return np.array(ticks), missed
 
@@ -34,6 +36,15 @@ def test_the_control_rate_is_kept_on_average_with_readings_at_another_rate():
     assert abs(np.diff(ticks).mean() - PERIOD) < 0.02 * PERIOD
 
 
+@pytest.mark.parametrize('phase', range(0, PERIOD, PERIOD // 16))
+def test_ticks_find_the_readings_again_after_a_pause(phase):
+    """Readings resume right behind a watchdog's tick, or anywhere else."""
+    before = [i * PERIOD for i in range(10)]
+    after = [40 * PERIOD + phase + i * PERIOD for i in range(20)]
+    ticks, _ = run(before + after, after[-1] + 1)
+    assert set(after[4:]) <= set(ticks)
+
+
 def test_without_readings_the_timer_keeps_the_rate():
     ticks, missed = run([], 100 * PERIOD)
     assert missed == 0
@@ -42,15 +53,15 @@ def test_without_readings_the_timer_keeps_the_rate():
 
 def test_ticks_that_did_not_happen_are_counted():
     schedule = TickSchedule(PERIOD)
-    assert schedule.take(0) == 0
-    assert schedule.take(PERIOD) == 0
-    assert schedule.take(5 * PERIOD + 1) == 3  # Those at 2, 3 and 4 periods.
-    assert schedule.take(6 * PERIOD) == 0
+    assert schedule.take(0, True) == 0
+    assert schedule.take(PERIOD, True) == 0
+    assert schedule.take(5 * PERIOD + 1, True) == 3  # Those at 2, 3 and 4 periods.
+    assert schedule.take(6 * PERIOD, True) == 0
 
 
 def test_a_clock_set_back_makes_a_tick_due_at_once_and_misses_none():
     schedule = TickSchedule(PERIOD)
-    schedule.take(1000 * PERIOD)
+    schedule.take(1000 * PERIOD, True)
     assert schedule.is_overdue(3 * PERIOD)
-    assert schedule.take(3 * PERIOD) == 0
+    assert schedule.take(3 * PERIOD, True) == 0
     assert not schedule.accepts(3 * PERIOD + 1)

@@ -53,7 +53,7 @@ def goal_pose(stamp_ns: int, number: float = 1.0, types: Any = TYPES, **more: An
 
 def joint_states(stamp_ns: int, number: float) -> Any:
     return TYPES[JOINTS](
-        header(stamp_ns), ['left', 'right'], np.full(2, number), np.zeros(0), np.zeros(0)
+        header(stamp_ns), ['left', 'right'], np.full(2, float(number)), np.zeros(0), np.zeros(0)
     )
 
 

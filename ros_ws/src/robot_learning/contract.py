@@ -28,6 +28,7 @@ Qos = Literal['sensor', 'reliable', 'latched']
 DType = Literal['float32', 'float64', 'uint8', 'int32', 'int64', 'bool']
 
 T = TypeVar('T')
+K = TypeVar('K')
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -314,25 +315,29 @@ def _checked(data: Any, where: str, lines: Lines | None) -> RobotContract:
 
 def _draft(data: dict[str, Any]) -> Draft:
     """Keep the entries that have the right types, so that they can be checked all the same."""
-    observation = _sound(ObservationField, data.get('observation'))
+    fields = _named(data.get('observation'))
+    observation = _sound(ObservationField, fields)
     features = data.get('features')
-    numbered = dict(enumerate(features)) if isinstance(features, (list, tuple)) else None
-    task = _sound(Task, {'task': data.get('task')}).get('task')
+    numbered = dict(enumerate(features)) if isinstance(features, (list, tuple)) else {}
     rate = data.get('control_rate_hz')
-    named = data.get('observation')
     return Draft(
         float(rate) if isinstance(rate, (int, float)) and 0 < rate <= 1000 else None,
         observation,
-        _sound(ActionField, data.get('actions')),
+        _sound(ActionField, _named(data.get('actions'))),
         _sound(Feature, numbered),
-        task,
-        frozenset(set(named) - set(observation)) if isinstance(named, dict) else frozenset(),
+        _sound(Task, {'task': data.get('task')}).get('task'),
+        frozenset(fields.keys() - observation.keys()),
     )
 
 
-def _sound(cls: type[T], entries: Any) -> dict[Any, T]:
-    result: dict[Any, T] = {}
-    for key, entry in entries.items() if isinstance(entries, dict) else ():
+def _named(section: Any) -> dict[str, Any]:
+    entries = section.items() if isinstance(section, dict) else ()
+    return {name: entry for name, entry in entries if isinstance(name, str)}
+
+
+def _sound(cls: type[T], entries: dict[K, Any]) -> dict[K, T]:
+    result: dict[K, T] = {}
+    for key, entry in entries.items():
         with contextlib.suppress(ConfigError):
             if isinstance(entry, dict):
                 result[key] = config.from_mapping(cls, entry, '')

@@ -44,6 +44,9 @@ def field_problems(spec: ObservationField) -> Problems:
             f'Choose one of them.',
         )
         return
+    if not spec.shape:
+        yield ('shape',), 'is empty, expected the size of every axis. Write [1] for one number.'
+        return
     name = spec.part or default_part(spec.type)
     yield from _shape_problems(spec, name, parts[name])
     yield from _unit_problems(spec, name, parts[name])

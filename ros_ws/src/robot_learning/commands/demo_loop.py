@@ -34,10 +34,10 @@ _SAVE_EVERY_S = 5.0
 _STARTUP_LIMIT_S = 90.0
 _STALL_AFTER_S = 30.0
 _LAST_LINES = 15
-# In simulated time, which passes some thirty times faster here: about 0.2 s of wall time.
-_REORDER_WINDOW_S = 6.0
+# In simulated time, which passes some thirty times faster here: under a second of wall time.
+_REORDER_WINDOW_S = 20.0
 # Where cores are short, the world waits rather than that messages are lost or nothing is learned.
-_NICENESS = {'trainer': 2, 'bag_recorder': 2, 'simulator': 6}
+_NICENESS = {'trainer': 2, 'bag_recorder': 2, 'simulator': 10}
 _KEEP_VERSIONS = 100_000  # All: the success curve is measured when the driving is over.
 # A recorder has its open episode to write, a trainer its checkpoint.
 _LIMITS = Limits(stagger_s=3.0, interrupt_s=30.0)

@@ -1,8 +1,9 @@
 """Ends the process groups of a supervisor that was killed. Run as a script by the supervisor.
 
 Reads `watch GROUP` and `forget GROUP` lines from standard input. The end of input means that the
-supervisor is gone: every watched group gets SIGTERM and, if need be, SIGKILL. Standard library
-only, so that it starts in milliseconds and outlives a broken environment.
+supervisor is gone: every watched group gets SIGTERM and, when it is still there after the seconds
+named on the command line, SIGKILL. Standard library only, so that it starts in milliseconds and
+outlives a broken environment.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ import sys
 import time
 from collections.abc import Iterable
 
-_PATIENCE_S = 10.0
 
-
-def guard(lines: Iterable[str], patience_s: float = _PATIENCE_S) -> None:
+def guard(lines: Iterable[str], patience_s: float) -> None:
     """Follow `lines` to their end, then end every group still watched."""
     groups: set[int] = set()
     for line in lines:
@@ -48,4 +47,4 @@ def _signal(groups: set[int], number: int) -> set[int]:
 if __name__ == '__main__':
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    guard(sys.stdin)
+    guard(sys.stdin, float(sys.argv[1]))

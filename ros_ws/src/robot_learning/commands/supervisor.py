@@ -48,7 +48,7 @@ class Limits:
     first_delay_s: float = 0.5  # Before a restart; doubles with every failure in the window.
     longest_delay_s: float = 8.0
     stagger_s: float = 1.0  # How long stopping waits for one process before the next.
-    interrupt_s: float = 10.0  # From the last SIGINT to SIGTERM.
+    interrupt_s: float = 10.0  # From the last SIGINT to SIGTERM; the guardian's patience too.
     terminate_s: float = 5.0  # From SIGTERM to SIGKILL.
 
 
@@ -106,8 +106,9 @@ class Supervisor:
         Raises:
             EnvironmentSetupError: a program cannot be started; those before it are stopped.
         """
+        program, patience = str(Path(guardian.__file__)), str(self._limits.interrupt_s)
         self._guardian = subprocess.Popen(
-            [sys.executable, '-I', '-S', str(Path(guardian.__file__))],
+            [sys.executable, '-I', '-S', program, patience],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,

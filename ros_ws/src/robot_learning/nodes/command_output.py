@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Twist, TwistStamped
+from geometry_msgs.msg import Pose, PoseStamped, Twist, TwistStamped
 from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
@@ -23,6 +23,8 @@ Array = np.ndarray[Any, Any]
 _TYPES: dict[str, type[Any]] = {
     'geometry_msgs/msg/TwistStamped': TwistStamped,
     'geometry_msgs/msg/Twist': Twist,
+    'geometry_msgs/msg/PoseStamped': PoseStamped,
+    'geometry_msgs/msg/Pose': Pose,
     'std_msgs/msg/Float32MultiArray': Float32MultiArray,
     'std_msgs/msg/Float64MultiArray': Float64MultiArray,
 }
@@ -125,21 +127,22 @@ def _filler(message: Any, spec: ActionField) -> Callable[[int, list[float]], Non
             message.data = array.array(code, values)
 
         return fill_array
-    twist = message.twist if isinstance(message, TwistStamped) else message
+    content = {TwistStamped: 'twist', PoseStamped: 'pose'}.get(type(message))
+    root = getattr(message, content) if content else message
     targets = []
     for component in spec.components:
         vector, _, axis = component.partition('.')
-        targets.append((getattr(twist, vector), axis))
+        targets.append((getattr(root, vector), axis))
 
-    def fill_twist(stamp_ns: int, values: list[float]) -> None:
+    def fill_components(stamp_ns: int, values: list[float]) -> None:
         for (target, axis), value in zip(targets, values, strict=True):
             setattr(target, axis, value)
 
     def fill_stamped(stamp_ns: int, values: list[float]) -> None:
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
-        fill_twist(stamp_ns, values)
+        fill_components(stamp_ns, values)
 
-    if not isinstance(message, TwistStamped):
-        return fill_twist
+    if content is None:
+        return fill_components
     message.header.frame_id = spec.frame
     return fill_stamped

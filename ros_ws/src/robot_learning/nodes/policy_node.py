@@ -200,10 +200,10 @@ class PolicyNode(Node):
         elif self._decides_on_arrival and self._observations.is_renewed():
             now_ns = self._now_ns()
             if self._schedule.accepts(now_ns):
-                self._decide(now_ns)
+                self._decide(now_ns, is_renewed=True)
 
-    def _decide(self, now_ns: int) -> None:
-        missed = self._schedule.take(now_ns)
+    def _decide(self, now_ns: int, is_renewed: bool = False) -> None:
+        missed = self._schedule.take(now_ns, is_renewed)
         if not self._is_driving:
             if self._num_last_stops:
                 self._num_last_stops -= 1

@@ -144,7 +144,8 @@ class LockStepLoop:
     """Publishes an observation, waits for the command with its stamp, lives one period.
 
     While it waits, simulated time stands still. A Twist, which has no stamp, answers the
-    newest observation.
+    newest observation. With `is_paced` a command is carried out at the next `on_pace`, which
+    keeps a fast world from starving those who learn from it.
     """
 
     def __init__(
@@ -156,11 +157,15 @@ class LockStepLoop:
         command_timeout_s: float,
         num_drivers: Callable[[], int],
         log: Log,
+        is_paced: bool = False,
     ):
         self._stage = _Stage(world, episodes, topics, log)
         self._world, self._episodes, self._topics = world, episodes, topics
         self._schedule = schedule
         self._timeout_s = command_timeout_s
+        self._is_paced = is_paced
+        self._may_advance = True  # Since the last `on_pace` nothing was carried out.
+        self._early: DriveCommand | None = None  # Waits for the next `on_pace`.
         self._num_drivers = num_drivers
         self._num_known_drivers = 0
         self._is_paused = False
@@ -181,8 +186,23 @@ class LockStepLoop:
         if self._is_paused:
             self._held = command
             return
+        if self._early is not None:
+            return  # The same answer once more.
         self._stage.responses_s.append(time.monotonic() - self._published_s)
+        if self._is_paced and not self._may_advance:
+            self._early = command
+            return
+        self._may_advance = False
         self._advance(command)
+
+    def on_pace(self) -> None:
+        """Carry out the command that came early, or allow the next one at once."""
+        early, self._early = self._early, None
+        self._may_advance = early is None
+        if early is not None and self._is_paused:
+            self._held = early
+        elif early is not None:
+            self._advance(early)
 
     def on_tick(self) -> None:
         """While no command comes: stop the wheels, send again, say what is waited for."""
@@ -214,6 +234,7 @@ class LockStepLoop:
         goal_pose: Sequence[float] | None,
     ) -> None:
         """Cut the episode off and begin another; a command on its way will be dropped."""
+        self._early = None
         self._stage.restart(seed, robot_pose, goal_pose)
         self._publish()
 

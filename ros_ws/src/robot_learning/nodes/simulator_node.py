@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -53,6 +53,8 @@ class SimulatorConfig:
     robot: str = 'arena'  # Name in config/robots or path of a contract.
     mode: Literal['lock_step', 'real_time'] = 'lock_step'  # Time passes with commands or clock.
     speed: PositiveFloat = 1.0  # Simulated seconds per wall second; real_time only.
+    # lock_step: simulated seconds per wall second at most; 0: as fast as commands come.
+    max_speed: NonNegativeFloat = 0.0
     seed: Annotated[int, Field(ge=0)] = 0  # Layouts, physics and noise follow from it.
     command_timeout_s: PositiveFloat = 0.2  # Wall time without a command that stops the wheels.
     command_type: CommandType = 'auto'  # auto: what the publishers of cmd_vel have.
@@ -84,6 +86,9 @@ class SimulatorNode(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # A ROS-time timer would wait for us.
         self.create_timer(config.tick_s, self._loop.on_tick, clock=steady)
         self.create_timer(_LOOK_AROUND_S, self._look_around, clock=steady)
+        if isinstance(self._loop, LockStepLoop) and config.max_speed > 0:
+            steps_per_second = config.max_speed * self._world.contract.control_rate_hz
+            self.create_timer(1 / steps_per_second, self._loop.on_pace, clock=steady)
 
     def close(self) -> None:
         """End the episode and free the renderer."""
@@ -106,6 +111,7 @@ class SimulatorNode(Node):
                 timeout_s,
                 lambda: self._drive.num_publishers,
                 self._warn,
+                is_paced=config.max_speed > 0,
             )
         rates = RateSchedule(world.contract, world.physics.timestep_s)
         return RealTimeLoop(

@@ -31,8 +31,7 @@ class Experience:
         capacity: control steps kept in memory.
         seed: of the sampling.
         store: to follow; None: only what is appended.
-        demonstrations: a second buffer that gives `demonstration_ratio` of each batch.
-        demonstration_ratio: 0 to 1.
+        demonstration_ratio: share of each batch from demonstrations, 0 to 1.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robot_learning.contract import RobotContract
+from robot_learning.errors import NotEnoughDataError
 from robot_learning.model_store import ModelStore
 from robot_learning.phases.checkpoint import CheckpointFolder
 from robot_learning.phases.curves import Curves
@@ -71,6 +72,12 @@ def learn_offline(
     recipe = Recipe(recipe.phase_name, recipe.phase_config, warm)
     experience = _experience(contract, recipe, seed, None)
     experience.append(split.training, source)
+    if experience.num_steps < 2:
+        reasons = ' '.join(dict.fromkeys(experience.skipped)) or 'There were no episodes.'
+        raise NotEnoughDataError(
+            f'{source}: {experience.num_steps} usable steps for {recipe.phase_name}, expected 2 '
+            f'or more. {reasons} Record more, or choose a phase that can use these data.'
+        )
     validation = Validation(experience, split.held_out, recipe.phase_config.discount)
     trainer = _trainer(recipe, experience, destination, seed, validation, float('inf'))
     trainer.resume()
@@ -81,7 +88,13 @@ def _experience(
     contract: RobotContract, recipe: Recipe, seed: int, store: TrajectoryStore | None
 ) -> Experience:
     config = recipe.trainer
-    return Experience(contract, config.capacity, seed, store, config.demonstration_ratio)
+    return Experience(
+        contract,
+        config.capacity,
+        seed,
+        store,
+        config.demonstration_ratio,
+    )
 
 
 def _trainer(

@@ -241,7 +241,8 @@ class BagReplay:
             try:
                 message: Any = reader.deserialize(data, connection.msgtype)
             except AnyReaderError as error:
-                intake.refuse(topic, str(error))
+                if topic != CLOCK:
+                    intake.refuse(topic, str(error))
                 continue
             if topic == CLOCK:
                 now_ns = message.clock.sec * 1_000_000_000 + message.clock.nanosec

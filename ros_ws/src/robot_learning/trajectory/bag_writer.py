@@ -134,6 +134,7 @@ class BagWriter:
                 self._part = _Part(self.path, len(self._files), self._topics)
             self.num_bytes += self._part.write(topic, log_ns, data)
             self.written[topic] += 1
+            self.error = ''
 
         return self._guarded(write)
 
@@ -148,7 +149,6 @@ class BagWriter:
                 self._part.abort()
                 self._part = None
             return False
-        self.error = ''
         return True
 
     def _rotate(self) -> None:

@@ -1,0 +1,73 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from robot_learning.commands import bags
+
+sys.path.append(str(Path(__file__).parent.parent / 'trajectory'))
+from bag_files import drive, write_bag
+from recordings import robot
+
+
+@pytest.fixture
+def contract_file(tmp_path):
+    path = tmp_path / 'tiny.yaml'
+    path.write_text(yaml.safe_dump(robot().to_dict()))
+    return str(path)
+
+
+@pytest.fixture
+def bag(tmp_path):
+    return str(write_bag(tmp_path / 'bag', drive()))
+
+
+def test_import_writes_episodes_and_a_report(bag, contract_file, tmp_path, capsys):
+    store, report = tmp_path / 'store', tmp_path / 'reports' / 'r.json'
+    arguments = ['import', bag, '--robot', contract_file, '--out', str(store)]
+    assert bags.main([*arguments, '--json', str(report)]) == 0
+    printed = capsys.readouterr().out
+    assert 'kept 15 steps in 1 episodes' in printed and '/odom' in printed
+    content = json.loads(report.read_text())
+    assert content['num_steps'] == 15 and content['robot'] == 'tiny'
+    odom = next(topic for topic in content['topics'] if topic['topic'] == '/odom')
+    assert odom['counts']['received'] == 30 and odom['counts']['unaccounted'] == 0
+    assert (store / 'bag' / 'segment_000000.hdf5').is_file()
+    assert bags.main(arguments) == 2
+    assert 'the session exists already' in capsys.readouterr().err
+
+
+def test_a_bag_without_a_complete_step_is_told_by_the_exit_code(contract_file, tmp_path, capsys):
+    entries = [entry for entry in drive(4) if entry[0] == '/odom']
+    late = [(*drive()[0][:2], 10**12, drive()[0][3])]
+    bag = write_bag(tmp_path / 'bag', [*entries[:1], *late])
+    arguments = ['import', str(bag), '--robot', contract_file, '--out', str(tmp_path / 'store')]
+    assert bags.main(arguments) == 1
+    assert 'no step was complete' in capsys.readouterr().out
+
+
+def test_mistakes_are_one_message_on_stderr(contract_file, tmp_path, capsys):
+    missing = str(tmp_path / 'nowhere')
+    assert bags.main(['import', missing, '--robot', contract_file]) == 2
+    assert capsys.readouterr().err.strip() == (
+        f'{missing}: there is no such bag. Name an existing one.'
+    )
+    assert bags.main(['import', missing, '--robot', 'walker']) == 2
+    assert "robot 'walker': no contract" in capsys.readouterr().err
+
+
+def test_info_lists_topics_for_people_and_programs(bag, capsys):
+    assert bags.main(['info', bag]) == 0
+    assert 'nav_msgs/msg/Odometry' in capsys.readouterr().out
+    assert bags.main(['info', bag, '--json']) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert info['messages'] == 31
+    assert [topic['messages'] for topic in info['topics']] == [1, 30]
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit) as caught:
+        bags.main(['--help'])
+    assert caught.value.code == 0
+    assert './run bags import' in capsys.readouterr().out

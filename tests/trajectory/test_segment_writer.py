@@ -1,0 +1,100 @@
+import threading
+
+import pytest
+from recordings import lock_step, record, robot
+from robot_learning.errors import StoreError
+from robot_learning.trajectory.segment_writer import SegmentWriter
+from robot_learning.trajectory.store import TrajectoryStore
+
+DEADLINE_S = 10
+
+
+class Refusing(TrajectoryStore):
+    """A store whose disk is full until told otherwise."""
+
+    is_full = True
+
+    def write_segment(self, pieces, session, contract):
+        if self.is_full:
+            raise StoreError('disk: full. Free space.')
+        return super().write_segment(pieces, session, contract)
+
+
+@pytest.fixture
+def pieces():
+    return record(lock_step([4, 5, 6]))[0]
+
+
+def make(store, max_waiting_steps=1000, retry_s=0.01):
+    written, errors, happened = [], [], threading.Condition()
+
+    def note(target, entry):
+        with happened:
+            target.append(entry)
+            happened.notify()
+
+    writer = SegmentWriter(
+        store,
+        'run',
+        robot(),
+        max_waiting_steps,
+        retry_s,
+        lambda entry: note(written, entry),
+        lambda entry: note(errors, entry),
+    )
+
+    def wait_for(target, count):
+        with happened:
+            assert happened.wait_for(lambda: len(target) >= count, DEADLINE_S)
+
+    return writer, written, errors, wait_for
+
+
+def test_what_is_put_is_announced_and_readable(tmp_path, pieces):
+    store = TrajectoryStore(tmp_path)
+    writer, written, errors, wait_for = make(store)
+    writer.put(pieces[:2])
+    wait_for(written, 1)
+    writer.put(pieces[2:])
+    writer.put([])
+    writer.close()
+    assert [(w.num_steps, w.total_steps) for w in written] == [(9, 9), (6, 15)]
+    assert [(w.first_episode, w.last_episode) for w in written] == [(0, 1), (2, 2)]
+    assert [w.path for w in written] == store.segments()
+    assert written[0].num_bytes == written[0].path.stat().st_size
+    assert not errors and writer.lost_steps == 0
+    assert [len(e) for e in store.episodes()] == [4, 5, 6]
+
+
+def test_steps_wait_for_a_full_disk_and_nothing_is_lost(tmp_path, pieces):
+    store = Refusing(tmp_path)
+    writer, written, errors, wait_for = make(store)
+    writer.put(pieces[:1])
+    wait_for(errors, 2)
+    writer.put(pieces[1:])
+    wait_for(errors, 4)
+    assert writer.error == 'disk: full. Free space.' and store.segments() == []
+    store.is_full = False
+    wait_for(written, 1)
+    writer.close()
+    assert writer.error == '' and writer.lost_steps == 0
+    assert [len(e) for e in store.episodes()] == [4, 5, 6]
+
+
+def test_beyond_its_limit_the_oldest_steps_are_lost_and_counted(tmp_path, pieces):
+    store = Refusing(tmp_path)
+    writer, _, errors, wait_for = make(store, max_waiting_steps=11)
+    writer.put(pieces)
+    wait_for(errors, 3)
+    assert writer.waiting_steps in (0, 11)  # 0: in the writer's hands just now.
+    store.is_full = False
+    writer.close()
+    assert writer.lost_steps == 4
+    assert [len(e) for e in store.episodes()] == [5, 6]
+
+
+def test_what_cannot_be_written_at_the_end_is_counted(tmp_path, pieces):
+    writer, written, *_ = make(Refusing(tmp_path))
+    writer.put(pieces)
+    writer.close()
+    assert writer.lost_steps == 15 and not written
