@@ -101,28 +101,32 @@ class Robot(Node):
         thread = threading.Thread(target=spin)
         thread.start()
         try:
-            self._sense_until(lambda: bool(self.actions and self.actions[-1].version >= 0))
-            end = time.monotonic() + self._seconds
-            stamps = self._sense_until(lambda: time.monotonic() > end)
+            stamps = self._sense()
             time.sleep(2 * self._period_s)  # The last answers are still on their way.
         finally:
             ending.set()
             thread.join()
         return self._summary(stamps)
 
-    def _sense_until(self, is_over: Any) -> list[int]:
+    def _sense(self) -> list[int]:
+        """Publish until enough is measured; return the stamps from one second after the start."""
         stamps: list[int] = []
-        due = time.monotonic()
-        deadline = due + 120
-        while not is_over():
-            if time.monotonic() > deadline:
-                raise TimeoutError('the policy node does not answer')
+        due = start = time.monotonic()
+        driving_since = None
+        while driving_since is None or due < driving_since + 1 + self._seconds:
             due += self._period_s
             time.sleep(max(0.0, due - time.monotonic()))
-            stamps.append(time.time_ns())
+            stamp_ns = time.time_ns()
             for publisher, message in self._readings:
-                message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamps[-1], 10**9)
+                message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
                 publisher.publish(message)
+            if driving_since is None:
+                if self.actions and self.actions[-1].version >= 0:
+                    driving_since = due
+                elif due > start + 120:
+                    raise TimeoutError('the policy node does not answer')
+            elif due > driving_since + 1:
+                stamps.append(stamp_ns)
         return stamps
 
     def _on_command(self, message: TwistStamped) -> None:

@@ -129,7 +129,7 @@ def varied(rows: Rows, rng: np.random.Generator) -> Rows:
     scan[mirrored] = scan[mirrored, ::-1]
     velocity[mirrored, 1] *= -1
     action[mirrored, 1] *= -1
-    scan += rng.normal(0, SCAN_NOISE, scan.shape).astype(np.float32)
+    scan += np.asarray(rng.normal(0, SCAN_NOISE, scan.shape), np.float32)
     factor: Array = np.exp(rng.uniform(*LOG_SPEEDS, size=len(scan)))
     velocity[:, 0] *= factor
     action[:, 0] *= factor

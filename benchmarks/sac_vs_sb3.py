@@ -215,6 +215,7 @@ class OwnLoop:
         self._arrived = (0.0, False, False)
 
     def advance(self, num_steps: int) -> None:
+        """Take `num_steps` steps, each followed by an update after the warm-up."""
         for _ in range(num_steps):
             action = self._explore()
             self._store(action)
@@ -231,6 +232,7 @@ class OwnLoop:
                 self._phase.update(batch_of(self._buffer))
 
     def act(self, observation: np.ndarray) -> np.ndarray:
+        """Return the command without noise."""
         with torch.no_grad():
             mean, _ = self._phase.actor(torch.as_tensor(observation, dtype=torch.float32)[None])
         return self._scaled(torch.tanh(mean)[0].numpy())
@@ -311,7 +313,7 @@ def run_curves(options: argparse.Namespace, kept: dict[str, Any]) -> dict[str, A
 def earlier(quick: bool) -> dict[str, Any]:
     """Return the results of earlier slices."""
     path = RESULTS / (f'{NAME}.quick.json' if quick else f'{NAME}.json')
-    return json.loads(path.read_text())['results'] if path.is_file() and not quick else {}
+    return json.loads(path.read_text())['results'] if path.is_file() else {}
 
 
 def main() -> None:

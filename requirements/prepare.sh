@@ -77,13 +77,14 @@ install_system_packages() {
 # Runs pip; shows which packages it collects, keeps everything in the log.
 pip_install() {
     say "[python] pip install $*"
+    rm -f "$environment/pip_status"
     { "$environment/bin/python" -m pip install --disable-pip-version-check "$@" 2>&1
       echo $? >"$environment/pip_status"; } \
         | tee -a "$log" \
         | awk '/^Collecting [^ ]+ \(from -r/ { print "    " $2 }
                /^(Building|Installing)/ { print "    " substr($0, 1, 75) "..." }
                { fflush() }' >&2
-    [ "$(cat "$environment/pip_status")" = 0 ] || {
+    [ "$(cat "$environment/pip_status" 2>/dev/null)" = 0 ] || {
         grep -i 'error' "$log" | tail -n 5 >&2
         fail "pip could not install $*. Details: $log. Run the same command again to resume."
     }

@@ -98,10 +98,12 @@ def episodes(count, seed, policy=None, first=0):
     return [episode(first + index, rng, policy) for index in range(count)]
 
 
-def write_store(root, count, seed, session='a', first=0, per_segment=5, policy=None):
+def write_store(root, count, seed, session='a', first=0, per_segment=5, policy=None, reward=None):
     """Write `count` episodes into segments of a store."""
     store = TrajectoryStore(root)
     recorded = episodes(count, seed, policy, first)
+    for recording in recorded if reward is not None else ():
+        recording.reward[:] = reward
     for start in range(0, count, per_segment):
         store.write_segment(recorded[start : start + per_segment], session, point_contract())
     return store

@@ -3,9 +3,11 @@ import pytest
 import torch
 from point_mass import episodes, mean_reward, point_contract
 from robot_learning.errors import ConfigError, TrainingError
+from robot_learning.models.distributions import squashed_log_prob
 from robot_learning.phases.experience import Experience
 from robot_learning.phases.phase import PolicySpace, TrainingData
 from robot_learning.phases.sac import SacConfig, SoftActorCritic
+from robot_learning.serving.policy import build_policy
 
 SPACE = PolicySpace(3, np.array([-1.0, 0.0], np.float32), np.array([1.0, 2.0], np.float32))
 
@@ -77,6 +79,52 @@ def test_the_actor_waits_for_its_period():
         phase.update(batch(index))
         moves.append(any(changed(phase.actor, before)))
     assert moves == [True, False, False, True, False, False]
+
+
+def test_the_published_actor_is_the_average_over_updates():
+    phase = make(publish_rate=0.1)
+    average = copies(phase.average_actor)
+    for index in range(3):
+        phase.update(batch(index))
+        actor = copies(phase.actor)
+        average = [0.9 * old + 0.1 * new for old, new in zip(average, actor, strict=True)]
+    published = phase.policy()[0]
+    names = [name for name, _ in phase.actor.named_parameters()]
+    for name, expected in zip(names, average, strict=True):
+        torch.testing.assert_close(published[name], expected)
+
+
+def test_imitation_pulls_the_mode_towards_demonstrated_actions_only():
+    data = batch(size=64)
+    data['is_offline'] = torch.arange(64) < 32
+    phase = make(imitation_weight=100.0, actor_learning_rate=1e-2)
+
+    def distance(rows):
+        mode = torch.tanh(phase.actor(data['observation'])[0])
+        return (mode - data['action']).square().mean(1)[rows].mean().item()
+
+    before = distance(data['is_offline'])
+    for _ in range(100):
+        phase._update_actor(data, torch.tensor(0.01))
+    assert distance(data['is_offline']) < 0.3 * before
+    assert distance(data['is_offline']) < 0.5 * distance(~data['is_offline'])
+
+
+def test_the_serving_room_computes_what_was_learned():
+    phase = make()
+    phase.update(batch())
+    tensors, description = phase.policy()
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    served = build_policy(arrays, {'policy': description}, 'test@1')
+    features, noise = np.array([0.2, -1.0, 3.0], np.float32), np.array([0.3, -1.1], np.float32)
+    mean, log_std = phase.average_actor(torch.from_numpy(features)[None])
+    u = mean + log_std.exp() * torch.from_numpy(noise)
+    output = served.act(features, noise)
+    low, high = SPACE.action_low, SPACE.action_high
+    expected = low + (torch.tanh(u)[0].detach().numpy() + 1) / 2 * (high - low)
+    np.testing.assert_allclose(output.action, expected, atol=1e-5)
+    log_prob = squashed_log_prob(mean, log_std, torch.tanh(u)).item()
+    assert output.log_prob == pytest.approx(log_prob, abs=1e-3)
 
 
 def test_rows_that_ended_ignore_what_lies_beyond():

@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 
@@ -38,7 +39,7 @@ def test_a_replayed_bag_gives_the_episodes_recorded_live(tmp_path, seed):
     intake = Intake(robot(), recorder)
     pieces = []
     for count, (topic, _, log_ns, message) in enumerate(entries):
-        intake.take(topic.lstrip('/'), message, log_ns)
+        intake.take(topic.lstrip('/'), message, functools.partial(int, log_ns))
         if count % 11 == 0:
             pieces += recorder.collect()
     recorder.close()

@@ -17,7 +17,7 @@ from robot_learning.commands.demo_evaluation import (
     spread,
     steps_of_versions,
 )
-from robot_learning.commands.demo_loop import MODEL_NAME, drive_and_learn
+from robot_learning.commands.demo_loop import MODEL_NAME, drive_and_learn, recorded_steps
 from robot_learning.commands.demo_metrics import collect_metrics
 from robot_learning.commands.demo_report import build_record, verdict
 from robot_learning.commands.live_display import clock
@@ -38,6 +38,7 @@ Ctrl-C ends everything in order; what was recorded and learned stays and a rerun
 _MINUTES = 12.0
 _QUICK_MINUTES = 1.0
 _DEMONSTRATIONS, _QUICK_DEMONSTRATIONS = 15_000, 4_000
+_BASELINES = ('random', 'straight', 'geodesic')
 _NUM_LAYOUTS, _NUM_QUICK_LAYOUTS = 100, 20
 _NUM_CURVE_VERSIONS, _NUM_QUICK_CURVE_VERSIONS = 8, 3
 INTERRUPTED = 130  # Exit code, as shells have it for Ctrl-C.
@@ -59,6 +60,7 @@ def run_demo(options: argparse.Namespace, stop: StopRequests) -> int:
     contract = contracts.load(options.robot)
     run = RunDirectory.choose(options.out, Path('runs'))
     state = run.open(options.seed, options.robot, contract.hash)
+    count_recorded_steps(run, state)
     run.point_latest_here()
     num_layouts = _NUM_QUICK_LAYOUTS if options.quick else _NUM_LAYOUTS
     budget_s = 60 * (options.minutes or (_QUICK_MINUTES if options.quick else _MINUTES))
@@ -70,8 +72,9 @@ def run_demo(options: argparse.Namespace, stop: StopRequests) -> int:
     notes: list[str] = []
     code = 0
     try:
-        _say(f'drivers that learn nothing, on {num_layouts} layouts that learning never sees:')
-        score_baselines(book, ['random', 'straight', 'geodesic'], stop)
+        if book.lacking(_BASELINES):
+            _say(f'drivers that do not learn, on {num_layouts} layouts that learning never sees:')
+            score_baselines(book, _BASELINES, stop)
         if state.loop_seconds < budget_s:
             record_demonstrations(run, contract, state.seed, _num_demonstrations(options), stop)
             notes += drive_and_learn(run, state, budget_s, stop).notes
@@ -102,6 +105,12 @@ def record_demonstrations(
     shutil.rmtree(partial, ignore_errors=True)
     collect(contract, 'geodesic', num_steps, partial, seed, on_progress=lambda steps: stop.check())
     partial.rename(run.demonstrations)
+
+
+def count_recorded_steps(run: RunDirectory, state: RunState) -> None:
+    """Correct what a demo that was killed last knew of its sessions' steps."""
+    for session in state.sessions:
+        session.environment_steps = recorded_steps(run.episodes, session.name)
 
 
 def finish(

@@ -67,6 +67,10 @@ def build_record(
         frames=sensor_frames(run.episodes, contract, _NUM_FRAMES),
         latency_ms=latency_ms,
         versions=_versions(metrics),
+        versions_note=(
+            f'{len(metrics["model_versions"])} versions were published; shown are those that were '
+            f'measured afterwards or refused.'
+        ),
         curves=_curves(run.timeline()),
         topics=_topics(metrics),
         gate=_gate(metrics),
@@ -85,7 +89,7 @@ def verdict(metrics: dict[str, Any]) -> str:
         return f'It drove and learned for {duration}; what it learned was not measured.'
     count = metrics['num_layouts']
     reached = f'{round(after * count)} of {count} unseen goals'
-    beginning = '' if before is None else f', from {round(before * count)} when driving at random'
+    beginning = '' if before is None else f'; driving at random it reaches {round(before * count)}'
     return f'After {duration} of driving and learning it reaches {reached}{beginning}.'
 
 
@@ -121,7 +125,10 @@ def _key_numbers(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     before, after = metrics['success_rate_before'], metrics['success_rate_after']
     latency = metrics['latency_ms']
     numbers = [
-        (f'{_percent(before)} → {_percent(after)}', 'success on unseen layouts'),
+        (
+            f'{_percent(before).removesuffix(" %")} → {_percent(after)}',
+            'success on unseen layouts',
+        ),
         (f'{metrics["steps_per_second"]:.0f}', 'control steps per second'),
         (thousands(metrics['environment_steps']), 'control steps'),
         (_decimal(metrics['train_ratio']), 'updates per control step'),
@@ -220,9 +227,12 @@ def _path(drive: dict[str, Any] | None) -> DrivenPath | None:
 
 
 def _versions(metrics: dict[str, Any]) -> Table | None:
+    """List the versions that were scored or refused."""
     rows: list[list[str]] = []
     highlight: set[int] = set()
     for version in metrics['model_versions']:
+        if 'success_rate' not in version and version['state'] == 'good':
+            continue
         if version['version'] == metrics['final_version']:
             highlight.add(len(rows))
         rows.append(

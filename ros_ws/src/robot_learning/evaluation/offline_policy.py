@@ -72,4 +72,5 @@ class OfflinePolicy:
     def _outputs(self, observations: dict[str, Array]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         features = torch.from_numpy(self._features.build_batch(observations))
         with torch.no_grad():
-            return [self._network(batch) for batch in features.split(_BATCH_SIZE)]
+            starts = range(0, len(features), _BATCH_SIZE)
+            return [self._network(features[i : i + _BATCH_SIZE]) for i in starts]

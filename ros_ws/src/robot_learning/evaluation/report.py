@@ -148,7 +148,7 @@ def _latency(record: RunRecord) -> str:
 def _versions(record: RunRecord) -> str:
     if record.versions is None:
         return ''
-    return html.section('Model versions', html.table(record.versions))
+    return html.section('Model versions', html.table(record.versions), record.versions_note)
 
 
 def _training(record: RunRecord) -> str:

@@ -39,7 +39,7 @@ img.wide { max-width: 46rem; margin: 0 auto; }
   grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); }
 .frame { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; align-items: center; }
 .frame img.camera { image-rendering: pixelated; border-radius: 8px; }
-.legend span { white-space: nowrap; margin-right: 1rem; }
+.legend span { display: inline-block; margin-right: 1rem; }
 .legend i { display: inline-block; width: 1.1rem; height: .3rem; border-radius: 2px;
   vertical-align: middle; margin-right: .35rem; }
 .scroll { overflow-x: auto; }

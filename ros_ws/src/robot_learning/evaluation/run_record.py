@@ -109,6 +109,7 @@ class RunRecord:
     frames: list[SensorFrame] = field(default_factory=list)
     latency_ms: Array = field(default_factory=lambda: np.empty(0))  # [N]
     versions: Table | None = None
+    versions_note: str = ''
     curves: list[Curve] = field(default_factory=list)
     topics: Table | None = None  # Received, dropped, unaccounted per topic.
     gate: Table | None = None

@@ -67,7 +67,7 @@ class MatchedSubscription:
         self._node.destroy_subscription(previous)
 
     def _name(self) -> str:
-        return self._subscription.topic_name
+        return str(self._subscription.topic_name)
 
     def _subscribe(self) -> Subscription:
         return self._node.create_subscription(
@@ -95,4 +95,4 @@ def keep_matching(node: Node, subscriptions: Iterable[MatchedSubscription]) -> N
 
 
 def _same(a: QoSProfile, b: QoSProfile) -> bool:
-    return a.reliability == b.reliability and a.durability == b.durability
+    return bool(a.reliability == b.reliability and a.durability == b.durability)

@@ -115,13 +115,16 @@ class RecorderNode(Node):
         intake, clock, topic = self._intake, self.get_clock(), source.topic
         decode = _decoder(source.types[0])
 
+        def now_ns() -> int:
+            return int(clock.now().nanoseconds)
+
         def on_message(data: bytes) -> None:
             try:
                 message = decode(data)
             except MessageError as error:
                 intake.refuse(topic, str(error))
             else:
-                intake.take(topic, message, clock.now().nanoseconds)
+                intake.take(topic, message, now_ns)
 
         return MatchedSubscription(
             self,

@@ -5,11 +5,12 @@ rclpy spins on a thread of its own; learning has the main thread. Neither waits 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from robot_learning_interfaces.msg import ModelVersion, SegmentWritten, Training
 
 from robot_learning import contract as contracts
 from robot_learning.config import STRICT
-from robot_learning.errors import RobotLearningError, TrainingError
+from robot_learning.errors import ConfigError, RobotLearningError, TrainingError
 from robot_learning.features import FeatureBuilder
 from robot_learning.model_store import ModelStore
 from robot_learning.nodes import qos
@@ -37,6 +38,7 @@ from robot_learning.phases.training_session import Destination, follow_store
 from robot_learning.trajectory.episode import Episode
 
 _IDLE_S = 0.2
+_REPORT_S = 1.0  # While nothing is learned.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -75,7 +77,7 @@ class TrainerNode(Node):
         self._models = ModelStore(config.models)
         self._trainer: Trainer | None = None
         self._phase = config.phase
-        self._progress = Progress(detail='Starting.')
+        self._progress = Progress(detail='' if config.phase else 'Waiting for train_phase.')
         self._announced: int | None = None
         self._metrics = self.create_publisher(TrainingMetrics, 'training_metrics', qos.NOTICE_QOS)
         self._versions = self.create_publisher(ModelVersion, 'model_version', qos.NOTICE_QOS)
@@ -94,7 +96,7 @@ class TrainerNode(Node):
                 self._serve(request, stop)
             elif has_failed:
                 self._report(self._progress)
-                self.requests.wait(_IDLE_S if self._config.phase else 1.0)
+                self.requests.wait(_REPORT_S)
             else:
                 has_failed = not self._follow(stop)
 
@@ -103,7 +105,12 @@ class TrainerNode(Node):
         plan = recipe.load(self._config.phase, self._config.config or None)
         try:
             self._run(
-                plan, None, None, lambda: stop.is_set() or self.requests.is_waiting, self._report
+                plan,
+                self._destination,
+                None,
+                None,
+                lambda: stop.is_set() or self.requests.is_waiting,
+                self._report,
             )
         except TrainingError as error:
             self.get_logger().error(str(error))
@@ -114,6 +121,9 @@ class TrainerNode(Node):
         try:
             path = self._config.config if request.phase == self._config.phase else ''
             plan = recipe.load(request.phase, path or None, request.overrides)
+            destination = self._destination
+            if request.overrides:  # Another configuration cannot go on from the checkpoint.
+                destination = dataclasses.replace(destination, output=None)
 
             def on_progress(progress: Progress) -> None:
                 self._report(progress)
@@ -121,6 +131,7 @@ class TrainerNode(Node):
 
             progress = self._run(
                 plan,
+                destination,
                 request.num_updates,
                 math.inf,
                 lambda: stop.is_set() or request.is_canceled,
@@ -134,10 +145,11 @@ class TrainerNode(Node):
     def _run(
         self,
         plan: recipe.Recipe,
+        destination: Destination,
         num_updates: int | None,
         train_ratio: float | None,
-        should_stop: Any,
-        on_progress: Any,
+        should_stop: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
     ) -> Progress:
         config, phase = self._config, plan.phase_name
         self._phase = phase
@@ -145,12 +157,12 @@ class TrainerNode(Node):
             self._contract,
             plan,
             config.store,
-            self._destination,
+            destination,
             config.seed,
             self._demonstrations,
             train_ratio,
         )
-        curves: Curves | None = self._destination.curves(phase)
+        curves: Curves | None = destination.curves(phase)
         self._trainer = trainer
 
         def report(progress: Progress) -> None:
@@ -224,7 +236,12 @@ class TrainerNode(Node):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return an exit code, 2 for wrong parameters."""
+    """Run the node until SIGINT or SIGTERM; return an exit code.
+
+    Returns:
+        0 when asked to stop, 2 for wrong parameters or settings, 1 when it cannot go on, for
+        example because the disk is full: started again, it resumes.
+    """
     cpu.settle()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
@@ -240,7 +257,7 @@ def main(args: list[str] | None = None) -> int:
         node.learn(stop)
     except RobotLearningError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
-        return 2
+        return 2 if node is None or isinstance(error, ConfigError) else 1
     finally:
         stop.set()
         if spinning.is_alive():

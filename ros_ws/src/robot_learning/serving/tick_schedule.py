@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_EARLY = 0.25  # Share of a period by which a complete observation may bring a tick forward.
+_EARLY = 0.5  # Share of a period by which a complete observation may bring a tick forward.
 _LATE = 0.25  # Share of a period after which a tick does not wait for one any longer.
 # The same after a tick that did not get one. Readings that come right behind such ticks would
 # else be a period old at every tick, for good.

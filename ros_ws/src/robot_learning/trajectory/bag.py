@@ -234,8 +234,8 @@ class BagReplay:
     def _play(self, reader: AnyReader, wanted: dict[int, str], intake: Intake) -> Iterator[None]:
         """Give every wanted message to the intake, in the order of the bag."""
         connections = [c for c in reader.connections if id(c) in wanted]
-        now_ns: int | None = None  # By the recorded clock.
-        for connection, log_ns, data in read_messages(self._path, reader, connections):
+        now = _BagClock()
+        for connection, now.log_ns, data in read_messages(self._path, reader, connections):
             self.report.num_messages += 1
             topic = wanted[id(connection)]
             try:
@@ -245,9 +245,9 @@ class BagReplay:
                     intake.refuse(topic, str(error))
                 continue
             if topic == CLOCK:
-                now_ns = message.clock.sec * 1_000_000_000 + message.clock.nanosec
+                now.clock_ns = message.clock.sec * 1_000_000_000 + message.clock.nanosec
             else:
-                intake.take(topic, message, log_ns if now_ns is None else now_ns)
+                intake.take(topic, message, now)
             yield
 
     def _noted(self, pieces: list[Episode]) -> Iterator[Episode]:
@@ -285,6 +285,16 @@ class BagReplay:
 
     def _absolute(self, topic: str) -> str:
         return topic if topic.startswith('/') else self._prefix + topic
+
+
+class _BagClock:
+    """The time at which a message was recorded: by the recorded clock if there is one."""
+
+    log_ns = 0
+    clock_ns: int | None = None
+
+    def __call__(self) -> int:
+        return self.log_ns if self.clock_ns is None else self.clock_ns
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from pydantic import PositiveFloat, PositiveInt
@@ -25,7 +25,7 @@ from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError, MessageError, StoreError
 from robot_learning.trajectory.bag_types import Decoder, known_types
 
-_VERSION = 9  # Of the metadata; Jazzy's.
+_VERSION: Literal[9] = 9  # Of the metadata; Jazzy's.
 
 
 @dataclass(frozen=True, config=STRICT)

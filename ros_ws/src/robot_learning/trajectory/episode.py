@@ -7,6 +7,7 @@ action of its last step was never executed and is the stop command.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -38,20 +39,17 @@ class Episode:
 
     A gap is a step at which a field had no reading young enough: `present` is False there,
     the value repeats the last one known (zeros before the first), and the age says how old it is.
+    A step at which a required field was missing is not there at all: stamps jump there.
     """
 
     episode: int  # Number in its recording; pieces of one episode share it.
     offset: int  # Steps of the episode before this piece; 0: the piece holds its start.
     stamp_ns: Array  # [T] int64, moment of the control step.
     observations: dict[str, Array]  # [T, ...] each, contract shapes and dtypes.
-    field_stamp_ns: dict[
-        str, Array
-    ]  # [T] int64 each, measured stamp of the reading; -1: none yet.
+    field_stamp_ns: dict[str, Array]  # [T] int64 each, measured stamp; -1: no reading yet.
     present: dict[str, Array]  # [T] bool each; False marks a gap.
     action: Array  # [T, A] float32, executed, contract units.
-    commanded: (
-        Array  # [T, A] float32, before the gate; equal to `action` when no gate stood there.
-    )
+    commanded: Array  # [T, A] float32, before the gate; without a gate equal to `action`.
     altered: Array  # [T] bool, the gate changed the action.
     log_prob: Array  # [T] float32 of `commanded`, NaN where no policy drew it.
     model_version: Array  # [T] int64, -1 where no model acted.
@@ -75,6 +73,11 @@ class Episode:
             for name, stamp in self.field_stamp_ns.items()
         }
 
+    def is_followed_by(self, piece: Episode) -> bool:
+        """Tell whether `piece` holds the steps right behind this piece's."""
+        end = self.offset + len(self)
+        return not self.is_complete and (piece.episode, piece.offset) == (self.episode, end)
+
     def slice(self, start: int, stop: int) -> Episode:
         """Return steps `start` to `stop` (exclusive) as a piece that shares memory with this."""
         stop = min(stop, len(self))
@@ -94,15 +97,13 @@ def join(pieces: Sequence[Episode]) -> Episode:
     first = pieces[0]
     if len(pieces) == 1:
         return first
-    expected = first.offset
-    for piece in pieces:
-        if piece.episode != first.episode or piece.offset != expected:
+    for before, piece in itertools.pairwise(pieces):
+        if not before.is_followed_by(piece):
             raise DataError(
                 f'episode {first.episode}: piece of episode {piece.episode} begins at step '
-                f'{piece.offset}, expected step {expected} of episode {first.episode}. '
-                f'Join only consecutive pieces of one episode.'
+                f'{piece.offset}, expected step {before.offset + len(before)} of episode '
+                f'{first.episode}. Join only consecutive pieces of one episode.'
             )
-        expected += len(piece)
     parts: dict[str, Any] = {
         name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in FLAT
     }

@@ -81,19 +81,19 @@ class Intake:
             qos = 'latched' if topic == MARKS else 'reliable'
             self.sources[topic] = Source(topic, (SIGNAL_TYPES[topic],), qos)
 
-    def take(self, topic: str, message: Any, now_ns: int) -> None:
+    def take(self, topic: str, message: Any, now_ns: Callable[[], int]) -> None:
         """Give one message to the recorder.
 
         Args:
             topic: as the contract writes it.
             message: of one of the source's types, from rclpy or rosbags.
-            now_ns: arrival on the clock that stamps the robot's messages; stands in for the
-                stamp of messages that have none.
+            now_ns: reads the clock that stamps the robot's messages; its time stands in for
+                the stamp of messages that have none.
         """
         try:
             stamp_ns = messages.stamp_ns(message)
-            if stamp_ns is None or (stamp_ns == 0 and now_ns > _ONE_SECOND_NS):
-                stamp_ns = now_ns  # No header, or one that was never filled.
+            if stamp_ns is None or (stamp_ns == 0 and now_ns() > _ONE_SECOND_NS):
+                stamp_ns = now_ns()  # No header, or one that was never filled.
             signal = self._signals.get(topic)
             if signal is not None:
                 signal(message, stamp_ns)

@@ -16,7 +16,7 @@ _NEVER = 2**62  # After all stamps.
 
 
 class _FieldPlan(NamedTuple):
-    index: int  # Place in the contract.
+    place: int  # In the contract.
     name: str
     required: bool
     max_age_ns: int
@@ -51,12 +51,12 @@ class ObservationReader:
         step = StepReadings(list(self._empty), [-1] * count, [False] * count)
         for timeline, at, plans in found:
             if not self._fill(step, timeline, at, plans, moment_ns):
-                lacking = next(p.name for p in plans if p.required and not step.present[p.index])
+                lacking = next(p.name for p in plans if p.required and not step.present[p.place])
                 self.missing[lacking] += 1
                 return lacking
         for timeline, at, plans in found:
             for plan in plans:
-                if step.present[plan.index]:
+                if step.present[plan.place]:
                     timeline.use(at)
                 else:
                     self.gaps[plan.name] += 1
@@ -95,10 +95,10 @@ class ObservationReader:
         age_ns = moment_ns - read_ns
         complete, young = True, False
         for plan in plans:
-            step.values[plan.index] = reading[plan.name]
-            step.stamps_ns[plan.index] = read_ns
+            step.values[plan.place] = reading[plan.name]
+            step.stamps_ns[plan.place] = read_ns
             if age_ns <= plan.max_age_ns:
-                step.present[plan.index] = young = True
+                step.present[plan.place] = young = True
             elif plan.required:
                 complete = False
         if not young:

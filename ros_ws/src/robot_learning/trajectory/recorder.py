@@ -22,6 +22,7 @@ from robot_learning.contract import RobotContract
 from robot_learning.trajectory.actions import RecordedActions, command_key
 from robot_learning.trajectory.edges import EpisodeEdges
 from robot_learning.trajectory.episode import Array, Episode
+from robot_learning.trajectory.grid import ControlGrid
 from robot_learning.trajectory.observation import ObservationReader
 from robot_learning.trajectory.signals import DECISIONS, MARKS, OUTCOMES, Decision, Mark, Outcome
 from robot_learning.trajectory.timeline import Timeline, TopicCounts
@@ -60,6 +61,7 @@ class Recorder:
         self._seen_marks: dict[tuple[int, bool, int | None, str], None] = {}
         self._observations = ObservationReader(contract, self._timeline)
         self._checked = self._checked_keys()
+        self._grid = ControlGrid(contract.control_period_ns, self._observations)
         self._on_grid = config.actions_from != 'policy'
         self._actions: RecordedActions | None = None
         self._command_timelines: list[Timeline] = []
@@ -76,6 +78,9 @@ class Recorder:
         self._window_ns = round(config.reorder_window_s * 1e9) + 1
         self._jump_ns = round(config.clock_jump_s * 1e9)
         self._timeout_ns = max(round(config.topic_timeout_s * 1e9), 2 * contract.control_period_ns)
+        self._newest_ns: int
+        self._final_ns: int
+        self._next_ns: int
         self._suspects: dict[str, tuple[int, Any]] = {}
         self._latest: dict[str, int] = {}  # Topic -> its newest stamp.
         self._restart()
@@ -261,7 +266,7 @@ class Recorder:
         self._newest_ns = _START
         self._final_ns = _START  # Steps up to here are made.
         self._next_ns = _NEVER  # Earliest moment that waits, without ticks of the grid.
-        self._tick_ns: int | None = None  # Next moment of the grid.
+        self._grid.restart()
 
     def _advance(self, limit_ns: int) -> None:
         """Process all moments up to `limit_ns` in order."""
@@ -280,14 +285,9 @@ class Recorder:
         if self._marks:
             heads.append(self._marks[0].stamp_ns)
         self._next_ns = min(heads, default=_NEVER)
-        if not self._on_grid:
-            return self._next_ns
-        if self._tick_ns is None:
-            self._tick_ns = self._first_tick()
-        tick_ns = self._tick_ns
-        if tick_ns is None or tick_ns > self._newest_ns:
-            return self._next_ns
-        return min(self._next_ns, tick_ns)
+        if self._on_grid:
+            return min(self._next_ns, self._grid.next_tick(self._final_ns, self._newest_ns))
+        return self._next_ns
 
     def _process(self, moment_ns: int, limit_ns: int) -> None:
         """Make the step of one moment, if there is one, and open and close episodes there.
@@ -302,7 +302,7 @@ class Recorder:
         decision: Decision | None = _head(self._decisions, moment_ns)
         outcome: Outcome | None = _head(self._outcomes, moment_ns)
         begins, ends = self._pop_marks(moment_ns)
-        is_tick = self._on_grid and moment_ns == self._tick_ns
+        is_tick = self._on_grid and moment_ns == self._grid.tick_ns
         if is_tick:
             self._complete_newest(moment_ns)
         task_ends = outcome is not None and (outcome.terminated or outcome.truncated)
@@ -332,7 +332,7 @@ class Recorder:
         if isinstance(readings, str):
             self._edges.skip(readings)
             if self._on_grid and self._edges.num_open_steps == 0:
-                self._tick_ns = self._next_chance(readings, moment_ns, limit_ns)
+                self._grid.skip(readings, moment_ns, min(limit_ns, self._newest_ns))
             return
         step = self._edges.add(moment_ns, readings)
         if decision is not None:
@@ -348,7 +348,7 @@ class Recorder:
 
     def _complete_newest(self, tick_ns: int) -> None:
         """Set what was done from the newest step until this tick; go on to the next tick."""
-        self._tick_ns = self._after(tick_ns)
+        self._grid.advance()
         step = self._edges.newest_step
         if self._actions is None or step is None:
             return
@@ -358,27 +358,6 @@ class Recorder:
                 self._edges.break_off('gap: action')
             else:
                 step.set_action(action, action)
-
-    def _first_tick(self) -> int | None:
-        """Return the first tick at which all required fields may be there."""
-        chance_ns = self._observations.first_chance_ns()
-        if chance_ns is None:
-            return None
-        return self._tick_from(max(chance_ns, self._final_ns + 1))
-
-    def _next_chance(self, field: str, moment_ns: int, limit_ns: int) -> int:
-        """Return the next tick at which the missing field may be back: no need to try others."""
-        limit_ns = min(limit_ns, self._newest_ns) + 1
-        reading_ns = self._observations.next_reading_ns(field, moment_ns)
-        chance_ns = limit_ns if reading_ns is None else min(reading_ns, limit_ns)
-        return max(self._after(moment_ns), self._tick_from(chance_ns))
-
-    def _after(self, tick_ns: int) -> int:
-        return tick_ns + self.contract.control_period_ns
-
-    def _tick_from(self, stamp_ns: int) -> int:
-        period_ns = self.contract.control_period_ns
-        return -(-stamp_ns // period_ns) * period_ns
 
     def _pop_marks(self, moment_ns: int) -> tuple[list[Mark], list[Mark]]:
         begins: list[Mark] = []

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,10 +164,19 @@ def _write(group: h5py.Group, name: str, array: Array) -> None:
         if array.any():  # A camera that is off costs nothing: zeros are what is not written.
             dataset[...] = array
         return
-    space = h5py.h5s.create_simple(array.shape)
-    kind = h5py.h5t.py_create(array.dtype, logical=True)
+    kind, space = _kind(array.dtype), _space(array.shape)
     dataset = h5py.h5d.create(group.id, name.encode(), kind, space)
     dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(array))
+
+
+@lru_cache(maxsize=32)
+def _kind(dtype: np.dtype[Any]) -> h5py.h5t.TypeID:
+    return h5py.h5t.py_create(dtype, logical=True)
+
+
+@lru_cache(maxsize=256)
+def _space(shape: tuple[int, ...]) -> h5py.h5s.SpaceID:
+    return h5py.h5s.create_simple(shape)
 
 
 def _read(group: h5py.h5g.GroupID, name: str) -> Array:

@@ -201,17 +201,17 @@ class SegmentFollower:
 
 
 def joined(pieces: Iterable[Episode]) -> Iterator[Episode]:
-    """Join the pieces of one recording; give an episode when it ends or cannot go on."""
-    open_pieces: dict[int, list[Episode]] = {}
+    """Join the pieces of one recording, which follows one episode at a time.
+
+    Where the next piece does not continue the episode, what there is of it is given.
+    """
+    known: list[Episode] = []
     for piece in pieces:
-        known = open_pieces.setdefault(piece.episode, [])
-        if known and known[-1].offset + len(known[-1]) != piece.offset:
+        if known and not known[-1].is_followed_by(piece):
             yield join(known)
-            known.clear()
+            known = []
         known.append(piece)
-        if piece.is_complete:
-            yield join(open_pieces.pop(piece.episode))
-    for known in open_pieces.values():
+    if known:
         yield join(known)
 
 

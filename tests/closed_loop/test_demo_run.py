@@ -1,7 +1,6 @@
 """A short demo with all its processes, stopped by Ctrl-C and continued, and what it leaves."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -111,7 +110,7 @@ def test_a_rerun_continues_where_it_stopped(finished):
 
 
 def test_the_run_folder_holds_all_that_was_promised(finished):
-    out, _, metrics = finished
+    out, _, _ = finished
     for name in ('bag', 'episodes', 'models', 'tensorboard', 'logs', 'metrics.json'):
         assert (out / name).exists(), name
     assert list((out / 'tensorboard').rglob('events.out.tfevents.*'))
@@ -164,7 +163,7 @@ def test_a_process_that_cannot_run_is_named_with_its_last_words(tmp_path):
     demo = start(out, '--robot', str(contract))
     try:
         wait_until(lambda: (out / 'demonstrations').is_dir(), 'demonstrations')
-        os.unlink(contract)
+        contract.unlink()
         assert demo.wait(PATIENCE_S) == 2
     finally:
         demo.kill()

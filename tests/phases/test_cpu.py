@@ -1,0 +1,34 @@
+import subprocess
+import sys
+
+import pytest
+
+# glibc always returns blocks of this size to the kernel, unless told otherwise.
+ROUNDS = """
+import resource, torch
+from robot_learning.phases import cpu
+{settle}
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(2):
+    torch.ones(16 << 20)
+before = faults()
+for _ in range(5):
+    torch.ones(16 << 20)
+print(torch.get_num_threads(), faults() - before)
+"""
+PAGES = 5 * (64 << 20) // 4096
+
+
+def run(settle):
+    command = [sys.executable, '-c', ROUNDS.format(settle=settle)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return tuple(map(int, output.split()))
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='glibc only')
+def test_memory_of_a_settled_process_is_not_cleared_again_and_again():
+    num_threads, faults = run('cpu.settle()')
+    assert num_threads == 1
+    assert faults < 0.01 * PAGES
+    assert run('')[1] > 0.5 * PAGES  # Else this test would show nothing.
