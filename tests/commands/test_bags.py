@@ -71,3 +71,15 @@ def test_help_shows_examples(capsys):
         bags.main(['--help'])
     assert caught.value.code == 0
     assert './run bags import' in capsys.readouterr().out
+
+
+def test_recover_makes_a_cut_bag_importable(bag, contract_file, tmp_path, capsys):
+    file = Path(bag) / 'bag.mcap'
+    file.write_bytes(file.read_bytes()[:-300])
+    (Path(bag) / 'metadata.yaml').unlink()
+    sound, store = str(tmp_path / 'sound'), str(tmp_path / 'store')
+    assert bags.main(['import', bag, '--robot', contract_file, '--out', store]) == 2
+    assert f'bags recover {bag} --out' in capsys.readouterr().err
+    assert bags.main(['recover', bag, '--out', sound]) == 0
+    assert '31 messages, cut off or damaged' in capsys.readouterr().out
+    assert bags.main(['import', sound, '--robot', contract_file, '--out', store]) == 0

@@ -152,9 +152,9 @@ def test_a_second_ctrl_c_hurries(workspace):
     )
     process = start('--only', 'policy')
     read_until(process, '[policy] deaf')
-    start_time = time.monotonic()
     process.send_signal(signal.SIGINT)
     read_until(process, 'once more to hurry')
+    start_time = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE_S)
-    assert time.monotonic() - start_time < 8.0  # Patience alone would be 11 s.
+    assert time.monotonic() - start_time < 9.0  # Patience alone would be 11 s.

@@ -68,6 +68,7 @@ class Node:
     parameters: list[dict[str, ParameterValue]] | None = field(default=None, kw_only=True)
     output: str = field(default='log', kw_only=True)
     emulate_tty: bool = field(default=False, kw_only=True)
+    prefix: str | None = field(default=None, kw_only=True)
     respawn: bool = field(default=False, kw_only=True)
     respawn_delay: float | None = field(default=None, kw_only=True)
     on_exit: list[Any] | None = field(default=None, kw_only=True)

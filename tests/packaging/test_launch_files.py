@@ -72,6 +72,7 @@ def test_restarts_and_essential_ends_are_those_of_the_table(name):
         nodes, process_table.resolve(process_table.load(), name), strict=True
     ):
         assert node.respawn == (process.restart != 'never')
+        assert node.prefix == (f'nice -n {process.nice}' if process.nice else None)
         ends_all = any(isinstance(e, fake_launch.Shutdown) for e in node.on_exit or [])
         assert ends_all == (process.essential and process.restart == 'never')
 

@@ -1,4 +1,4 @@
-"""Turns recorded bags into episodes and shows what bags hold."""
+"""Turns recorded bags into episodes, shows what bags hold and recovers cut ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from robot_learning import contract
 from robot_learning.errors import RobotLearningError, StoreError
 from robot_learning.trajectory.bag import ImportReport, bag_info, import_bag
+from robot_learning.trajectory.bag_recovery import recover_bag
 from robot_learning.trajectory.recorder import RecorderConfig
 from robot_learning.trajectory.store import TrajectoryStore
 
@@ -23,6 +25,7 @@ _EXAMPLES = """examples:
   ./run bags info PATH/TO/BAG                        topics, types, rates
   ./run bags import PATH/TO/BAG --robot husky        episodes into runs/store
   ./run bags import a.mcap --robot pioneer --out runs/logs/store --json report.json
+  ./run bags recover PATH/TO/CUT --out PATH/TO/SOUND
   ./run train --mode supervised --data runs/store --robot husky
 A bag is a folder with metadata.yaml, or one .mcap, .db3 or .bag (ROS 1) file."""
 
@@ -45,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 if a bag gave no step."""
     options = _parser().parse_args(argv)
     try:
-        return _import(options) if options.action == 'import' else _info(options)
+        return _ACTIONS[options.action](options)
     except RobotLearningError as error:
         print(error, file=sys.stderr)
         return 2
@@ -90,6 +93,17 @@ def _info(options: argparse.Namespace) -> int:
             '' if topic['known'] else 'unknown type',
         )
     _console().print(table)
+    return 0
+
+
+def _recover(options: argparse.Namespace) -> int:
+    console = _console()
+    for file in recover_bag(options.bag, options.out):
+        state = 'whole' if file.is_whole else 'cut off or damaged'
+        console.print(
+            f'{file.path}: {file.messages} messages, {state}', markup=False, highlight=False
+        )
+    console.print(f'sound bag in {options.out}', markup=False, highlight=False)
     return 0
 
 
@@ -173,7 +187,17 @@ def _parser() -> argparse.ArgumentParser:
     info = actions.add_parser('info', help='show what a bag holds')
     info.add_argument('bag', type=Path, help='folder of the bag, or one file')
     info.add_argument('--json', action='store_true', help='print JSON')
+    recover = actions.add_parser('recover', help='save what a killed recorder left in MCAP files')
+    recover.add_argument('bag', type=Path, help='an .mcap file, or a folder with some')
+    recover.add_argument('--out', type=Path, required=True, help='folder of the new bag')
     return parser
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    'import': _import,
+    'info': _info,
+    'recover': _recover,
+}
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import socket
@@ -34,10 +35,6 @@ _SAVE_EVERY_S = 5.0
 _STARTUP_LIMIT_S = 90.0
 _STALL_AFTER_S = 30.0
 _LAST_LINES = 15
-# In simulated time, which passes some thirty times faster here: under a second of wall time.
-_REORDER_WINDOW_S = 20.0
-# Where cores are short, the world waits rather than that messages are lost or nothing is learned.
-_NICENESS = {'trainer': 2, 'bag_recorder': 2, 'simulator': 10}
 _KEEP_VERSIONS = 100_000  # All: the success curve is measured when the driving is over.
 # A recorder has its open episode to write, a trainer its checkpoint.
 _LIMITS = Limits(stagger_s=3.0, interrupt_s=30.0)
@@ -132,7 +129,6 @@ def loop_commands(run: RunDirectory, state: RunState, session: Session) -> list[
         'phase_config': str(write_phase_config(run)),
     }
     overrides: dict[str, dict[str, Scalar]] = {
-        'recorder': {'recorder.reorder_window_s': _REORDER_WINDOW_S},
         # The trainer's seed stays: a new one would not fit its checkpoint.
         'trainer': {'output': str(run.root), 'seed': state.seed},
     }
@@ -143,14 +139,8 @@ def loop_commands(run: RunDirectory, state: RunState, session: Session) -> list[
     )
     environment = {'ROS_DOMAIN_ID': str(session.domain_id)}
     return [
-        Command(
-            command.name,
-            ('nice', '-n', str(_NICENESS.get(command.name, 0)), *command.arguments),
-            command.restart,
-            command.essential,
-            environment,
-        )
-        for command in map(ros_command, processes)
+        dataclasses.replace(ros_command(process), environment=environment)
+        for process in processes
     ]
 
 

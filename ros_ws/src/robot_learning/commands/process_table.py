@@ -11,9 +11,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from robot_learning import config, contract
@@ -58,6 +59,7 @@ class ProcessEntry:
     restart: Restart
     enabled_by: str | None = None  # Argument that switches it; None: always on.
     parameter_file: str | None = None  # ROS parameter file beside the table; parameters win.
+    nice: Annotated[int, Field(ge=0, le=19)] = 0  # How readily it yields the processor.
     parameters: dict[str, Scalar | Translation] = field(default_factory=dict)
 
     def arguments(self) -> list[str]:
@@ -102,6 +104,7 @@ class ResolvedProcess:
     essential: bool
     restart: Restart
     parameter_file: Path | None = None
+    nice: int = 0
 
     def ros_arguments(self) -> list[str]:
         """Write what follows the executable on its command line."""
@@ -180,6 +183,7 @@ def resolve(
                     essential=entry.essential,
                     restart=entry.restart,
                     parameter_file=_beside(table, entry.parameter_file),
+                    nice=entry.nice,
                 )
             )
     return resolved

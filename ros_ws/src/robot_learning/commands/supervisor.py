@@ -313,10 +313,11 @@ def ros_command(process: ResolvedProcess) -> Command:
         EnvironmentSetupError: the executable is in no workspace that is sourced.
     """
     program = find_executable(process.executable)
+    priority = ('nice', '-n', str(process.nice)) if process.nice else ()
     return Command(
         name=process.name,
         # Through the interpreter: a script's first line cannot hold a path with spaces.
-        arguments=(sys.executable, str(program), *process.ros_arguments()),
+        arguments=(*priority, sys.executable, str(program), *process.ros_arguments()),
         restart=process.restart,
         essential=process.essential,
     )

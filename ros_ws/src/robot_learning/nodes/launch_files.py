@@ -49,6 +49,7 @@ def _node(process: process_table.ResolvedProcess) -> Node:
         parameters=[*files, parameters],
         output='screen',
         emulate_tty=True,
+        prefix=f'nice -n {process.nice}' if process.nice else None,
         respawn=process.restart != 'never',
         respawn_delay=_RESPAWN_DELAY_S,
         on_exit=_on_exit(process),

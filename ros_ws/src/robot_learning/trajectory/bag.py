@@ -305,8 +305,8 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
         if not files:
             raise DataError(f'{path}: holds no bag. Name a folder with a metadata.yaml.')
         raise DataError(
-            f'{path}: has no metadata.yaml, so its recorder was killed. Make one with '
-            f'"ros2 bag reindex {path}", or name one of its files: {", ".join(files)}.'
+            f'{path}: has no metadata.yaml, so its recorder was killed. Make a sound bag with '
+            f'"bags recover {path} --out FOLDER", or name one of its files: {", ".join(files)}.'
         )
     try:
         reader = AnyReader([path], default_typestore=known_types())
@@ -335,8 +335,8 @@ def read_messages(
 
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
-        f'{path}: is damaged or cut off ({error}). Recover what is there with '
-        f'"ros2 bag reindex" or "mcap recover", or record it again.'
+        f'{path}: is damaged or cut off ({error}). Save what is there with '
+        f'"bags recover {path} --out FOLDER", or record it again.'
     )
 
 

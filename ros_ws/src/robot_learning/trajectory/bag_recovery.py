@@ -7,15 +7,23 @@ chunks before the cut are whole, and of a chunk that is cut its uncompressed par
 from __future__ import annotations
 
 import re
+import shutil
 import struct
+import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdError
+else:
+    from backports.zstd import ZstdError  # Comes with rosbags.
 
 from robot_learning.errors import DataError, StoreError
 
@@ -76,6 +84,7 @@ def recover_bag(source: Path | str, target: Path | str) -> list[Recovered]:
             f'{target}: cannot be written ({error}). Choose another folder for the bag.'
         ) from error
     if not any(file.messages for file in found):
+        shutil.rmtree(target)
         raise DataError(f'{source}: nothing in it can be read. Record it again.')
     return found
 
@@ -151,8 +160,8 @@ class _Records:
         compression, at = _text(body, 28)
         packed = body[at + 8 :]
         try:
-            content = _DECOMPRESSORS[compression](packed, size)
-        except (KeyError, ValueError, RuntimeError, EOFError, OSError):
+            content = DECOMPRESSORS[compression](packed, size)
+        except (KeyError, ValueError, RuntimeError, EOFError, OSError, ZstdError):
             self.is_whole = False
             return b''
         if len(content) == size and checksum and zlib.crc32(content) != checksum:
@@ -176,25 +185,6 @@ def _text(body: bytes, at: int) -> tuple[str, int]:
     (size,) = struct.unpack_from('<I', body, at)
     end = at + 4 + size
     return body[at + 4 : end].decode('utf-8', 'replace'), end
-
-
-def _plain(packed: bytes, size: int) -> bytes:
-    return packed[:size]
-
-
-def _zstd(packed: bytes, size: int) -> bytes:
-    from backports import zstd  # Comes with rosbags.
-
-    return bytes(zstd.decompress(packed))
-
-
-def _lz4(packed: bytes, size: int) -> bytes:
-    import lz4.frame  # Comes with rosbags.
-
-    return bytes(lz4.frame.decompress(packed))
-
-
-_DECOMPRESSORS: dict[str, Callable[[bytes, int], bytes]] = {'': _plain, 'zstd': _zstd, 'lz4': _lz4}
 
 
 def _type_hash(schema: _Schema) -> str:
