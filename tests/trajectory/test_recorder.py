@@ -130,8 +130,9 @@ def test_rewards_between_two_decisions_are_added_up():
     script = [goal(0), *[odom(t * PERIOD_NS, t) for t in range(10)]]
     script += [outcome(t * PERIOD_NS, 0, t, reward=1.0 if t else 0.0) for t in range(10)]
     script += [decision(t * PERIOD_NS, 1) for t in (0, 3, 5)]
+    script += [decision(5 * PERIOD_NS + 7, 1)]  # Since the last one the task gave nothing.
     (episode,), _ = record(in_time(script))
-    np.testing.assert_array_equal(episode.reward, [0, 3, 2])
+    np.testing.assert_array_equal(episode.reward, [0, 3, 2, 0])
 
 
 def test_an_end_without_a_decision_becomes_the_last_step():

@@ -103,7 +103,7 @@ def drive_and_learn(
             supervisor.start()
             watch.until_over(supervisor, stop)
         finally:
-            asked = stop.count
+            asked = min(stop.count, 1)  # Even if the second came already.
             supervisor.stop(hurry=lambda: stop.count > asked)
             watch.save(is_final=True)
             watch.note_trouble()

@@ -73,7 +73,7 @@ def run(commands: list[Command], poll_s: float = _POLL_S) -> int:
             elif supervisor.failure:
                 output.note(f'{supervisor.failure}; it is essential, so all processes end')
         finally:
-            num_asked = stop.count
+            num_asked = min(stop.count, 1)  # Even if the second came already.
             exit_codes = supervisor.stop(hurry=lambda: stop.count > num_asked)
             shared_memory.remove_stale_files()
     output.note('all processes have ended')

@@ -102,7 +102,7 @@ class OpenEpisode:
             is_first=self.num_steps == 0,
             action=self._contract.action_stop,
         )
-        self.pending_reward = float('nan')
+        self.pending_reward = 0.0 if self.has_outcomes else float('nan')
         self._steps.append(step)
         self.num_steps += 1
         return step
