@@ -143,3 +143,16 @@ def test_an_override_replaces_what_arrives_until_it_is_taken_back(assembler):
     assert assembler.value('goal')[0] == 3
     assembler.override('goal', None)
     assert assembler.collect(NOW).values['goal'][0] == 1
+
+
+def test_an_answer_is_needed_when_something_newer_came_or_grew_too_old(assembler):
+    assert assembler.needs_answer(NOW)  # Nothing has come: a reason to stop.
+    put_all(assembler)
+    assert assembler.needs_answer(NOW)
+    assembler.collect(NOW)
+    assert not assembler.needs_answer(NOW + 200 * MILLISECOND)
+    assert assembler.needs_answer(NOW + 201 * MILLISECOND)  # The velocity is too old.
+    assembler.put('velocity', NOW, SOUND['velocity'], 1)
+    assert not assembler.needs_answer(NOW + 1)  # Late, but of the moment already answered.
+    assembler.put('velocity', NOW + 190 * MILLISECOND, SOUND['velocity'], 1)
+    assert assembler.needs_answer(NOW + 191 * MILLISECOND)

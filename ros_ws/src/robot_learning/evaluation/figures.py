@@ -51,27 +51,32 @@ def success_curve(
     """Success rate of stored versions over environment steps and loop time."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.2, 3.9), layout='constrained')
-        axes = figure.subplots()
-        steps = [point.environment_step for point in points]
-        episodes = sorted(episodes, key=lambda episode: episode.environment_step)
-        last = max([*steps, *[episode.environment_step for episode in episodes], 1])
-        if len(episodes) >= 10:
-            rolling = _rolling_mean([float(e.success) for e in episodes], 25)
-            axes.plot(
-                [e.environment_step for e in episodes], rolling, color='#9aa4b5', linewidth=1.2
-            )
-        axes.fill_between(
-            steps, [p.low for p in points], [p.high for p in points], color=BLUE, alpha=0.12, lw=0
-        )
-        axes.plot(steps, [p.rate for p in points], color=BLUE, marker='o', markersize=4.5)
-        _baseline_lines(axes, baselines, last)
-        axes.set(xlim=(0, last * 1.01), ylim=(-0.02, 1.04), xlabel='environment steps')
-        axes.set_yticks(
-            np.arange(0, 1.01, 0.2), [f'{100 * y:.0f} %' for y in np.arange(0, 1.01, 0.2)]
-        )
-        axes.xaxis.set_major_formatter(_thousands)
-        _wall_time_axis(axes, points, episodes, last)
+        draw_success(figure.subplots(), points, baselines, episodes)
         return to_svg(figure)
+
+
+def draw_success(
+    axes: Axes,
+    points: list[RatePoint],
+    baselines: dict[str, float],
+    episodes: list[EpisodePoint],
+) -> None:
+    """Draw what `success_curve` shows into axes of somebody's figure."""
+    steps = [point.environment_step for point in points]
+    episodes = sorted(episodes, key=lambda episode: episode.environment_step)
+    last = max([*steps, *[episode.environment_step for episode in episodes], 1])
+    if len(episodes) >= 10:
+        rolling = _rolling_mean([float(e.success) for e in episodes], 25)
+        axes.plot([e.environment_step for e in episodes], rolling, color='#9aa4b5', linewidth=1.2)
+    axes.fill_between(
+        steps, [p.low for p in points], [p.high for p in points], color=BLUE, alpha=0.12, lw=0
+    )
+    axes.plot(steps, [p.rate for p in points], color=BLUE, marker='o', markersize=4.5)
+    _baseline_lines(axes, baselines, last)
+    axes.set(xlim=(0, last * 1.01), ylim=(-0.02, 1.04), xlabel='environment steps')
+    axes.set_yticks(np.arange(0, 1.01, 0.2), [f'{100 * y:.0f} %' for y in np.arange(0, 1.01, 0.2)])
+    axes.xaxis.set_major_formatter(_thousands)
+    _wall_time_axis(axes, points, episodes, last)
 
 
 def return_curve(episodes: list[EpisodePoint]) -> str:

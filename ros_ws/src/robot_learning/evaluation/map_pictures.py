@@ -23,46 +23,55 @@ def map_panel(panel: MapPanel) -> str:
     with mpl.rc_context(STYLE):
         half_width, half_height = panel.scene.half_size
         figure = Figure(figsize=(2.6, 2.6 * half_height / half_width))
-        axes = figure.add_axes((0, 0, 1, 1))
-        _draw_scene(axes, panel.scene)
-        if panel.shortest is not None and len(panel.shortest) > 1:
-            axes.plot(*panel.shortest.T[:2], color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
-        for path, color in ((panel.before, ORANGE), (panel.after, BLUE)):
-            if path is not None:
-                _draw_path(axes, path, color)
-        _draw_start(axes, panel.scene.start)
-        margin = 0.14
-        axes.set(
-            xlim=(-half_width - margin, half_width + margin),
-            ylim=(-half_height - margin, half_height + margin),
-            aspect='equal',
-        )
-        axes.set_axis_off()
+        draw_map(figure.add_axes((0, 0, 1, 1)), panel)
         return to_svg(figure)
+
+
+def draw_map(axes: Axes, panel: MapPanel) -> None:
+    """Draw what `map_panel` shows into axes of somebody's figure."""
+    _draw_scene(axes, panel.scene)
+    if panel.shortest is not None and len(panel.shortest) > 1:
+        axes.plot(*panel.shortest.T[:2], color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+    for path, color in ((panel.before, ORANGE), (panel.after, BLUE)):
+        if path is not None:
+            _draw_path(axes, path, color)
+    _draw_start(axes, panel.scene.start)
+    margin = 0.14
+    half_width, half_height = panel.scene.half_size
+    axes.set(
+        xlim=(-half_width - margin, half_width + margin),
+        ylim=(-half_height - margin, half_height + margin),
+        aspect='equal',
+    )
+    axes.set_axis_off()
 
 
 def lidar_picture(frame: SensorFrame) -> str:
     """The scan around the robot, ahead upwards, with the goal's direction."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.4, 2.4))
-        axes: Any = figure.add_axes((0.02, 0.02, 0.96, 0.96), projection='polar')
-        axes.set_theta_zero_location('N')
-        ranges = np.asarray(frame.ranges, float)
-        hit = np.isfinite(ranges) & (ranges < frame.range_max)
-        shown = np.where(hit, ranges, frame.range_max)
-        around = np.append(frame.beam_angles, frame.beam_angles[0] + 2 * np.pi)
-        axes.fill(around, np.append(shown, shown[0]), color=BLUE, alpha=0.10, lw=0)
-        axes.plot(frame.beam_angles[hit], ranges[hit], '.', color=BLUE, markersize=2.2)
-        if frame.goal_bearing is not None:
-            reach = min(frame.goal_distance_m or frame.range_max, frame.range_max)
-            axes.plot([frame.goal_bearing] * 2, [0, reach], color=GREEN, linewidth=1.2)
-            axes.plot([frame.goal_bearing], [reach], 'o', color=GREEN, markersize=6)
-        axes.plot([0], [0], marker=(3, 0, 0), color=INK, markersize=9)
-        axes.set_rmax(frame.range_max)
-        axes.set_rgrids([1, 2, 3], ['1', '2', '3 m'], fontsize=8, color=MUTED, angle=200)
-        axes.set_thetagrids([0, 90, 180, 270], [''] * 4)
-        axes.spines['polar'].set_color('#dfe3e9')
+        draw_scan(figure.add_axes((0.02, 0.02, 0.96, 0.96), projection='polar'), frame)
         return to_svg(figure)
+
+
+def draw_scan(axes: Any, frame: SensorFrame) -> None:
+    """Draw what `lidar_picture` shows into polar axes of somebody's figure."""
+    axes.set_theta_zero_location('N')
+    ranges = np.asarray(frame.ranges, float)
+    hit = np.isfinite(ranges) & (ranges < frame.range_max)
+    shown = np.where(hit, ranges, frame.range_max)
+    around = np.append(frame.beam_angles, frame.beam_angles[0] + 2 * np.pi)
+    axes.fill(around, np.append(shown, shown[0]), color=BLUE, alpha=0.10, lw=0)
+    axes.plot(frame.beam_angles[hit], ranges[hit], '.', color=BLUE, markersize=2.2)
+    if frame.goal_bearing is not None:
+        reach = min(frame.goal_distance_m or frame.range_max, frame.range_max)
+        axes.plot([frame.goal_bearing] * 2, [0, reach], color=GREEN, linewidth=1.2)
+        axes.plot([frame.goal_bearing], [reach], 'o', color=GREEN, markersize=6)
+    axes.plot([0], [0], marker=(3, 0, 0), color=INK, markersize=9)
+    axes.set_rmax(frame.range_max)
+    axes.set_rgrids([1, 2, 3], ['1', '2', '3 m'], fontsize=8, color=MUTED, angle=200)
+    axes.set_thetagrids([0, 90, 180, 270], [''] * 4)
+    axes.spines['polar'].set_color('#dfe3e9')
 
 
 def camera_png(image: Array) -> bytes:

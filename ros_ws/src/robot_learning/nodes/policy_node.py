@@ -190,7 +190,7 @@ class PolicyNode(Node):
     def _on_watchdog(self) -> None:
         """Decide with what there is when a complete observation does not come."""
         now_ns = self._now_ns()
-        if self._schedule.is_overdue(now_ns):
+        if self._schedule.is_overdue(now_ns) and self._observations.needs_answer(now_ns):
             self._decide(now_ns)
 
     def _on_reading(self, name: str, stamp: int, data: bytes, received_ns: int) -> None:

@@ -83,6 +83,7 @@ class ObservationAssembler:
             and (slot.spec.rate_hz is None or slot.spec.rate_hz >= 0.9 * contract.control_rate_hz)
         ]
         self._step_ns = -1
+        self._collected_ns = -1
         self._overrides: dict[str, Array] = {}
 
     def put(self, name: str, stamp_ns: int, payload: Any, received_ns: int) -> None:
@@ -126,6 +127,17 @@ class ObservationAssembler:
         """Return whether every field that keeps up with the control rate has a new reading."""
         return all(slot.stamp_ns != slot.used_ns for slot in self._paced)
 
+    def needs_answer(self, now_ns: int) -> bool:
+        """Return whether a newer observation than the last collected begins, or one is too old."""
+        for name, slot in self._slots.items():
+            max_age_ns = self._max_age_ns[name]
+            if max_age_ns is None:
+                if slot.stamp_ns < 0 and name not in self._overrides:
+                    return True
+            elif slot.stamp_ns > self._collected_ns or now_ns - slot.stamp_ns > max_age_ns:
+                return True
+        return False
+
     def collect(self, now_ns: int) -> Observation:
         """Return the newest readings and what is wrong with them at `now_ns`."""
         values: dict[str, Array] = {}
@@ -145,6 +157,7 @@ class ObservationAssembler:
             if max_age_ns is not None:
                 stamp_ns = max(stamp_ns, slot.stamp_ns)
                 received_ns = max(received_ns, slot.received_ns)
+        self._collected_ns = stamp_ns
         return Observation(values, stamp_ns, received_ns, tuple(problems))
 
     def value(self, name: str) -> Array | None:
