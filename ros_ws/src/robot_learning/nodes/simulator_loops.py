@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from robot_learning.errors import SimulationError
+from robot_learning.nodes.audience import Audience
 from robot_learning.nodes.drive_commands import DriveCommand
 from robot_learning.nodes.simulator_topics import SimulatorTopics
 from robot_learning.simulation.episodes import Episodes
@@ -144,8 +145,9 @@ class LockStepLoop:
     """Publishes an observation, waits for the command with its stamp, lives one period.
 
     While it waits, simulated time stands still. A Twist, which has no stamp, answers the
-    newest observation. With `is_paced` a command is carried out at the next `on_pace`, which
-    keeps a fast world from starving those who learn from it.
+    newest observation. The first command waits until the audience is settled. With `is_paced` a
+    command is carried out at the next `on_pace`, which keeps a fast world from starving those
+    who learn from it.
     """
 
     def __init__(
@@ -156,6 +158,7 @@ class LockStepLoop:
         schedule: StepSchedule,
         command_timeout_s: float,
         num_drivers: Callable[[], int],
+        audience: Audience,
         log: Log,
         is_paced: bool = False,
     ):
@@ -168,6 +171,8 @@ class LockStepLoop:
         self._early: DriveCommand | None = None  # Waits for the next `on_pace`.
         self._num_drivers = num_drivers
         self._num_known_drivers = 0
+        self._audience: Audience | None = audience  # None: it was settled once.
+        self._first: DriveCommand | None = None  # Waits for the audience.
         self._is_paused = False
         self._held: DriveCommand | None = None
         self._published_s = self._sent_s = 0.0
@@ -182,6 +187,9 @@ class LockStepLoop:
         """Take the answer to the newest observation; others are counted and dropped."""
         if command.stamp_ns is not None and command.stamp_ns != self._world.time_ns:
             self._stage.num_unexpected += 1
+            return
+        if self._audience is not None:
+            self._first = command
             return
         if self._is_paused:
             self._held = command
@@ -207,10 +215,11 @@ class LockStepLoop:
     def on_tick(self) -> None:
         """While no command comes: stop the wheels, send again, say what is waited for."""
         now_s = time.monotonic()
+        self._look_for_audience(now_s)
         silent_s = now_s - self._published_s
         if silent_s > self._timeout_s and not self._is_stopped:
             self._is_stopped = True
-            self._stage.num_timeouts += 1
+            self._stage.num_timeouts += self._audience is None
             self._world.stop()
         if self._is_paused:
             return
@@ -251,6 +260,14 @@ class LockStepLoop:
     def statistics(self) -> LoopStatistics:
         """Sum up for /diagnostics."""
         return self._stage.statistics()
+
+    def _look_for_audience(self, now_s: float) -> None:
+        if self._audience is None or not self._audience.is_settled(now_s):
+            return
+        first, self._first = self._first, None
+        if first is not None:
+            self._audience = None
+            self.on_command(first)
 
     def _advance(self, command: DriveCommand) -> None:
         self._held = None

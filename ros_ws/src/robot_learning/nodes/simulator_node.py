@@ -18,6 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 from robot_learning import contract
 from robot_learning.config import STRICT
 from robot_learning.errors import SimulationError
+from robot_learning.nodes.audience import Audience
 from robot_learning.nodes.diagnostics import OK, WARN, Diagnostics, Health
 from robot_learning.nodes.drive_commands import CommandType, DriveCommands
 from robot_learning.nodes.parameters import declare_config
@@ -55,8 +56,10 @@ class SimulatorConfig:
     speed: PositiveFloat = 1.0  # Simulated seconds per wall second; real_time only.
     # lock_step: simulated seconds per wall second at most; 0: as fast as commands come.
     max_speed: NonNegativeFloat = 0.0
+    # lock_step: the first command waits until nobody new has listened for so long, wall time.
+    settle_s: NonNegativeFloat = 1.0
     seed: Annotated[int, Field(ge=0)] = 0  # Layouts, physics and noise follow from it.
-    command_timeout_s: PositiveFloat = 0.2  # Wall time without a command that stops the wheels.
+    command_timeout_s: PositiveFloat = 0.1  # Wall time without a command that stops the wheels.
     command_type: CommandType = 'auto'  # auto: what the publishers of cmd_vel have.
     tick_s: Annotated[float, Field(ge=0.001, le=0.1)] = 0.01  # Wall period of looking after time.
     every_n_steps: EveryNSteps = field(default_factory=EveryNSteps)
@@ -110,6 +113,7 @@ class SimulatorNode(Node):
                 StepSchedule(every),
                 timeout_s,
                 lambda: self._drive.num_publishers,
+                Audience(lambda: self._topics.num_listeners, config.settle_s),
                 self._warn,
                 is_paced=config.max_speed > 0,
             )

@@ -64,7 +64,14 @@ class SimulatorTopics:
             self._tf_static = node.create_publisher(TFMessage, 'tf_static', qos_profile('latched'))
             self._tf_static.publish(TFMessage(transforms=_mounts()))
         self._map_to_odom: Array | None = None
-        self._sent: list[_Outlet] = []
+        self._newest: dict[str, Reading] = {}  # By topic.
+        self._newest_stamp = Time()
+        self._unread: set[str] = set()  # Due with the newest, and spared.
+
+    @property
+    def num_listeners(self) -> int:
+        """How many follow the steps of the world."""
+        return int(self._outcome.get_subscription_count())
 
     @property
     def has_transforms(self) -> bool:
@@ -88,15 +95,9 @@ class SimulatorTopics:
             wanted.discard('camera/image_raw')
         stamp = time_message(stamp_ns)
         readings = self._world.sense(wanted)
-        self._sent = []
-        for topic, reading in readings.items():
-            for outlet in self._outlets[topic]:
-                if not outlet.publisher.get_subscription_count():
-                    continue
-                outlet.message.header.stamp = stamp
-                outlet.fill(outlet.message, reading)
-                outlet.publisher.publish(outlet.message)
-                self._sent.append(outlet)
+        self._newest, self._newest_stamp = readings, stamp
+        self._unread = set(topics) - wanted
+        self._send(readings, stamp)
         if self._tf is not None and 'odom' in readings:
             self._publish_transforms(self._tf, stamp, readings)
 
@@ -106,7 +107,6 @@ class SimulatorTopics:
         goal.message.header.stamp = time_message(arrival.stamp_ns)
         goal.fill(goal.message, self._world.sense(('goal_pose',))['goal_pose'])
         goal.publisher.publish(goal.message)
-        self._sent.append(goal)
         message = self._outcome_message
         message.header.stamp = time_message(arrival.stamp_ns)
         message.episode, message.step = arrival.episode, arrival.step
@@ -119,8 +119,12 @@ class SimulatorTopics:
     def repeat(self) -> None:
         """Send the newest step's messages again, for a reader that came late."""
         self._clock.publish(self._clock_message)
-        for outlet in self._sent:
-            outlet.publisher.publish(outlet.message)
+        if any(self._has_reader(topic) for topic in self._unread):
+            self._newest |= self._world.sense(self._unread)
+            self._unread = set()
+        self._send(self._newest, self._newest_stamp)
+        goal = self._outlets['goal_pose'][0]
+        goal.publisher.publish(goal.message)
         self._outcome.publish(self._outcome_message)
 
     def publish_edge(self, edge: EpisodeEdge, is_begin: bool) -> None:
@@ -134,6 +138,14 @@ class SimulatorTopics:
         message.success, message.reason = edge.success, edge.reason
         message.info_json = json.dumps(edge.info)
         self._event.publish(message)
+
+    def _send(self, readings: dict[str, Reading], stamp: Time) -> None:
+        for topic, reading in readings.items():
+            for outlet in self._outlets[topic]:
+                if outlet.publisher.get_subscription_count():
+                    outlet.message.header.stamp = stamp
+                    outlet.fill(outlet.message, reading)
+                    outlet.publisher.publish(outlet.message)
 
     def _has_reader(self, topic: str) -> bool:
         return any(

@@ -1,0 +1,161 @@
+"""Writes the README's tables of measured numbers from benchmarks/results/*.json.
+
+    python docs/result_tables.py          writes README.md
+    python docs/result_tables.py --show   prints the tables only
+
+Quick results (`*.quick.json`) are never shown; what was not measured is named as such.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / 'README.md'
+RESULTS = ROOT / 'benchmarks' / 'results'
+BEGIN = '<!-- results: written by docs/result_tables.py from benchmarks/results -->'
+END = '<!-- end of results -->'
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write or show the tables; return the exit code."""
+    if '--show' in argv:
+        print(tables())
+        return 0
+    README.write_text(filled(README.read_text(encoding='utf-8')), encoding='utf-8')
+    return 0
+
+
+def filled(readme: str) -> str:
+    """Return the README with its tables as the results have them now."""
+    pattern = re.compile(f'{re.escape(BEGIN)}.*?{re.escape(END)}', re.DOTALL)
+    assert pattern.search(readme), f'README.md: lacks {BEGIN!r} or {END!r}'
+    return pattern.sub(lambda _: f'{BEGIN}\n\n{tables()}\n{END}', readme)
+
+
+def tables(results: Path = RESULTS) -> str:
+    """Return one part per benchmark, in the order of interest."""
+    return '\n'.join(_part(results / f'{name}.json', write) for name, write in _PARTS.items())
+
+
+def _part(path: Path, write: Callable[[Any], str]) -> str:
+    if not path.is_file():
+        return f'`{path.stem}`: not measured yet.\n'
+    content = json.loads(path.read_text(encoding='utf-8'))
+    machine, day = content['machine'], content['created'][:10]
+    return (
+        f'{write(content["results"])}\n'
+        f'`benchmarks/{path.stem}.py`, {day}, {machine["cpu"]}, {machine["usable_cores"]} cores.\n'
+    )
+
+
+def _closed_loop(results: Any) -> str:
+    rows = [
+        [
+            run['seed'],
+            _percent(run['success_rate_before']),
+            _percent(run['success_rate_after']),
+            _percent(run['baselines']['straight']),
+            '–' if run['seconds_to_goal'] is None else f'{run["seconds_to_goal"] / 60:.1f}',
+            run['environment_steps'],
+            f'{run["steps_per_second"]:.0f}',
+        ]
+        for run in results['runs']
+    ]
+    head = ['seed', 'random', 'learned', 'straight to the goal']
+    head += [f'minutes to {results["goal"]:.0%}', 'steps', 'steps/s']
+    number, minutes = results['runs'][0]['num_layouts'], results['runs'][0]['loop_seconds'] / 60
+    return (
+        f'Success on {number} unseen layouts after {minutes:.0f} minutes:\n\n{_table(head, rows)}'
+    )
+
+
+def _latency(results: Any) -> str:
+    rows = [
+        [
+            row['rate_hz'],
+            row['case'],
+            *(f'{row[key]:.1f}' for key in ('p50_ms', 'p99_ms', 'max_ms')),
+            f'{row["missed"]} of {row["ticks"]}',
+        ]
+        for row in results
+    ]
+    head = ['Hz', 'beside it', 'p50 ms', 'p99 ms', 'max ms', 'missed ticks']
+    return f'From sensor stamp to executed command, through DDS:\n\n{_table(head, rows)}'
+
+
+def _sac(results: Any) -> str:
+    rows = [
+        [row['learner'], f'{row["updates_per_second"]:.0f}', f'{row["ratio_to_sb3"]:.2f}']
+        for row in results['updates']
+    ]
+    text = _table(['SAC', 'updates/s', 'to stable-baselines3'], rows)
+    curves = [
+        [
+            row['environment'],
+            row['learner'],
+            row['seeds'],
+            f'{row["return_at_end"]:.0f} ± {row["spread_at_end"]:.0f}',
+            f'{row["loop_steps_per_second"]:.0f}',
+        ]
+        for row in results.get('summary', [])
+    ]
+    head = ['environment', 'learner', 'seeds', 'return at the end', 'loop steps/s']
+    return text + (f'\n{_table(head, curves)}' if curves else '')
+
+
+def _bag_import(results: Any) -> str:
+    rows = [
+        [
+            row['bag'],
+            row['messages'],
+            f'{row["import MB/s"]:.0f}',
+            row['import messages/s'],
+            f'{row["import / plain time"]:.2f}',
+        ]
+        for row in results
+    ]
+    head = ['bag', 'messages', 'MB/s', 'messages/s', 'time, to reading only']
+    return f'Import of real robot logs:\n\n{_table(head, rows)}'
+
+
+def _offline_bags(results: Any) -> str:
+    rows = [
+        [
+            row['test on'],
+            row['predictor'],
+            f'{row["speed_rmse_m_s"]:.3f}',
+            f'{row["yaw_rate_rmse_rad_s"]:.3f}',
+            f'{row["unexplained"]:.2f}',
+        ]
+        for row in results['rows']
+    ]
+    head = ['measured on', 'predictor', 'speed RMSE m/s', 'yaw rate RMSE rad/s', 'unexplained']
+    return f'Learned offline from the Intel Lab log:\n\n{_table(head, rows)}'
+
+
+def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return ''.join(f'| {" | ".join(map(str, line))} |\n' for line in lines)
+
+
+def _percent(rate: float | None) -> str:
+    return '–' if rate is None else f'{100 * rate:.0f} %'
+
+
+_PARTS: dict[str, Callable[[Any], str]] = {
+    'closed_loop': _closed_loop,
+    'latency': _latency,
+    'sac_vs_sb3': _sac,
+    'bag_import': _bag_import,
+    'offline_bags': _offline_bags,
+}
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
