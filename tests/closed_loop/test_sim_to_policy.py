@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from robot_learning import contract as contracts
+from robot_learning.commands.collect import RecordedDrive
 from robot_learning.commands.simulated_navigation import (
     SimulatedNavigation,
     StoredPolicy,
@@ -18,10 +19,10 @@ from robot_learning.phases.training_session import Destination, follow_store
 from robot_learning.simulation.drivers import GeodesicDriver
 from robot_learning.simulation.world import World, WorldConfig
 from robot_learning.trajectory.recorder import Recorder, RecorderConfig
-from robot_learning.trajectory.signals import Decision, Mark, Outcome
 from robot_learning.trajectory.store import TrajectoryStore
 
 NUM_EPISODES = 40
+NOISE = 0.3
 NUM_UPDATES = 400
 NUM_LAYOUTS = 12
 LEARNING = """
@@ -30,72 +31,19 @@ trainer: {warmup_steps: 500, train_ratio: 10, max_saved_updates: 100000, report_
 """
 
 
-class Drive:
-    """Drives a teacher through the world and tells a recorder, as topics would."""
-
-    def __init__(self, contract, recorder):
-        self.contract = contract
-        self.world = World(contract, WorldConfig(camera='off'))
-        self.teacher = GeodesicDriver(contract, noise=0.3)
-        self.recorder = recorder
-        self.experienced = []  # Per episode: actions and rewards as they happened.
-
-    def episode(self, number):
-        world = self.world
-        world.begin(number)
-        self.teacher.begin(number)
-        self.recorder.mark(Mark(world.time_ns, True, number, 'simulator', number))
-        self._publish_sensors()
-        self._arrive(number, 0.0, False, False, False)
-        actions, rewards = [], [0.0]
-        while not world.ended:
-            action = self.teacher.act(world)
-            self.recorder.act(Decision(world.time_ns, action, action, model_version=7))
-            actions.append(action)
-            world.apply({'base': action})
-            world.advance(self.contract.control_period_ns)
-            outcome = world.judge()
-            rewards.append(outcome.reward)
-            self._publish_sensors()
-            self._arrive(number, *outcome[:4])
-        stop = self.contract.action_stop
-        self.recorder.act(Decision(world.time_ns, stop, stop, model_version=7))
-        self.recorder.mark(
-            Mark(
-                world.time_ns,
-                False,
-                number,
-                'simulator',
-                number,
-                outcome.terminated,
-                outcome.truncated,
-                outcome.success,
-                outcome.reason,
-            )
-        )
-        self.experienced.append((np.array(actions), np.array(rewards), outcome.success))
-
-    def _publish_sensors(self):
-        readings = {}
-        for name, value in self.world.observe().items():
-            readings.setdefault(self.contract.observation[name].topic, {})[name] = value
-        for topic, values in readings.items():
-            self.recorder.read(topic, self.world.time_ns, values)
-
-    def _arrive(self, number, reward, terminated, truncated, success):
-        step = self.world.num_steps
-        self.recorder.arrive(
-            Outcome(
-                self.world.time_ns,
-                number,
-                step,
-                step == 0,
-                reward,
-                terminated,
-                truncated,
-                success,
-            )
-        )
+def driven(contract, seed):
+    """Drive one episode without recording it; return its actions, rewards and success."""
+    world = World(contract, WorldConfig(camera='off'))
+    teacher = GeodesicDriver(contract, NOISE)
+    world.begin(seed)
+    teacher.begin(seed)
+    actions, rewards, success = [], [0.0], False
+    while not world.ended:
+        actions.append(teacher.act(world))
+        result = world.step({'base': actions[-1]})
+        rewards.append(result.reward)
+        success = result.success
+    return np.array(actions), np.array(rewards), success
 
 
 @pytest.fixture(scope='module')
@@ -108,22 +56,23 @@ def recorded(contract, tmp_path_factory):
     """A store with a few segments, and what really happened."""
     store = TrajectoryStore(tmp_path_factory.mktemp('episodes'))
     recorder = Recorder(contract, RecorderConfig())
-    drive = Drive(contract, recorder)
+    world = World(contract, WorldConfig(camera='off'))
+    drive = RecordedDrive(world, GeodesicDriver(contract, NOISE), recorder)
     for number in range(NUM_EPISODES):
-        drive.episode(number)
+        drive.episode(number, seed=number)
         if number % 10 == 9:
             store.write_segment(recorder.collect(), 'morning', contract)
     recorder.close()
     remaining = recorder.collect()
     if remaining:
         store.write_segment(remaining, 'morning', contract)
-    return store, recorder, drive
+    return store, recorder
 
 
 @pytest.fixture(scope='module')
 def learned(contract, recorded, tmp_path_factory):
     """A model store with what behavioural cloning made of the recording."""
-    store, _, _ = recorded
+    store, _ = recorded
     models = tmp_path_factory.mktemp('models')
     recipe = recipes.load('behavior_cloning', overrides=LEARNING)
     trainer = follow_store(contract, recipe, store.root, Destination(models, 'navigator'), seed=0)
@@ -131,20 +80,22 @@ def learned(contract, recorded, tmp_path_factory):
     return models, progress
 
 
-def test_the_store_holds_what_happened_step_by_step(recorded):
-    store, _, drive = recorded
+def test_the_store_holds_what_happened_step_by_step(contract, recorded):
+    store, _ = recorded
     episodes = list(store.episodes())
     assert len(episodes) == NUM_EPISODES
-    for episode, (actions, rewards, success) in zip(episodes, drive.experienced, strict=True):
+    for seed, episode in enumerate(episodes):
+        actions, rewards, success = driven(contract, seed)
         assert episode.is_complete
         assert np.array_equal(episode.action[:-1], actions)
         assert episode.reward == pytest.approx(rewards)
         assert episode.attributes['success'] == success
-        assert (episode.model_version[:-1] == 7).all()
+        assert (episode.model_version == -1).all()
+        assert episode.attributes['seed'] == seed
 
 
 def test_no_message_is_lost_or_unaccounted_for(recorded):
-    _, recorder, _ = recorded
+    _, recorder = recorded
     for topic, counts in recorder.counts().items():
         assert counts.unaccounted == 0, topic
         assert counts.dropped == 0, topic
@@ -152,7 +103,7 @@ def test_no_message_is_lost_or_unaccounted_for(recorded):
 
 
 def test_the_version_knows_where_it_comes_from(contract, recorded, learned):
-    store, _, _ = recorded
+    store, _ = recorded
     models, progress = learned
     manifest = ModelStore(models).manifest('navigator', progress.version)
     provenance = manifest['provenance']
@@ -165,7 +116,7 @@ def test_the_version_knows_where_it_comes_from(contract, recorded, learned):
 
 
 def test_the_numpy_policy_acts_as_the_trained_network_does(contract, recorded, learned):
-    store, _, _ = recorded
+    store, _ = recorded
     models, progress = learned
     tensors, manifest = ModelStore(models).load('navigator', progress.version)
     network = OfflinePolicy(tensors, manifest, contract)

@@ -83,6 +83,14 @@ def test_the_failure_of_an_essential_process_ends_the_rest_with_exit_code_1(work
     assert 'up: trainer: ended' in output
 
 
+def test_a_mistake_that_only_a_node_finds_is_exit_code_2(workspace):
+    (workspace / 'simulator_node').write_text('print("speed: found -1"); raise SystemExit(2)')
+    process = start('--only', 'simulator,trainer')
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert '[simulator] speed: found -1' in output
+
+
 def test_a_killed_node_that_may_restart_comes_back(workspace):
     process = start('--only', 'policy')
     lines = read_until(process, '[policy] arguments', 'started, process')
@@ -119,6 +127,10 @@ def test_list_shows_command_lines_and_starts_nothing(workspace, capsys):
         (['--only', 'nobody'], "process 'nobody'"),
         (['--set', 'seed=3'], 'PROCESS.PARAMETER=VALUE'),
         (['--seed', 'three'], "argument seed: found 'three'"),
+        (['--robot', 'nobody'], "robot 'nobody': no contract"),
+        (['--phase', 'nothing'], "phase 'nothing': unknown"),
+        (['--phase-config', '/no/such.yaml'], '/no/such.yaml: cannot be read'),
+        (['--set', 'trainer.phase=nothing'], "phase 'nothing': unknown"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(workspace, capsys, arguments, text):

@@ -197,6 +197,17 @@ def test_parameter_files_and_the_command_line_are_honoured(make_node, tmp_path):
     assert (config.retries, config.lens.coating, config.rate_hz) == (7, 'red', 4.0)
 
 
+def test_unknown_names_on_the_command_line_are_mistakes(make_node, monkeypatch):
+    typed = ['-p', 'retires:=7', '--param', 'lens.coat:=red', '-p', 'rate_hz:=4']
+    others = ['-p', 'use_sim_time:=true', '-p', 'ear:gain:=2', '-r', '__ns:=/left']
+    monkeypatch.setattr('sys.argv', ['node', '--ros-args', *typed, *others])
+    with pytest.raises(ConfigError) as error:
+        declare_config(make_node(), CameraConfig)
+    assert 'parameters of /left/eye: retires: ' in str(error.value)
+    assert 'lens.coat: ' in str(error.value)
+    assert len(str(error.value).splitlines()) == 2
+
+
 def test_what_is_not_in_the_configuration_is_not_declared(make_node):
     node = make_node(colour='red')
     declare_config(node, CameraConfig)

@@ -10,7 +10,7 @@ from typing import Any
 
 from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
-from robot_learning.errors import RobotLearningError
+from robot_learning.errors import RobotLearningError, StoreError
 from robot_learning.simulation.drivers import (
     Driver,
     GeodesicDriver,
@@ -118,12 +118,19 @@ def collect(
         seed: 0 to 9999; layouts, noise and physics follow from it.
         noise: of the geodesic driver, as a part of half the command range.
         on_progress: told the steps so far after each episode.
+
+    Raises:
+        StoreError: the store cannot be written or has this session already.
     """
+    store, session = TrajectoryStore(out), f'{driver}_{seed:04d}'
+    if store.segments(session):
+        raise StoreError(
+            f'{out}: holds a session {session} already, expected none. Choose another --seed or '
+            f'--out, or remove it.'
+        )
     world = World(contract, WorldConfig(camera='off'))
     recorder = Recorder(contract, RecorderConfig())
     drive = RecordedDrive(world, _DRIVERS[driver](contract, noise, seed), recorder)
-    store = TrajectoryStore(out)
-    session = f'{driver}_{seed:04d}'
     steps = episode = 0
     while steps < num_steps:
         steps += drive.episode(episode, _FIRST_SEED + seed * _SEED_STRIDE + episode)
@@ -177,16 +184,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--robot', default='arena', help='contract, a name or a file')
     parser.add_argument('--driver', choices=sorted(_DRIVERS), default='geodesic')
-    parser.add_argument('--steps', type=int, default=5000, help='control steps (default: 5000)')
+    parser.add_argument('--steps', type=_count, default=5000, help='control steps (default: 5000)')
     parser.add_argument('--out', type=Path, required=True, help='trajectory store to write to')
-    parser.add_argument('--seed', type=int, default=0, help='0 to 9999 (default: 0)')
+    parser.add_argument('--seed', type=_seed, default=0, help='0 to 9999 (default: 0)')
     parser.add_argument(
         '--noise',
-        type=float,
+        type=_share,
         default=0.3,
         help='of the geodesic driver, part of half the command range (default: 0.3)',
     )
     return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'found {text}, expected 1 or more')
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 10_000:
+        raise argparse.ArgumentTypeError(f'found {text}, expected a whole number below 10000')
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'found {text}, expected 0 to 1')
+    return value
 
 
 if __name__ == '__main__':

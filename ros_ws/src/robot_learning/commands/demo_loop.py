@@ -139,8 +139,7 @@ def loop_commands(run: RunDirectory, state: RunState, session: Session) -> list[
     )
     environment = {'ROS_DOMAIN_ID': str(session.domain_id)}
     return [
-        dataclasses.replace(ros_command(process), environment=environment)
-        for process in processes
+        dataclasses.replace(ros_command(process), environment=environment) for process in processes
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -187,6 +187,25 @@ def resolve(
                 )
             )
     return resolved
+
+
+def check(processes: Sequence[ResolvedProcess]) -> None:
+    """Read what processes will read, so that a mistake is named once and nothing is started.
+
+    Raises:
+        ContractError: a robot's contract is not there or wrong.
+        ConfigError: there is no such phase, or its settings are wrong.
+    """
+    for robot in dict.fromkeys(p.parameters.get('robot') for p in processes):
+        if robot:
+            contract.load(str(robot))
+    shipped = {file.stem for file in (contract.robots_directory().parent / 'phases').iterdir()}
+    for process in processes:
+        phase, path = process.parameters.get('phase'), process.parameters.get('config')
+        if phase and (path or phase not in shipped):
+            from robot_learning.phases import recipe  # Brings in torch.
+
+            recipe.load(str(phase), str(path) if path else None)
 
 
 def argument_values(table: ProcessTable, given: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robot_learning.errors import ConfigError
+from robot_learning.errors import ConfigError, StoreError
 
 
 @dataclass
@@ -90,6 +90,7 @@ class RunDirectory:
 
         Raises:
             ConfigError: the folder holds a run with another contract or seed, or is no run.
+            StoreError: the folder cannot be written.
         """
         state = self.read_state()
         if state is None:
@@ -109,8 +110,19 @@ class RunDirectory:
                 f'{self.root}: was begun with seed {state.seed}, found --seed {seed}. '
                 f'Leave --seed out to continue, or choose another --out.'
             )
-        for folder in (self.episodes, self.models, self.tensorboard, self.logs, self.evaluations):
-            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for folder in (
+                self.episodes,
+                self.models,
+                self.tensorboard,
+                self.logs,
+                self.evaluations,
+            ):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f'{self.root}: cannot be made ({error.strerror}). Choose another --out.'
+            ) from error
         self.write_state(state)
         return state
 
@@ -169,11 +181,21 @@ def _session(data: dict[str, Any]) -> Session:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON; a reader sees the old file or the whole new one. NaN becomes null."""
+    """Write JSON; a reader sees the old file or the whole new one. NaN becomes null.
+
+    Raises:
+        StoreError: the file cannot be written; `__cause__` is the `OSError`.
+    """
     temporary = path.with_name(f'.{path.name}.partial')
     text = json.dumps(_without_nan(content), indent=2, allow_nan=False)
-    temporary.write_text(text + '\n', encoding='utf-8')
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text + '\n', encoding='utf-8')
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f'{path}: cannot be written ({error.strerror}). Choose another place or free the disk.'
+        ) from error
 
 
 def _without_nan(value: Any) -> Any:

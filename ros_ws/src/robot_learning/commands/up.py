@@ -10,7 +10,13 @@ import time
 from robot_learning.commands import process_table, shared_memory
 from robot_learning.commands.process_table import ProcessTable, Scalar
 from robot_learning.commands.stop_requests import StopRequests
-from robot_learning.commands.supervisor import Command, Event, Supervisor, ros_command
+from robot_learning.commands.supervisor import (
+    USER_ERROR,
+    Command,
+    Event,
+    Supervisor,
+    ros_command,
+)
 from robot_learning.errors import RobotLearningError
 
 _EXAMPLES = """examples:
@@ -39,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
             _overrides(options.set),
         )
         commands = [ros_command(process) for process in processes]
+        process_table.check(processes)
         if options.list:
             for command in commands:
                 print(f'{command.name}: {" ".join(command.arguments)}')
@@ -57,7 +64,8 @@ def main(argv: list[str] | None = None) -> int:
 def run(commands: list[Command], poll_s: float = _POLL_S) -> int:
     """Supervise `commands` until a signal or an essential end; return an exit code.
 
-    The code is 0 after a signal or a regular end, 1 when processes failed.
+    The code is 0 after a signal or a regular end, 2 when an essential process named a mistake of
+    the user, 1 when processes failed otherwise.
     """
     shared_memory.remove_stale_files()
     output = _Output([command.name for command in commands])
@@ -77,6 +85,8 @@ def run(commands: list[Command], poll_s: float = _POLL_S) -> int:
             exit_codes = supervisor.stop(hurry=lambda: stop.count > num_asked)
             shared_memory.remove_stale_files()
     output.note('all processes have ended')
+    if supervisor.failure and USER_ERROR in exit_codes.values():
+        return USER_ERROR
     has_failed = not num_asked and not supervisor.finished and any(exit_codes.values())
     return 1 if supervisor.failure or has_failed else 0
 

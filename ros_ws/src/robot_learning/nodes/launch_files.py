@@ -30,6 +30,7 @@ def describe(launch_file: str) -> LaunchDescription:
     def start(context: LaunchContext) -> list[Node]:
         given = {name: LaunchConfiguration(name).perform(context) for name in arguments}
         processes = process_table.resolve(table, launch_file, given)
+        process_table.check(processes)
         return [_node(process) for process in processes]
 
     return LaunchDescription([*declared, OpaqueFunction(function=start)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import math
 import sys
 import textwrap
@@ -32,6 +33,7 @@ _ARRAY_TYPES = {
     str: Parameter.Type.STRING_ARRAY,
 }
 _LARGEST_INTEGER = 2**63 - 1
+_OF_EVERY_NODE = ('use_sim_time', 'qos_overrides', 'start_type_description_service')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ def declare_config(node: Node, config_class: type[T], **overrides: Any) -> T:
         **overrides: defaults that differ from the class's own.
 
     Raises:
-        ConfigError: names every wrong parameter at once.
+        ConfigError: names every wrong parameter at once, unknown ones on the command line too.
     """
     leaves = list(_leaves(config_class, ()))
     values = _nested_defaults(config_class)
@@ -70,10 +72,28 @@ def declare_config(node: Node, config_class: type[T], **overrides: Any) -> T:
         value = _given(node, leaf)
         if value is not None:
             _set(values, leaf.path, value)
+    for name in _typed_names(sys.argv) - {leaf.name for leaf in leaves}:
+        _set(values, tuple(name.split('.')), None)  # So that it is named among the mistakes.
     result = config.from_mapping(config_class, values, _where(node))
     for leaf in leaves:
         _declare(node, leaf, _plain(_get(result, leaf.path)))
     return result
+
+
+def _typed_names(arguments: list[str]) -> set[str]:
+    """Return the parameters that somebody typed as `-p NAME:=VALUE`; ROS ignores wrong ones.
+
+    Those of parameter files and of one named node (`NODE:NAME:=`) may be meant for others.
+    """
+    if '--ros-args' not in arguments:
+        return set()
+    names = set()
+    for option, text in itertools.pairwise(arguments[arguments.index('--ros-args') :]):
+        name = text.partition(':=')[0]
+        is_ours = ':' not in name and name.partition('.')[0] not in _OF_EVERY_NODE
+        if option in ('-p', '--param') and is_ours:
+            names.add(name)
+    return names
 
 
 def _where(node: Node) -> str:

@@ -94,8 +94,9 @@ class SimulatorNode(Node):
             self.create_timer(1 / steps_per_second, self._loop.on_pace, clock=steady)
 
     def close(self) -> None:
-        """End the episode and free the renderer."""
+        """End the episode, let the last messages arrive and free the renderer."""
         self._topics.publish_edge(self._episodes.end('shutdown'), is_begin=False)
+        self._topics.wait_until_received()
         self._world.close()
 
     def _make_loop(self, config: SimulatorConfig) -> LockStepLoop | RealTimeLoop:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import math
+import time
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Quaternion, TransformStamped
 from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from robot_learning_interfaces.msg import EpisodeEvent, StepOutcome
@@ -138,6 +140,14 @@ class SimulatorTopics:
         message.success, message.reason = edge.success, edge.reason
         message.info_json = json.dumps(edge.info)
         self._event.publish(message)
+
+    def wait_until_received(self, timeout_s: float = 0.5) -> None:
+        """Wait until all readers have all that was sent, but no longer than `timeout_s`."""
+        end_s = time.monotonic() + timeout_s
+        outlets = [outlet for outlets in self._outlets.values() for outlet in outlets]
+        for publisher in (*(outlet.publisher for outlet in outlets), self._outcome, self._event):
+            rest_s = max(0.0, end_s - time.monotonic())
+            publisher.wait_for_all_acked(Duration(nanoseconds=round(rest_s * 1e9)))
 
     def _send(self, readings: dict[str, Reading], stamp: Time) -> None:
         for topic, reading in readings.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from robot_learning.trajectory.store import TrajectoryStore
 
 _BATCH = 2000  # Messages between two collections of finished steps.
 _SEGMENT_BYTES = 64 << 20  # Of observations, before compression.
+# Simulated seconds; a world that outruns the wall clock arrives in bursts of one topic each.
+_SIMULATED_WINDOW_S = 20.0
 _BROKEN = (AnyReaderError, OSError, EOFError, AssertionError, ValueError, TypeError)
 
 
@@ -77,7 +80,8 @@ def import_bag(
         contract: says which topics are wanted.
         store: gets the session, complete or not at all.
         session: its name; None: the bag's.
-        config: None: defaults, with the kind of action that the bag holds.
+        config: None: defaults, with the kind of action that the bag holds. Messages of a bag
+            with simulated time are waited for longer than it says.
         namespace: of the robot's topics in the bag.
 
     Raises:
@@ -149,7 +153,7 @@ class BagReplay:
     def pieces(self) -> Iterator[Episode]:
         """Yield pieces of episodes as their steps become final, and fill the report."""
         with open_bag(self._path) as reader:
-            recorder = Recorder(self.contract, self._config or self._guess_config(reader))
+            recorder = Recorder(self.contract, self._choose_config(reader))
             intake = Intake(self.contract, recorder)
             self.report.actions_from = recorder.config.actions_from
             wanted = self._choose(reader, intake)
@@ -162,9 +166,17 @@ class BagReplay:
             yield from self._noted(recorder.collect())
             self._conclude(recorder, intake)
 
-    def _guess_config(self, reader: AnyReader) -> RecorderConfig:
-        """Choose where actions come from: a policy, commands, or the motion that followed."""
+    def _choose_config(self, reader: AnyReader) -> RecorderConfig:
+        """Return what was given or fits the bag; more patient where time was simulated."""
         present = {c.topic for c in reader.connections if c.msgcount}
+        config = self._config or self._guess_config(present)
+        if f'/{CLOCK}' in present or self._prefix + CLOCK in present:
+            window_s = max(config.reorder_window_s, _SIMULATED_WINDOW_S)
+            config = dataclasses.replace(config, reorder_window_s=window_s)
+        return config
+
+    def _guess_config(self, present: set[str]) -> RecorderConfig:
+        """Choose where actions come from: a policy, commands, or the motion that followed."""
         if self._prefix + DECISIONS in present:
             return RecorderConfig(actions_from='policy')
         has_commands = [

@@ -1,0 +1,171 @@
+"""Does what some `ros2` commands do, which PyPI lacks: talks to the running system over DDS.
+
+Launch files are evaluated with the stand-in for `launch`; their processes are not started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import runpy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fake_launch
+import pytest
+import rclpy
+import yaml
+from rclpy.action import ActionClient
+from rclpy.action.graph import get_action_names_and_types
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from robot_learning.commands import process_table
+
+PATIENCE_S = 40.0
+
+
+def perform(argv: list[str], launch_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run `ros2 <argv>`; return what it got: a message, a response, a result or nodes."""
+    match argv:
+        case ['launch', 'robot_learning', file, *rest]:
+            return launch(launch_folder / file, rest, monkeypatch)
+        case ['topic', 'echo', '--once', name]:
+            with _node() as (node, wait):
+                return _echo(node, wait, name)
+        case ['topic', 'pub', *rest]:
+            with _node() as (node, wait):
+                return _publish(node, wait, rest)
+        case ['service', 'call', name, type_name, *text]:
+            with _node() as (node, wait):
+                return _call(node, wait, name, type_name, ''.join(text))
+        case ['action', 'send_goal', *rest]:
+            with _node() as (node, wait):
+                return _send_goal(node, wait, *[word for word in rest if word != '--feedback'])
+    raise NotImplementedError(f'ros2 {" ".join(argv)}: nothing here can do that. Add it.')
+
+
+def launch(path: Path, rest: list[str], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the nodes that the launch file would start, or its arguments for --show-args."""
+    fake_launch.install(monkeypatch)
+    description = runpy.run_path(str(path))['generate_launch_description']()
+    declared = [e for e in description.entities if hasattr(e, 'default_value')]
+    if rest == ['--show-args']:
+        return declared
+    given = dict(argument.split(':=', 1) for argument in rest)
+    unknown = set(given) - {argument.name for argument in declared}
+    assert not unknown, f'{path.name}: has no argument {unknown}'
+    nodes = fake_launch.perform(description, **given)
+    expected = process_table.resolve(process_table.load(), path.name.split('.')[0], given)
+    assert [node.executable for node in nodes] == [process.executable for process in expected]
+    return nodes
+
+
+Wait = Callable[[Callable[[], Any], str], Any]
+
+
+@contextmanager
+def _node() -> Iterator[tuple[Node, Wait]]:
+    """Yield a node and a function that turns it until something is true."""
+    context = Context()
+    rclpy.init(context=context)
+    node = Node('readme', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def wait(condition: Callable[[], Any], what: str) -> Any:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (result := condition()):
+            assert time.monotonic() < deadline, f'waited {PATIENCE_S:g} s for {what}'
+            executor.spin_once(timeout_sec=0.05)
+        return result
+
+    try:
+        yield node, wait
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def _echo(node: Node, wait: Wait, name: str) -> Any:
+    publisher = wait(lambda: node.get_publishers_info_by_topic(name), f'a publisher of {name}')[0]
+    received: list[Any] = []
+    profile = QoSProfile(
+        depth=5,
+        reliability=publisher.qos_profile.reliability,
+        durability=publisher.qos_profile.durability,
+    )
+    kind = interface(publisher.topic_type)
+    node.create_subscription(kind, name, received.append, profile)
+    return wait(lambda: received, f'a message on {name}')[0]
+
+
+def _publish(node: Node, wait: Wait, rest: list[str]) -> Any:
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--once', action='store_true', required=True)
+    parser.add_argument('--qos-durability', choices=('transient_local', 'volatile'))
+    for name in ('topic', 'type', 'values'):
+        parser.add_argument(name)
+    options = parser.parse_args(rest)
+    is_latched = options.qos_durability == 'transient_local'
+    profile = QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if is_latched else DurabilityPolicy.VOLATILE,
+    )
+    kind = interface(options.type)
+    publisher = node.create_publisher(kind, options.topic, profile)
+    wait(publisher.get_subscription_count, f'a subscription to {options.topic}')
+    publisher.publish(filled(kind(), options.values))
+    assert publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=5))
+    return None
+
+
+def _call(node: Node, wait: Wait, name: str, type_name: str, text: str) -> Any:
+    kind = interface(type_name)
+    client = node.create_client(kind, name)
+    wait(client.service_is_ready, f'service {name}')
+    assert (name, [type_name]) in node.get_service_names_and_types()
+    future = client.call_async(filled(kind.Request(), text))
+    wait(future.done, f'the answer of {name}')
+    return future.result()
+
+
+def _send_goal(node: Node, wait: Wait, name: str, type_name: str, text: str) -> Any:
+    kind = interface(type_name)
+    client = ActionClient(node, kind, name)
+    wait(client.server_is_ready, f'action {name}')
+    assert (name, [type_name]) in get_action_names_and_types(node)
+    sent = client.send_goal_async(filled(kind.Goal(), text))
+    wait(sent.done, f'{name} to answer')
+    assert sent.result().accepted
+    result = sent.result().get_result_async()
+    wait(result.done, f'the end of {name}')
+    client.destroy()
+    return result.result().result
+
+
+def interface(type_name: str) -> Any:
+    """Import a message, service or action class by a name such as std_msgs/msg/Bool."""
+    package, kind, name = type_name.split('/')
+    return getattr(importlib.import_module(f'{package}.{kind}'), name)
+
+
+def filled(message: Any, text: str) -> Any:
+    """Set the fields that YAML `text` names; wrong names and types raise."""
+    _fill(message, yaml.safe_load(text or '{}'))
+    return message
+
+
+def _fill(message: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            _fill(getattr(message, name), value)
+        else:
+            assert hasattr(message, name), f'{type(message).__name__} has no field {name}'
+            setattr(message, name, value)

@@ -1,0 +1,330 @@
+"""Does everything the README says, for real, with less to do where it would take long."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import readme
+import ros2_stand_in
+import yaml
+from packaging.requirements import Requirement
+from robot_learning.model_store import ModelStore
+
+ROOT = readme.ROOT
+COMMANDS = readme.commands()
+PATIENCE_S = 150.0  # Longest that one command may take on a busy machine.
+
+# Long commands and what is run of them: the same, with less to do.
+SHORTENED = {
+    './run demo': './run demo --quick --minutes 0.1 --demonstrations 300',
+    './run demo --quick': './run demo --quick --out runs/latest --minutes 0.1',
+    './run demo --out runs/latest --minutes 24': (
+        './run demo --out runs/latest --minutes 0.1 --quick'
+    ),
+    './run test': './run test tests/test_registry.py -q',
+    './run evaluate --model navigator@12 --baselines --json score.json': (
+        './run evaluate --model navigator@12 --baselines --json score.json --episodes 2'
+    ),
+    './run train --mode supervised --data runs/store --robot arena --name cloned': (
+        './run train --mode supervised --data runs/store --robot arena --name cloned '
+        '--num-updates 20'
+    ),
+    './run train --phase robust_cloning --data demonstrations --robot arena --name robust': (
+        './run train --phase robust_cloning --data demonstrations --robot arena --name robust '
+        '--num-updates 20'
+    ),
+    './run collect --driver geodesic --noise 0.3 --steps 15000 --out demonstrations': (
+        './run collect --driver geodesic --noise 0.3 --steps 300 --out demonstrations'
+    ),
+    './run collect --robot rover --steps 500 --out runs/rover': (
+        './run collect --robot rover --steps 50 --out runs/rover'
+    ),
+    './run collect --robot parking_rover --steps 500 --out runs/parking': (
+        './run collect --robot parking_rover --steps 50 --out runs/parking'
+    ),
+}
+# What a command must leave behind.
+LEAVES = {
+    './run demo': ['runs/latest/report.html', 'runs/latest/metrics.json', 'runs/latest/bag'],
+    './run evaluate --model navigator@12 --baselines --json score.json': ['score.json'],
+    './run bags import runs/latest/bag/session_01 --robot arena --out runs/store '
+    '--json import.json': ['import.json', 'runs/store'],
+    './run collect --robot rover --steps 500 --out runs/rover': ['runs/rover'],
+    './run collect --robot parking_rover --steps 500 --out runs/parking': ['runs/parking'],
+}
+VERSIONS = 12  # The README speaks of navigator@12.
+
+
+class Project:
+    """A copy of the project, and the system that `./run up` started in it."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._system: subprocess.Popen[bytes] | None = None
+        self._system_command = ''
+        self._has_run: dict[str, str] = {}
+
+    def run(self, command: str) -> str:
+        """Run a shell command in the copy, once; return its output."""
+        if command not in self._has_run:
+            result = subprocess.run(
+                ['bash', '-c', command],
+                cwd=self.root,
+                env=os.environ | {'HOME': str(self.root.parent)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=PATIENCE_S,
+            )
+            assert result.returncode == 0, f'{command}: {result.returncode}\n{result.stdout}'
+            self._has_run[command] = result.stdout
+        return self._has_run[command]
+
+    def demo(self) -> None:
+        """Run the demo and have versions enough to speak of."""
+        self.run(SHORTENED['./run demo'])
+        models = self.root / 'runs' / 'latest' / 'models'
+        store = ModelStore(models)
+        if store.newest('navigator') is None:  # Too short for the trainer of the demo.
+            self.run(
+                './run train --mode supervised --data runs/latest/demonstrations --name navigator '
+                '--models runs/latest/models --num-updates 20'
+            )
+        while (newest := store.newest('navigator') or 0) < VERSIONS:
+            store.publish('navigator', *store.load('navigator', newest))
+        if not (self.root / 'runs' / 'models').exists():
+            shutil.copytree(models, self.root / 'runs' / 'models')
+
+    def start(self, command: str) -> None:
+        """Have the system of a `./run up` command running, and no other."""
+        if self._system_command != command:
+            self.stop()
+            with (self.root.parent / 'up.log').open('ab') as log:
+                self._system = subprocess.Popen(
+                    shlex.split(command), cwd=self.root, stdout=log, stderr=log
+                )
+            self._system_command = command
+
+    def stop(self) -> None:
+        """End what `start` started, as Ctrl-C does; it must end in order."""
+        if self._system is not None:
+            self._system.send_signal(signal.SIGINT)
+            code = self._system.wait(60)
+            self._system, self._system_command = None, ''
+            assert code == 0, (self.root.parent / 'up.log').read_text()[-4000:]
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory, ros_domain) -> Iterator[Project]:
+    root = readme.copy_project(tmp_path_factory.mktemp('readme') / 'robot_learning')
+    for name, text in readme.snippets().items():
+        with (root / name).open('a', encoding='utf-8') as file:
+            file.write(f'\n\n{text}')
+    project = Project(root)
+    yield project
+    try:
+        project.stop()
+    finally:
+        if project._system is not None:
+            project._system.kill()
+
+
+def handler_of(command: str):
+    for pattern, handler in HANDLERS:
+        if re.match(pattern, command):
+            return handler
+    return None
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_the_command_does_what_it_says(command, project, monkeypatch):
+    handler = handler_of(command)
+    assert handler, f'README.md: {command!r} is run by no test. Add a line to HANDLERS.'
+    handler(command, project, monkeypatch)
+
+
+def run_once(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    if 'demonstrations --robot' in command:
+        project.run(next(short for short in SHORTENED.values() if '--out demonstrations' in short))
+    elif './run collect' not in command:
+        project.demo()
+    project.run(SHORTENED.get(command, command))
+    for name in LEAVES.get(command, []):
+        assert (project.root / name).exists(), name
+
+
+def start_system(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.demo()
+    project.start(command)
+    echo = ['topic', 'echo', '--once', '/policy_action']
+    assert ros2_stand_in.perform(echo, ROOT / 'launch', monkeypatch).version > 0
+
+
+def talk(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, *argv = shlex.split(command)
+    if argv[0] != 'launch':
+        project.demo()
+        project.start('./run up')
+    answer = ros2_stand_in.perform(argv, project.root / 'launch', monkeypatch)
+    assert getattr(answer, 'success', True) or argv[0] == 'action', answer
+    if argv[0] == 'action':
+        assert answer.reason in ('goal', 'collision', 'time_limit')
+        assert answer.num_steps > 0
+    if argv[-1] == '--show-args':
+        assert all(argument.description for argument in answer)
+
+
+def clone(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (ROOT / '.git').exists():
+        pytest.skip('git clone: this copy of the project is not a git checkout')
+    folder = project.root.parent / 'clones'
+    folder.mkdir()
+    here = command.replace('REPOSITORY', shlex.quote(f'file://{ROOT}'))
+    project.run(f'cd {shlex.quote(str(folder))} && {here} && ./run help')
+
+
+def install_requirements(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installing into the system is not ours to do: the files must be there and readable."""
+    words = shlex.split(command)
+    files = [word for flag, word in itertools.pairwise(words) if flag in ('-r', '-c')]
+    assert files
+    for name in files:
+        lines = (project.root / name).read_text().splitlines()
+        assert [Requirement(line) for line in lines if line and not line.startswith(('#', '-'))]
+
+
+def source(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, path = shlex.split(command)
+    if path.startswith('/opt/ros/'):
+        distribution = Path(path).parent.name
+        assert f'= {distribution} ]' in (ROOT / 'requirements' / 'prepare.sh').read_text()
+        if not Path(path).exists():
+            return
+    assert 'robot_learning' in project.run(f'{command} && echo "$AMENT_PREFIX_PATH"')
+
+
+def find_packages(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """See that colcon finds both packages where the command stands; `./run` has built them."""
+    workspace = project.root.parent / 'ws' / 'src'
+    if not workspace.exists():
+        workspace.mkdir(parents=True)
+        (workspace / 'robot_learning').symlink_to(project.root)
+    colcon = f'{shlex.quote(sys.executable)} -m colcon --log-base /dev/null list --names-only'
+    listed = project.run(command.replace('colcon build', colcon)).split()
+    assert sorted(listed) == ['robot_learning', 'robot_learning_interfaces']
+
+
+HANDLERS = [
+    (r'\./run up --list$', run_once),
+    (r'\./run up', start_system),
+    (r'\./run ', run_once),
+    (r'ros2 ', talk),
+    (r'git clone REPOSITORY ', clone),
+    (r'pip install --user ', install_requirements),
+    (r'source ', source),
+    (r'(cd ~/ws && )?colcon build', find_packages),
+]
+
+
+def test_every_shortened_command_is_in_the_readme():
+    assert set(SHORTENED) | set(LEAVES) <= set(COMMANDS)
+
+
+def test_the_two_commands_come_first():
+    assert COMMANDS[0].startswith('git clone ')
+    assert COMMANDS[1] == './run demo'
+
+
+def test_commands_in_the_text_name_options_that_exist(project):
+    """`./run x --y` within a sentence: the help of x must know --y."""
+    text = re.sub(r'^```.*?^```$', '', readme.TEXT, flags=re.MULTILINE | re.DOTALL)
+    for spoken in re.findall(r'`\./run (\w+)([^`]*)`', text):
+        command, rest = spoken
+        options = re.findall(r'--[\w-]+', rest)
+        if options:
+            described = project.run(f'./run {command} --help')
+            assert [option for option in options if option not in described] == []
+
+
+def test_the_snippets_go_to_folders_that_exist():
+    for name in readme.snippets():
+        assert (ROOT / name).parent.is_dir(), name
+
+
+def test_the_table_of_rooms_is_the_package():
+    package = ROOT / 'ros_ws' / 'src' / 'robot_learning'
+    there = {f'`{path.parent.name}/`' for path in package.glob('*/__init__.py')}
+    rows = readme.table('| room | what | may import |')
+    assert {row[0] for row in rows} - {'ground floor'} == there
+
+
+def test_the_table_of_rooms_says_who_may_import_whom():
+    from test_layering import ROOMS, RULES
+
+    for room, _, imports in readme.table('| room | what | may import |')[1:]:
+        named = ROOMS if imports == 'all' else set(re.findall(r'`(\w+)`', imports))
+        assert named == RULES[room.strip('`/')][0], room
+
+
+def test_the_table_of_folders_names_every_folder():
+    listed = {row[0].strip('`') for row in readme.table('| folder | what |')}
+    assert [name for name in listed if not (ROOT / name).is_dir()] == []
+    top = {name.split('/')[0] for name in readme.project_files() if '/' in name}
+    assert {name for name in top if not name.startswith('.')} == {
+        name.split('/')[0] for name in listed
+    }
+
+
+def test_every_link_and_picture_is_there():
+    links = re.findall(r'\]\(([^)#]+)\)', readme.TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert (ROOT / 'docs' / 'run.png').stat().st_size < 300_000
+    assert ElementTree.parse(ROOT / 'docs' / 'loop.svg').getroot().tag.endswith('}svg')
+
+
+def test_the_numbers_are_those_of_the_results():
+    program = ROOT / 'docs' / 'result_tables.py'
+    shown = subprocess.run(
+        [sys.executable, str(program), '--show'], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.strip() in readme.TEXT, f'call `python {program.relative_to(ROOT)}`'
+
+
+def test_settings_that_the_text_speaks_of_are_those_of_the_demo():
+    sac = yaml.safe_load((ROOT / 'config' / 'phases' / 'sac.yaml').read_text())
+    assert sac['trainer']['demonstration_ratio'] == 0.5
+    assert sac['config']['imitation_weight'] > 0
+    assert sac['config']['hidden'] == [256, 256]
+
+
+def test_nothing_that_was_started_is_left(project):
+    deadline = time.monotonic() + 60
+    project.stop()
+    while time.monotonic() < deadline and running_in(project.root):
+        time.sleep(0.1)
+    assert running_in(project.root) == []
+
+
+def running_in(root: Path) -> list[str]:
+    found = []
+    for folder in Path('/proc').glob('[0-9]*'):
+        try:
+            line = (folder / 'cmdline').read_bytes().decode(errors='replace')
+        except OSError:
+            continue
+        if f'{root}/' in line and 'robot_learning/' in line and 'pytest' not in line:
+            found.append(line.replace('\0', ' '))
+    return found
