@@ -1,8 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 from robot_learning.commands.run_directory import RunDirectory, RunState, Session, write_json
-from robot_learning.errors import ConfigError
+from robot_learning.errors import ConfigError, StoreError
 
 
 def test_a_rerun_finds_the_state_of_the_run(tmp_path):
@@ -67,3 +68,14 @@ def test_latest_leads_to_the_newest_run(tmp_path):
 def test_json_holds_null_where_nothing_is_known(tmp_path):
     write_json(tmp_path / 'x.json', {'a': float('nan'), 'b': [float('inf'), 1.5]})
     assert json.loads((tmp_path / 'x.json').read_text()) == {'a': None, 'b': [None, 1.5]}
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    for place in (tmp_path / 'file', tmp_path / 'file' / 'run'):
+        with pytest.raises(StoreError, match=f'{place}: is no folder that can be read'):
+            RunDirectory(place).open(0, 'arena', 'abc')
+    with pytest.raises(StoreError, match='nothing: cannot be made'):
+        RunDirectory(Path('/proc/nothing')).open(0, 'arena', 'abc')
+    with pytest.raises(StoreError, match=r'score\.json: cannot be written'):
+        write_json(tmp_path / 'file' / 'score.json', {})

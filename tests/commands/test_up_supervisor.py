@@ -266,3 +266,21 @@ def test_killing_the_supervisor_leaves_no_orphans(tmp_path):
     process.stdout.close()
     until(lambda: not is_alive(pids[0]))
     until(lambda: not is_alive(pids[1]))
+
+
+def test_a_child_yields_the_processor_as_its_command_says():
+    lines: list[str] = []
+    code = """
+        import os, pathlib
+        group = pathlib.Path('/proc/self/autogroup')
+        print(os.nice(0), group.read_text().split()[-1] if group.exists() else 'none', flush=True)
+    """
+    own = os.nice(0)
+    supervisor = Supervisor(
+        [program('shy', code, nice=3, essential=True)], lambda name, line: lines.append(line)
+    )
+    with supervisor:
+        poll_until_over(supervisor)
+    priority, group = lines[0].split()
+    assert int(priority) == min(own + 3, 19)
+    assert group in ('3', 'none')

@@ -26,6 +26,11 @@ ROOT = readme.ROOT
 COMMANDS = readme.commands()
 PATIENCE_S = 150.0  # Longest that one command may take on a busy machine.
 
+IMPORT = (
+    './run bags import runs/latest/bag/session_01 --robot arena --out runs/store '
+    '--json import.json'
+)
+TRAIN = './run train --mode supervised --data runs/store --robot arena --name cloned'
 # Long commands and what is run of them: the same, with less to do.
 SHORTENED = {
     './run demo': './run demo --quick --minutes 0.1 --demonstrations 300',
@@ -37,10 +42,7 @@ SHORTENED = {
     './run evaluate --model navigator@12 --baselines --json score.json': (
         './run evaluate --model navigator@12 --baselines --json score.json --episodes 2'
     ),
-    './run train --mode supervised --data runs/store --robot arena --name cloned': (
-        './run train --mode supervised --data runs/store --robot arena --name cloned '
-        '--num-updates 20'
-    ),
+    TRAIN: f'{TRAIN} --num-updates 20',
     './run train --phase robust_cloning --data demonstrations --robot arena --name robust': (
         './run train --phase robust_cloning --data demonstrations --robot arena --name robust '
         '--num-updates 20'
@@ -59,8 +61,7 @@ SHORTENED = {
 LEAVES = {
     './run demo': ['runs/latest/report.html', 'runs/latest/metrics.json', 'runs/latest/bag'],
     './run evaluate --model navigator@12 --baselines --json score.json': ['score.json'],
-    './run bags import runs/latest/bag/session_01 --robot arena --out runs/store '
-    '--json import.json': ['import.json', 'runs/store'],
+    IMPORT: ['import.json', 'runs/store'],
     './run collect --robot rover --steps 500 --out runs/rover': ['runs/rover'],
     './run collect --robot parking_rover --steps 500 --out runs/parking': ['runs/parking'],
 }
@@ -98,14 +99,14 @@ class Project:
         models = self.root / 'runs' / 'latest' / 'models'
         store = ModelStore(models)
         if store.newest('navigator') is None:  # Too short for the trainer of the demo.
-            self.run(
-                './run train --mode supervised --data runs/latest/demonstrations --name navigator '
-                '--models runs/latest/models --num-updates 20'
-            )
+            self.run(IMPORT)
+            self.run(SHORTENED[TRAIN])
+            store.publish('navigator', *ModelStore(self.root / 'runs' / 'models').load('cloned'))
         while (newest := store.newest('navigator') or 0) < VERSIONS:
             store.publish('navigator', *store.load('navigator', newest))
-        if not (self.root / 'runs' / 'models').exists():
-            shutil.copytree(models, self.root / 'runs' / 'models')
+        here = self.root / 'runs' / 'models' / 'navigator'  # Where `./run up` looks.
+        if not here.exists():
+            shutil.copytree(models / 'navigator', here)
 
     def start(self, command: str) -> None:
         """Have the system of a `./run up` command running, and no other."""
@@ -169,7 +170,9 @@ def start_system(command: str, project: Project, monkeypatch: pytest.MonkeyPatch
     project.demo()
     project.start(command)
     echo = ['topic', 'echo', '--once', '/policy_action']
-    assert ros2_stand_in.perform(echo, ROOT / 'launch', monkeypatch).version > 0
+    deadline = time.monotonic() + PATIENCE_S
+    while ros2_stand_in.perform(echo, ROOT / 'launch', monkeypatch).version < 1:
+        assert time.monotonic() < deadline, 'no model version drives'
 
 
 def talk(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

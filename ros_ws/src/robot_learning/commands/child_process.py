@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -34,6 +35,7 @@ class ChildProcess:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         on_output: OnOutput,
+        nice: int = 0,
     ):
         self.name = name
         self.last_lines: deque[str] = deque(maxlen=_NUM_LAST_LINES)
@@ -48,7 +50,7 @@ class ChildProcess:
             text=True,
             errors='replace',
             start_new_session=True,
-            preexec_fn=lambda: _end_with(parent),
+            preexec_fn=lambda: _settle(parent, nice),
         )
         assert self._process.stdout is not None
         self._reader = threading.Thread(
@@ -98,8 +100,16 @@ class ChildProcess:
                 self._on_output(self.name, text)
 
 
-def _end_with(parent: int) -> None:
-    """Ask Linux for SIGTERM when the parent ends; runs in the child before its program."""
+def _settle(parent: int, nice: int) -> None:
+    """Set the priority and ask Linux for SIGTERM when the parent ends; runs in the child.
+
+    Linux shares the processor between sessions first, so the session's own niceness, in
+    /proc/self/autogroup, is what counts between children.
+    """
+    if nice:
+        os.nice(nice)
+        with contextlib.suppress(OSError), open('/proc/self/autogroup', 'w') as group:  # noqa: PTH123
+            group.write(str(nice))
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:  # The parent ended before the request.

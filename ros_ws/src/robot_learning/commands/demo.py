@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from robot_learning import contract as contracts
+from robot_learning.commands.argument_types import number_above, whole_number
 from robot_learning.commands.collect import collect
 from robot_learning.commands.demo_evaluation import (
     ScoreBook,
@@ -169,19 +170,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--minutes',
-        type=_positive,
+        type=number_above(0),
         help=f'loop time of the run in all (default: {_MINUTES:g}, {_QUICK_MINUTES:g} if --quick)',
     )
     parser.add_argument('--quick', action='store_true', help='60 seconds and fewer layouts')
     parser.add_argument(
-        '--seed', type=_seed, help='of layouts, noise, exploration and learning (default: 0)'
+        '--seed',
+        type=whole_number(0, 9999),
+        help='of layouts, noise, exploration and learning (default: 0)',
     )
     parser.add_argument(
         '--out', type=Path, help='folder of the run, new or to be continued (default: runs/TIME)'
     )
     parser.add_argument(
         '--demonstrations',
-        type=_steps,
+        type=whole_number(0),
         metavar='STEPS',
         help='control steps that a scripted driver shows before; 0: the robot learns from its own '
         f'driving alone (default: {_DEMONSTRATIONS}, {_QUICK_DEMONSTRATIONS} if --quick)',
@@ -190,27 +193,6 @@ def _parser() -> argparse.ArgumentParser:
         '--robot', default='arena', help='contract, a name or a file (default: arena)'
     )
     return parser
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float('inf'):
-        raise argparse.ArgumentTypeError(f'found {text}, expected minutes above 0')
-    return value
-
-
-def _steps(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f'found {text}, expected 0 or more')
-    return value
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 10_000:
-        raise argparse.ArgumentTypeError(f'found {text}, expected a whole number below 10000')
-    return value
 
 
 def _say(text: str) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robot_learning import contract as contracts
+from robot_learning.commands.argument_types import whole_number
 from robot_learning.commands.demo_evaluation import EvaluationProgress
 from robot_learning.commands.demo_metrics import machine
 from robot_learning.commands.run_directory import write_json
@@ -46,15 +47,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with StopRequests() as stop:
             result = evaluate(options, stop)
+        if options.json:
+            write_json(options.json, result)
+            print(f'written to {options.json}')
     except RobotLearningError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('evaluate: interrupted, nothing was written.', file=sys.stderr)
         return 130
-    if options.json:
-        write_json(options.json, result)
-        print(f'written to {options.json}')
     return 0
 
 
@@ -206,7 +207,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--robot', help="contract (default: the model's own)")
     parser.add_argument('--layouts', type=Path, metavar='FILE', help='JSON list of layouts')
     parser.add_argument(
-        '--episodes', type=_count, default=100, help='layouts to drive at most (default: 100)'
+        '--episodes',
+        type=whole_number(1),
+        default=100,
+        help='layouts to drive at most (default: 100)',
     )
     parser.add_argument(
         '--baselines', action='store_true', help='score scripted drivers on the same layouts'
@@ -221,19 +225,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--workers',
-        type=_count,
+        type=whole_number(1),
         default=min(2, len(os.sched_getaffinity(0))),
         help='processes that drive (default: 2, or 1 on one core)',
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write everything there')
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'found {text}, expected 1 or more')
-    return value
 
 
 if __name__ == '__main__':

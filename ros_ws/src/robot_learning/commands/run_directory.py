@@ -134,6 +134,11 @@ class RunDirectory:
             return RunState(**data, sessions=sessions)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreError(
+                f'{self.root}: is no folder that can be read ({error.strerror}). '
+                f'Choose another --out.'
+            ) from error
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(
                 f'{self._state}: is not the state of a run ({error}). Choose another --out.'

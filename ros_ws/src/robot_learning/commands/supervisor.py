@@ -37,6 +37,7 @@ class Command:
     restart: Restart = 'never'
     essential: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0  # How readily it yields the processor, 0 to 19.
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,11 @@ class Supervisor:
         slot.restart_at = None
         try:
             slot.child = ChildProcess(
-                command.name, command.arguments, command.environment, self._on_output
+                command.name,
+                command.arguments,
+                command.environment,
+                self._on_output,
+                command.nice,
             )
         except OSError as error:
             raise EnvironmentSetupError(
@@ -313,13 +318,13 @@ def ros_command(process: ResolvedProcess) -> Command:
         EnvironmentSetupError: the executable is in no workspace that is sourced.
     """
     program = find_executable(process.executable)
-    priority = ('nice', '-n', str(process.nice)) if process.nice else ()
     return Command(
         name=process.name,
         # Through the interpreter: a script's first line cannot hold a path with spaces.
-        arguments=(*priority, sys.executable, str(program), *process.ros_arguments()),
+        arguments=(sys.executable, str(program), *process.ros_arguments()),
         restart=process.restart,
         essential=process.essential,
+        nice=process.nice,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robot_learning import contract as contracts
+from robot_learning.commands.argument_types import number_above, whole_number
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.contract import RobotContract
@@ -38,12 +39,12 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     try:
         result = train(options)
+        if options.json:
+            write_json(options.json, result)
+            print(f'written to {options.json}')
     except RobotLearningError as error:
         print(error, file=sys.stderr)
         return 2
-    if options.json:
-        write_json(options.json, result)
-        print(f'written to {options.json}')
     return 0
 
 
@@ -183,10 +184,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--robot', default='arena', help='contract: name or YAML file')
     parser.add_argument('--name', default='navigator', help='model name in the model store')
     parser.add_argument('--config', type=Path, metavar='FILE', help='settings of the phase')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--num-updates', type=_positive, default=5000, metavar='N')
+    parser.add_argument('--seed', type=whole_number(0), default=0)
+    parser.add_argument('--num-updates', type=whole_number(1), default=5000, metavar='N')
     parser.add_argument(
-        '--held-out', type=_share, default=0.1, metavar='SHARE', help='of the steps (0.1)'
+        '--held-out',
+        type=number_above(0, below=1),
+        default=0.1,
+        metavar='SHARE',
+        help='of the steps (0.1)',
     )
     parser.add_argument(
         '--models', type=Path, default=Path('runs/models'), metavar='DIR', help='model store'
@@ -196,20 +201,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there')
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{text} is below 1')
-    return number
-
-
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not between 0 and 1')
-    return number
 
 
 if __name__ == '__main__':
