@@ -149,7 +149,7 @@ def handler_of(command: str):
     return None
 
 
-@pytest.mark.parametrize('command', COMMANDS)
+@pytest.mark.parametrize('command', COMMANDS, ids=lambda command: command[:72])
 def test_the_command_does_what_it_says(command, project, monkeypatch):
     handler = handler_of(command)
     assert handler, f'README.md: {command!r} is run by no test. Add a line to HANDLERS.'
@@ -180,6 +180,8 @@ def talk(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> Non
     if argv[0] != 'launch':
         project.demo()
         project.start('./run up')
+    if 'rollback_model' in command:  # Goes back from what was loaded before.
+        talk(next(c for c in COMMANDS if 'load_model' in c), project, monkeypatch)
     answer = ros2_stand_in.perform(argv, project.root / 'launch', monkeypatch)
     assert getattr(answer, 'success', True) or argv[0] == 'action', answer
     if argv[0] == 'action':
