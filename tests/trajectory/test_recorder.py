@@ -135,6 +135,24 @@ def test_rewards_between_two_decisions_are_added_up():
     np.testing.assert_array_equal(episode.reward, [0, 3, 2, 0])
 
 
+def test_the_reward_of_a_lost_outcome_is_unknown_and_not_zero():
+    script = lock_step([8])
+    lost = [m for m in script if not (hasattr(m, 'reward') and m.step in (3, 4, 6))]
+    (whole,), _ = record(script)
+    (episode,), _ = record(lost)
+    expected = whole.reward.copy()
+    expected[[3, 4, 6]] = np.nan
+    np.testing.assert_array_equal(episode.reward, expected)
+
+
+def test_a_sum_that_lacks_a_lost_outcome_is_unknown():
+    script = [goal(0), *[odom(t * PERIOD_NS, t) for t in range(8)]]
+    script += [outcome(t * PERIOD_NS, 0, t, reward=1.0) for t in range(8) if t != 2]
+    script += [decision(t * PERIOD_NS, 1) for t in (0, 3, 5, 7)]
+    (episode,), _ = record(in_time(script))
+    np.testing.assert_array_equal(episode.reward, [1, np.nan, 2, 2])
+
+
 def test_an_end_without_a_decision_becomes_the_last_step():
     script = [goal(0), *[odom(t * PERIOD_NS, t) for t in range(5)]]
     script += [outcome(t * PERIOD_NS, 0, t, 1.0, terminated=t == 4) for t in range(5)]
@@ -288,10 +306,3 @@ def test_actions_cannot_be_derived_from_nothing():
     contract = robot(actions=data['actions'])
     with pytest.raises(ContractError, match="action 'base' has no derive_from"):
         Recorder(contract, RecorderConfig(actions_from='derived'))
-
-
-def test_assembling_a_step_takes_well_under_a_millisecond():
-    script = lock_step([50] * 10)
-    began = time.process_time()
-    record(script, collect_every=1000)
-    assert (time.process_time() - began) / 500 < 0.6e-3

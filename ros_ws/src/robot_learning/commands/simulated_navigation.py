@@ -50,15 +50,15 @@ class SimulatedNavigation:
     """A `NavigationWorld` over the embedded world, without camera.
 
     Commands pass the same action gate as on the robot, so that limits on rate and
-    acceleration hold here too.
+    acceleration hold here too. A waypoint course is driven from each layout's start; its last
+    waypoint is the goal and its shortest path leads through all of them in order.
     """
 
     def __init__(self, contract: RobotContract):
-        if contract.task is None or contract.task.name != 'goal_reaching':
-            found = contract.task.name if contract.task else 'no task'
+        if contract.task is None:
             raise ConfigError(
-                f'{contract.robot}: has {found}, navigation layouts need the task goal_reaching. '
-                f'Choose another --robot.'
+                f'{contract.robot}: has no task, expected one that the simulation knows. Choose '
+                f'another --robot, or name a --task.'
             )
         self.contract = contract
         self.control_period_s = 1.0 / contract.control_rate_hz
@@ -68,13 +68,21 @@ class SimulatedNavigation:
         # True lengths: no extra room, no cost for passing close.
         self._shortest_paths = GeodesicMap(margin_m=0.0, comfort_weight=0.0)
         self._layout: Any = None
+        self._goals: list[tuple[float, float]] = []  # In the order in which they are due.
         self._gate = ActionGate(contract)
 
     def reset(self, layout: LayoutChoice) -> Observation:
         """Put everything into its start state."""
         goal = None if layout.goal is None else (*layout.goal, 0.0)
+        if goal is not None and self.world.task.course:
+            raise ConfigError(
+                f'layout {layout.seed}: found the goal {layout.goal}, expected none: a course has '
+                f'goals of its own. Leave it out.'
+            )
         observation = self.world.reset(layout.seed, layout.start, goal)
         self._layout = self.world.layout
+        self._goals = [tuple(point) for point in self.world.task.course]
+        self._goals = self._goals or [self._layout.goal[:2]]
         self._gate = ActionGate(self.contract)
         return observation
 
@@ -113,15 +121,17 @@ class SimulatedNavigation:
                 for name, (x, y, _yaw) in self._layout.objects.items()
             ],
             start=self._layout.robot,
-            goal=self._layout.goal[:2],
+            goal=self._goals[-1],
             goal_radius_m=self._goal_radius_m,
         )
 
     def shortest_path(self) -> Array:
         """Return the shortest path [N, 2] on which the robot's circle touches nothing."""
-        goal, start = self._layout.goal, self._layout.robot
-        field = self._shortest_paths.field(goal, self._layout.circles)
-        return np.asarray([*field.path(start[0], start[1]), goal[:2]], float)
+        points = [self._layout.robot[:2]]
+        for goal in self._goals:
+            field = self._shortest_paths.field((*goal, 0.0), self._layout.circles)
+            points += [*field.path(*points[-1])[1:], goal]
+        return np.asarray(points, float)
 
     def _by_field(self, action: Array) -> Mapping[str, Array]:
         commands, begin = {}, 0

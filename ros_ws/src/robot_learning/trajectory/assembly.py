@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ class Step:
         'altered',
         'commanded',
         'is_first',
+        'is_told',
         'log_prob',
         'model_version',
         'readings',
@@ -42,6 +44,7 @@ class Step:
         self.readings = readings
         self.reward = reward
         self.is_first = is_first
+        self.is_told = False  # The task spoke on arriving here.
         self.terminated = False
         self.truncated = False
         self.set_action(action, action)
@@ -75,6 +78,8 @@ class OpenEpisode:
         self.source_episode: int | None = None
         self.has_outcomes = False  # A task tells where it ends; marks then only describe.
         self.pending_reward = float('nan')  # Received since the newest step.
+        self._outcome_step: int | None = None  # Of the newest outcome.
+        self._is_told = False  # An outcome came since the newest step.
         self.number = -1  # Known with the first step.
         self.num_steps = 0
         self.skipped_steps = 0
@@ -86,12 +91,27 @@ class OpenEpisode:
         """The newest step, if there is any."""
         return self._steps[-1] if self._steps else None
 
-    def add_reward(self, reward: float) -> None:
-        """Add what a task gave to what the next step will have received on arriving."""
-        if np.isnan(self.pending_reward):
-            self.pending_reward = reward
-        else:
-            self.pending_reward += reward
+    def add_reward(self, reward: float, outcome_step: int) -> None:
+        """Add what a task gave to what the next step will have received on arriving.
+
+        Where the task's own count of steps shows that its word was lost, the reward of the
+        step that it belonged to is unknown.
+        """
+        before, self._outcome_step = self._outcome_step, outcome_step
+        was_lost = before is not None and outcome_step > before + 1
+        if was_lost and not self._forget_rewards():
+            reward = float('nan')
+        if not self._is_told and np.isnan(self.pending_reward):
+            self.pending_reward = 0.0
+        self.pending_reward += reward
+        self._is_told = True
+
+    def _forget_rewards(self) -> bool:
+        """Unset the rewards of the newest steps at which the task said nothing."""
+        silent = list(itertools.takewhile(lambda step: not step.is_told, reversed(self._steps)))
+        for step in silent:
+            step.reward = float('nan')
+        return bool(silent) and not self._is_told
 
     def add(self, stamp_ns: int, readings: StepReadings) -> Step:
         """Append a step with the stop command as its action."""
@@ -102,6 +122,7 @@ class OpenEpisode:
             is_first=self.num_steps == 0,
             action=self._contract.action_stop,
         )
+        step.is_told, self._is_told = self._is_told, False
         self.pending_reward = 0.0 if self.has_outcomes else float('nan')
         self._steps.append(step)
         self.num_steps += 1

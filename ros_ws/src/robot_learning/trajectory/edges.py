@@ -125,7 +125,7 @@ class EpisodeEdges:
                 episode.attributes['joined_at_step'] = outcome.step
         episode.source_episode = outcome.episode
         episode.has_outcomes = True
-        episode.add_reward(outcome.reward)
+        episode.add_reward(outcome.reward, outcome.step)
         return True
 
     def end_by_task(self, outcome: Outcome, marks: Iterable[Mark]) -> None:
