@@ -58,7 +58,7 @@ def draw(record: RunRecord) -> bytes:
     """Return the picture as PNG: the success curve, maps before and after, camera and lidar."""
     with mpl.rc_context(figures.STYLE):
         figure = Figure(figsize=(10.8, 4.8), facecolor='white')
-        figure.text(0.012, 0.955, record.verdict, fontsize=13, weight='bold', va='center')
+        figure.text(0.012, 0.955, record.verdict, fontsize=12, weight='bold', va='center')
         grid = figure.add_gridspec(
             2,
             4,
