@@ -79,6 +79,42 @@ def test_without_a_version_the_one_that_serves_is_scored(models, tmp_path):
     assert [b['policy'] for b in score['baselines']] == ['random', 'straight', 'geodesic']
 
 
+def test_a_waypoint_course_is_driven_and_scored_goal_by_goal(models, tmp_path):
+    path = tmp_path / 'score.json'
+    arguments = ['--model', 'navigator@1', '--models', str(models.root), '--episodes', '2']
+    course = ['--task', 'waypoint_course', '--baselines']
+    assert evaluate.main([*arguments, *course, '--workers', '1', '--json', str(path)]) == 0
+    score = json.loads(path.read_text())
+    assert score['task'] == 'waypoint_course'
+    guide = next(b for b in score['baselines'] if b['policy'] == 'geodesic')
+    assert guide['success_rate'] == 1
+    assert guide['path_efficiency'] > 0.7
+    assert 0 < guide['cross_track_error_m'] < 0.3
+    waypoints = np.array([(1.5, 1.65), (1.5, 0.0), (-1.5, 0.0), (-1.5, -1.65)])
+    for drive in guide['drives']:
+        assert drive['goal'] == waypoints[-1].tolist()
+        gaps = np.linalg.norm(np.array(drive['path'])[:, None] - waypoints, axis=2)  # [N, 4]
+        at = 0
+        for index in range(4):  # It was at each of them, in this order, and at the last it ended.
+            near = np.flatnonzero(gaps[at:, index] <= 0.31)
+            assert near.size, f'waypoint {index} was left out'
+            at += near[0]
+        assert at == len(gaps) - 1
+        corners = [drive['start'][:2], *waypoints.tolist()]
+        straight = np.linalg.norm(np.diff(corners, axis=0), axis=1).sum()
+        assert drive['shortest_m'] >= straight - 0.01
+        assert drive['driven_m'] > straight - 4 * 0.3
+
+
+def test_goals_of_layouts_do_not_fit_a_course(models, tmp_path, capsys):
+    layouts = tmp_path / 'layouts.json'
+    layouts.write_text(json.dumps([{'seed': 3, 'goal': [0, 0]}]))
+    arguments = ['--model', 'navigator@1', '--models', str(models.root), '--workers', '1']
+    course = ['--task', 'waypoint_course', '--layouts', str(layouts)]
+    assert evaluate.main([*arguments, *course]) == 2
+    assert 'a course has goals of its own' in capsys.readouterr().err
+
+
 def test_recorded_actions_are_compared_offline(models, tmp_path):
     datasets = pytest.importorskip('robot_learning.trajectory.datasets')
     from robot_learning.commands.collect import collect

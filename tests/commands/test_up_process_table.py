@@ -100,6 +100,15 @@ def test_ros_reads_back_the_value_and_type_that_was_meant(value):
     assert (name, read, type(read)) == ('x', value, type(value))
 
 
+def test_worlds_side_by_side_can_have_a_clock_each():
+    shipped = process_table.load()
+    given = {'namespace': 'robot1', 'clock': 'robot1/clock'}
+    for process in process_table.resolve(shipped, 'bringup', given):
+        assert process.ros_arguments()[3:5] == ['-r', '/clock:=/robot1/clock']
+    for process in process_table.resolve(shipped, 'bringup', {'namespace': 'robot1'}):
+        assert '/clock' not in ' '.join(process.ros_arguments())
+
+
 @pytest.mark.parametrize(('given', 'namespace'), [('', ''), ('a', '/a'), ('/a/b', '/a/b')])
 def test_a_namespace_becomes_absolute(table, given, namespace):
     (world,) = process_table.resolve(table, 'simulation', {'namespace': given})

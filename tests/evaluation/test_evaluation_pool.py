@@ -1,5 +1,6 @@
 import pytest
 from empty_room import EmptyRoom, Noisy, Straight, choices
+from robot_learning.errors import ConfigError
 from robot_learning.evaluation.evaluation_pool import EvaluationPool
 from robot_learning.evaluation.navigation import evaluate_navigation
 
@@ -7,6 +8,19 @@ from robot_learning.evaluation.navigation import evaluate_navigation
 class Broken(Straight):
     def act(self, observation):
         raise ValueError('no idea where to go')
+
+
+class Impossible(EmptyRoom):
+    def __init__(self):
+        raise ConfigError('room: has no floor. Lay one.')
+
+
+def test_a_world_that_cannot_be_made_is_named():
+    with (
+        EvaluationPool(Impossible, num_workers=1) as pool,
+        pytest.raises(ConfigError, match='room: has no floor'),
+    ):
+        pool.evaluate('straight', Straight, choices(2))
 
 
 def test_workers_give_what_one_process_gives_in_the_same_order():

@@ -66,6 +66,7 @@ class Node:
     name: str | None = field(default=None, kw_only=True)
     namespace: str | None = field(default=None, kw_only=True)
     parameters: list[dict[str, ParameterValue]] | None = field(default=None, kw_only=True)
+    remappings: list[tuple[str, str]] | None = field(default=None, kw_only=True)
     output: str = field(default='log', kw_only=True)
     emulate_tty: bool = field(default=False, kw_only=True)
     prefix: str | None = field(default=None, kw_only=True)

@@ -88,6 +88,12 @@ def test_arguments_reach_the_nodes():
     assert by_name['recorder_node']['session'] == fake_launch.ParameterValue('007', value_type=str)
 
 
+def test_a_clock_of_its_own_reaches_every_node():
+    nodes = fake_launch.perform(describe('bringup'), namespace='robot1', clock='robot1/clock')
+    assert all(node.remappings == [('/clock', '/robot1/clock')] for node in nodes)
+    assert all(node.remappings == [] for node in fake_launch.perform(describe('bringup')))
+
+
 def test_choices_are_declared():
     mode = next(argument for argument in arguments_of('bringup') if argument.name == 'mode')
     assert mode.choices == ['lock_step', 'real_time']

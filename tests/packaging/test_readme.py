@@ -42,6 +42,9 @@ SHORTENED = {
     './run evaluate --model navigator@12 --baselines --json score.json': (
         './run evaluate --model navigator@12 --baselines --json score.json --episodes 2'
     ),
+    './run evaluate --model navigator --task waypoint_course': (
+        './run evaluate --model navigator --task waypoint_course --episodes 2'
+    ),
     TRAIN: f'{TRAIN} --num-updates 20',
     './run train --phase robust_cloning --data demonstrations --robot arena --name robust': (
         './run train --phase robust_cloning --data demonstrations --robot arena --name robust '

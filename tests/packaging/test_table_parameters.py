@@ -44,8 +44,13 @@ def given_to(process: ResolvedProcess) -> dict[str, Any]:
     if process.parameter_file is not None:
         parameters = file_parameters(process.parameter_file)
         values = {name: value for name, value in parameters.items() if name in declared}
-    values.update(process.parameters)
-    return {name: value for name, value in values.items() if name not in OF_EVERY_NODE}
+    for name, value in process.parameters.items():
+        group, dot, key = name.partition('.')
+        if dot:
+            values[group] = {**values.get(group, {}), key: value}
+        elif name not in OF_EVERY_NODE:
+            values[name] = value
+    return values
 
 
 @pytest.mark.parametrize('process', PROCESSES, ids=lambda process: process.name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_learning import contract as contracts
+from robot_learning.commands.argument_types import whole_number
 from robot_learning.contract import RobotContract
 from robot_learning.errors import RobotLearningError, StoreError
 from robot_learning.simulation.drivers import (
@@ -184,9 +185,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--robot', default='arena', help='contract, a name or a file')
     parser.add_argument('--driver', choices=sorted(_DRIVERS), default='geodesic')
-    parser.add_argument('--steps', type=_count, default=5000, help='control steps (default: 5000)')
+    parser.add_argument(
+        '--steps', type=whole_number(1), default=5000, help='control steps (default: 5000)'
+    )
     parser.add_argument('--out', type=Path, required=True, help='trajectory store to write to')
-    parser.add_argument('--seed', type=_seed, default=0, help='0 to 9999 (default: 0)')
+    parser.add_argument(
+        '--seed', type=whole_number(0, 9999), default=0, help='0 to 9999 (default: 0)'
+    )
     parser.add_argument(
         '--noise',
         type=_share,
@@ -196,24 +201,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'found {text}, expected 1 or more')
-    return value
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 10_000:
-        raise argparse.ArgumentTypeError(f'found {text}, expected a whole number below 10000')
-    return value
-
-
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'found {text}, expected 0 to 1')
+        raise argparse.ArgumentTypeError(f'found {text!r}, expected a number from 0 to 1')
     return value
 
 

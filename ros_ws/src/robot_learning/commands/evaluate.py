@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -25,18 +26,20 @@ from robot_learning.commands.simulated_navigation import (
     world_factory,
 )
 from robot_learning.commands.stop_requests import StopRequests
-from robot_learning.contract import RobotContract
+from robot_learning.contract import RobotContract, Task
 from robot_learning.errors import ConfigError, RobotLearningError
 from robot_learning.evaluation.evaluation_pool import EvaluationPool
 from robot_learning.evaluation.layouts import LayoutChoice, evaluation_layouts, read_layouts
 from robot_learning.evaluation.navigation import DriveResult, NavigationResult, PolicyFactory
 from robot_learning.model_store import ModelStore, parse_reference
 from robot_learning.serving.version_checks import load_version
+from robot_learning.simulation.tasks import TASKS, build_task
 
 _EXAMPLES = """examples:
   ./run evaluate --model navigator                     the version that serves, 100 layouts
   ./run evaluate --model navigator@12 --baselines      beside scripted drivers
   ./run evaluate --model navigator@12 --layouts my_layouts.json --json score.json
+  ./run evaluate --model navigator --task waypoint_course        four goals in a row
   ./run evaluate --model navigator --data runs/latest/episodes   against recorded actions
 LAYOUTS is a JSON list of seeds or of {"seed": 1, "start": [x, y, yaw], "goal": [x, y]}."""
 
@@ -69,11 +72,14 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
     tensors, manifest = store.load(name, version)  # Names what is missing.
     version = int(manifest['version'])
     contract = _contract(options.robot, manifest, f'{name}@{version}')
+    if options.task is not None:
+        contract = with_task(contract, options.task)
     load_version(store, name, version, contract)  # Refuses what must not drive.
     result: dict[str, Any] = {
         'model': name,
         'version': version,
         'robot': contract.robot,
+        'task': None if contract.task is None else contract.task.name,
         'contract_hash': contract.hash,
         'provenance': manifest.get('provenance', {}),
         'machine': machine(),
@@ -90,6 +96,20 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
         result['navigation'] = scores[0].to_dict()
         result['baselines'] = [score.to_dict() for score in scores[1:]]
     return result
+
+
+def with_task(contract: RobotContract, name: str) -> RobotContract:
+    """Return the contract with a task of the simulation at its defaults, unless it has it.
+
+    The time limit is per goal: a course of four gets four times the contract's.
+    """
+    if contract.task is not None and contract.task.name == name:
+        return contract
+    limit_s = None if contract.task is None else contract.task.time_limit_s
+    changed = dataclasses.replace(contract, task=Task(name))
+    num_goals = max(1, len(build_task(changed).course))
+    task = Task(name, time_limit_s=None if limit_s is None else limit_s * num_goals)
+    return dataclasses.replace(contract, task=task)
 
 
 def default_models() -> Path:
@@ -205,6 +225,9 @@ def _parser() -> argparse.ArgumentParser:
         '--models', type=Path, metavar='DIR', help='model store (default: that of the last demo)'
     )
     parser.add_argument('--robot', help="contract (default: the model's own)")
+    parser.add_argument(
+        '--task', choices=sorted(TASKS), help="what to drive (default: the contract's own task)"
+    )
     parser.add_argument('--layouts', type=Path, metavar='FILE', help='JSON list of layouts')
     parser.add_argument(
         '--episodes',

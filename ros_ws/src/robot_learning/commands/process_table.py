@@ -26,6 +26,7 @@ Restart = Literal['never', 'on_failure', 'always']
 
 LAUNCH_FILES = ('bringup', 'simulation', 'recording', 'training', 'inference')
 
+_CLOCK = '/clock'
 _REFERENCE = re.compile(r'\$\((\w+)\)')
 _PLAIN_TEXT = re.compile(r'[A-Za-z_/.][\w/.-]*')
 _NAMESPACE = re.compile(r'/?([A-Za-z_]\w*)(/[A-Za-z_]\w*)*')
@@ -87,7 +88,7 @@ class ProcessTable:
 
     def arguments_of(self, launch_file: str) -> dict[str, Argument]:
         """Return the arguments that `launch_file` declares, in table order."""
-        used = {'namespace'}
+        used = {'namespace', 'clock'}
         for entry in self.of_launch_file(launch_file).values():
             used.update(entry.arguments())
         return {name: spec for name, spec in self.arguments.items() if name in used}
@@ -105,12 +106,20 @@ class ResolvedProcess:
     restart: Restart
     parameter_file: Path | None = None
     nice: int = 0
+    clock: str = _CLOCK  # Where simulated time comes from.
+
+    @property
+    def remappings(self) -> dict[str, str]:
+        """Topics that go by another name."""
+        return {} if self.clock == _CLOCK else {_CLOCK: self.clock}
 
     def ros_arguments(self) -> list[str]:
         """Write what follows the executable on its command line."""
         arguments = ['--ros-args']
         if self.namespace:
             arguments += ['-r', f'__ns:={self.namespace}']
+        for name, other in self.remappings.items():
+            arguments += ['-r', f'{name}:={other}']
         if self.parameter_file is not None:
             arguments += ['--params-file', str(self.parameter_file)]
         for name, value in self.parameters.items():
@@ -184,6 +193,7 @@ def resolve(
                     restart=entry.restart,
                     parameter_file=_beside(table, entry.parameter_file),
                     nice=entry.nice,
+                    clock=_namespace(str(values.get('clock', _CLOCK)), 'clock') or _CLOCK,
                 )
             )
     return resolved
@@ -318,12 +328,12 @@ def _typed(name: str, spec: Argument, value: Scalar) -> Scalar:
     return parsed
 
 
-def _namespace(text: str) -> str:
+def _namespace(text: str, argument: str = 'namespace') -> str:
     if text in ('', '/'):
         return ''
     if not _NAMESPACE.fullmatch(text):
         raise ConfigError(
-            f'argument namespace: found {text!r}, expected names of letters, digits and _ '
+            f'argument {argument}: found {text!r}, expected names of letters, digits and _ '
             f'separated by /. Write for example robot1.'
         )
     return text if text.startswith('/') else f'/{text}'

@@ -81,7 +81,7 @@ class SimulatedNavigation:
             )
         observation = self.world.reset(layout.seed, layout.start, goal)
         self._layout = self.world.layout
-        self._goals = [tuple(point) for point in self.world.task.course]
+        self._goals = [(x, y) for x, y in self.world.task.course]
         self._goals = self._goals or [self._layout.goal[:2]]
         self._gate = ActionGate(self.contract)
         return observation

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from types import TracebackType
 
+from robot_learning.errors import RobotLearningError
 from robot_learning.evaluation.layouts import LayoutChoice
 from robot_learning.evaluation.navigation import (
     DriveResult,
@@ -49,6 +50,9 @@ class EvaluationPool:
             make_policy: makes it in each worker.
             layouts: what to drive through.
             on_drive: is told each result as it comes, for progress.
+
+        Raises:
+            RobotLearningError: the world cannot be made, or a layout is impossible.
         """
         futures = [self._pool.submit(_drive, name, make_policy, layout) for layout in layouts]
         try:
@@ -82,14 +86,20 @@ class _Worker:
     world: NavigationWorld
     policy: NavigationPolicy
     policy_name: str | None = None
+    error: RobotLearningError | None = None  # Why there is no world.
 
 
 def _start_worker(make_world: WorldFactory) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
-    _Worker.world = make_world()
+    try:
+        _Worker.world = make_world()
+    except RobotLearningError as error:  # Raised here it would only break the pool.
+        _Worker.error = error
 
 
 def _drive(name: str, make_policy: PolicyFactory, layout: LayoutChoice) -> DriveResult:
+    if _Worker.error is not None:
+        raise _Worker.error
     if _Worker.policy_name != name:
         _Worker.policy, _Worker.policy_name = make_policy(_Worker.world), name
     return drive(_Worker.world, _Worker.policy, layout)

@@ -48,6 +48,7 @@ def _node(process: process_table.ResolvedProcess) -> Node:
         executable=process.executable,
         namespace=process.namespace,
         parameters=[*files, parameters],
+        remappings=list(process.remappings.items()),
         output='screen',
         emulate_tty=True,
         prefix=f'nice -n {process.nice}' if process.nice else None,

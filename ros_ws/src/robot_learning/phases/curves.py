@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from robot_learning.errors import StoreError
 from robot_learning.phases.trainer import Progress
 
 
@@ -14,7 +15,17 @@ class Curves:
     """Writes every finite number of a progress report over the update count."""
 
     def __init__(self, folder: Path):
-        self._writer = SummaryWriter(str(folder), flush_secs=10)
+        """Make the folder.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        try:
+            self._writer = SummaryWriter(str(folder), flush_secs=10)
+        except OSError as error:
+            raise StoreError(
+                f'{folder}: cannot be written ({error.strerror}). Choose another output folder.'
+            ) from error
 
     def write(self, progress: Progress) -> None:
         """Add one point to each curve; waiting adds none."""
