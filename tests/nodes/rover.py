@@ -149,11 +149,12 @@ class Rover:
             ending.set()
             thread.join()
 
-    def command_for(self, stamp_ns: int) -> tuple[float, float]:
+    def command_for(self, stamp_ns: int, deadline_s: float = DEADLINE_S) -> tuple[float, float]:
         """Wait for the command with this stamp."""
         found = wait_until(
             lambda: [c for c in list(self.commands) if c[1] == stamp_ns],
             f'command stamped {stamp_ns}',
+            deadline_s,
         )
         return found[0][2:]
 

@@ -84,14 +84,18 @@ class Talker:
     def wait_for_listeners(self, count: int) -> None:
         """Return when so many recorders more than at the last call listen to every topic.
 
-        Counting alone would not do: one that was killed stays known for a while.
+        Counting alone would not do: one that was killed stays known for a while, and one that
+        asks for more than the publisher offers will subscribe anew and hears nothing till then.
         """
         heard = {topic: self._heard.get(topic, set()) for topic in self._publishers}
 
         def new(topic: str) -> set[bytes]:
             found = self.node.get_subscriptions_info_by_topic(self._publishers[topic].topic_name)
+            offered = self._publishers[topic].qos_profile.durability
             return {
-                bytes(info.endpoint_gid) for info in found if info.node_name != 'talker'
+                bytes(info.endpoint_gid)
+                for info in found
+                if info.node_name != 'talker' and info.qos_profile.durability >= offered
             } - heard[topic]
 
         self.wait_until(

@@ -20,7 +20,7 @@ from robot_learning_interfaces.msg import (
     TrainingMetrics,
 )
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope='module')

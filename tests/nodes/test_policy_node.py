@@ -6,6 +6,7 @@ from robot_learning.model_store import WEIGHTS, ModelStore
 from robot_learning_interfaces.msg import ModelVersion
 from robot_learning_interfaces.srv import LoadModel, RollbackModel
 from rover import (
+    DEADLINE_S,
     FULL_SPEED,
     LEFT,
     STOPPED,
@@ -30,16 +31,23 @@ class LockStep:
 
     def begin(self):
         """Send a first step until the policy has heard all of it: nothing is lost after that."""
-        self.rover.set_goal(self.stamp)
-        self.step(is_first=True)
+        for _ in range(10):
+            self.rover.set_goal(self.stamp)
+            try:
+                self.step(deadline_s=3.0, is_first=True)
+            except AssertionError:
+                continue  # The outcome or its answer came before both sides were connected.
+            if self.rover.action_for(self.stamp).version >= 0:
+                return
+        raise AssertionError('the policy did not hear a whole step')
 
-    def step(self, but=(), **outcome):
+    def step(self, but=(), deadline_s=DEADLINE_S, **outcome):
         self.stamp += PERIOD
         self.rover.sense(self.stamp, but)
         if outcome.get('is_first'):
             self.rover.set_goal(self.stamp)
         self.rover.arrive(self.stamp, **outcome)
-        return self.rover.command_for(self.stamp)
+        return self.rover.command_for(self.stamp, deadline_s)
 
 
 @pytest.fixture(scope='module')

@@ -88,7 +88,16 @@ def test_kill_9_loses_at_most_the_open_segment(scene):
     talker.notices.clear()
     again = begin()
     talker.wait_for_listeners(1)
+    talker.episode(6, 5, now + 50 * S)  # What comes before both sides know each other is late.
+    topics = ('odom', 'joint_states', 'goal_pose', 'outcome', 'policy_action')
+
+    def heard(count):
+        received = [talker.values(f'topic {topic}').get('received', '0') for topic in topics]
+        return all(0 < int(r) <= count for r in received)  # Those of the first were more.
+
+    talker.wait_until(lambda: heard(5), 'the second recorder')
     talker.episode(7, 20, now + 100 * S)
+    talker.wait_until(lambda: sum(n.num_steps for n in talker.notices) >= 15, 'a segment')
     interrupt(again)
     episodes = list(store.episodes())
     assert len(episodes[-1]) == 20 and episodes[-1].attributes['source_episode'] == 7

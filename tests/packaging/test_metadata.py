@@ -23,8 +23,8 @@ WORKSPACE_PACKAGES = {'robot_learning', 'robot_learning_interfaces'}
 # Import name -> name on PyPI, where the two differ.
 ON_PYPI = {'yaml': 'pyyaml', 'PIL': 'pillow', 'stable_baselines3': 'stable-baselines3'}
 ONLY_WITH_ROS = {'launch', 'launch_ros', 'cv_bridge', 'sensor_msgs_py', 'ament_index_python'}
-# Come with pydantic.
-INDIRECT = {'annotated_types', 'pydantic_core'}
+# Come with pydantic and rosbags, and with Python 3.14.
+INDIRECT = {'annotated_types', 'pydantic_core', 'backports', 'compression'}
 
 
 def imported_packages(folder: Path) -> set[str]:
