@@ -1,3 +1,4 @@
+import contextlib
 import math
 import shutil
 
@@ -64,13 +65,14 @@ def robot(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def world(models, robot):
-    rover = Rover('/stepped')
-    with policy_node('/stepped', robot, models, mode='lock_step', poll_s=0.05):
+    with (
+        contextlib.closing(Rover('/stepped')) as rover,
+        policy_node('/stepped', robot, models, mode='lock_step', poll_s=0.05),
+    ):
         rover.wait_for_policy(has_outcome=True)
         stepped = LockStep(rover)
         stepped.begin()
         yield stepped
-    rover.close()
 
 
 def test_every_step_is_answered_with_its_stamp_and_explained(world):

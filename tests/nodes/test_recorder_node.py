@@ -1,5 +1,6 @@
 import contextlib
 import signal
+import time
 import uuid
 
 import numpy as np
@@ -86,6 +87,7 @@ def test_kill_9_loses_at_most_the_open_segment(scene):
     assert sum(len(e) for e in store.episodes()) >= announced > 0
     # A recorder that takes over goes on with new numbers.
     talker.notices.clear()
+    talker.health.clear()
     again = begin()
     talker.wait_for_listeners(1)
     talker.episode(6, 5, now + 50 * S)  # What comes before both sides know each other is late.
@@ -107,6 +109,8 @@ def test_kill_9_loses_at_most_the_open_segment(scene):
 def call(talker, kind, name, request):
     client = talker.node.create_client(kind, f'recorder/{name}')
     talker.wait_until(client.service_is_ready, name)
+    settled = time.monotonic() + 0.7  # Ready means that the way there stands, not the way back.
+    talker.wait_until(lambda: time.monotonic() > settled, 'the way back')
     future = client.call_async(request)
     return talker.wait_until(lambda: future.done() and future.result(), name)
 
