@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import sys
 import tempfile
@@ -37,17 +38,19 @@ _NUM_DOMAINS = 101  # 0 is what people use by default; 102 and more collide with
 
 @pytest.fixture(scope='session')
 def _domain_locks() -> Iterator[Path]:
+    """Lock files in turn: what an earlier test file left in its domain stays out of the next."""
     folder = Path(tempfile.gettempdir()) / 'robot_learning_test_domains'
     folder.mkdir(exist_ok=True)
-    yield folder
+    return itertools.cycle([folder / str(domain) for domain in range(1, _NUM_DOMAINS + 1)])
 
 
 @pytest.fixture(scope='module', autouse=True)
-def ros_domain(_domain_locks: Path) -> Iterator[int]:
+def ros_domain(_domain_locks: Iterator[Path]) -> Iterator[int]:
     """Give the tests of one file, and the processes they start, a domain nobody else has."""
     previous = os.environ.get('ROS_DOMAIN_ID')
-    for domain in range(1, _NUM_DOMAINS + 1):
-        with (_domain_locks / str(domain)).open('w') as lock:
+    for path in itertools.islice(_domain_locks, _NUM_DOMAINS):
+        domain = int(path.name)
+        with path.open('w') as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
