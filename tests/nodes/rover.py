@@ -158,11 +158,12 @@ class Rover:
         )
         return found[0][2:]
 
-    def action_for(self, stamp_ns: int) -> PolicyAction:
+    def action_for(self, stamp_ns: int, deadline_s: float = DEADLINE_S) -> PolicyAction:
         """Wait for the PolicyAction with this stamp."""
         found = wait_until(
             lambda: [a for a in list(self.actions) if stamp_of(a) == stamp_ns],
             f'policy_action stamped {stamp_ns}',
+            deadline_s,
         )
         return found[0]
 
