@@ -1,17 +1,23 @@
 """Does what some `ros2` commands do, which PyPI lacks: talks to the running system over DDS.
 
-Launch files are evaluated with the stand-in for `launch`; their processes are not started.
+Each command runs in a process of its own, as `ros2` does: participants that earlier tests left in
+this one would share its ports. Launch files are evaluated with the stand-in for `launch`; their
+processes are not started.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import runpy
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fake_launch
@@ -30,23 +36,34 @@ PATIENCE_S = 40.0
 
 
 def perform(argv: list[str], launch_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run `ros2 <argv>`; return what it got: a message, a response, a result or nodes."""
+    """Run `ros2 <argv>`; return the numbers and texts of what it got, or the nodes of a launch."""
     match argv:
         case ['launch', 'robot_learning', file, *rest]:
             return launch(launch_folder / file, rest, monkeypatch)
-        case ['topic', 'echo', '--once', name]:
-            with _node() as (node, wait):
-                return _echo(node, wait, name)
-        case ['topic', 'pub', *rest]:
-            with _node() as (node, wait):
-                return _publish(node, wait, rest)
-        case ['service', 'call', name, type_name, *text]:
-            with _node() as (node, wait):
-                return _call(node, wait, name, type_name, ''.join(text))
-        case ['action', 'send_goal', *rest]:
-            with _node() as (node, wait):
-                return _send_goal(node, wait, *[word for word in rest if word != '--feedback'])
-    raise NotImplementedError(f'ros2 {" ".join(argv)}: nothing here can do that. Add it.')
+    result = subprocess.run(
+        [sys.executable, __file__, *argv], capture_output=True, text=True, timeout=4 * PATIENCE_S
+    )
+    assert result.returncode == 0, f'ros2 {" ".join(argv)}:\n{result.stdout}{result.stderr}'
+    return SimpleNamespace(**json.loads(result.stdout.splitlines()[-1]))
+
+
+def main(argv: list[str]) -> None:
+    """Do one command; print what it got as JSON."""
+    with _node() as (node, wait):
+        match argv:
+            case ['topic', 'echo', '--once', name]:
+                answer = _echo(node, wait, name)
+            case ['topic', 'pub', *rest]:
+                answer = _publish(node, wait, rest)
+            case ['service', 'call', name, type_name, *text]:
+                answer = _call(node, wait, name, type_name, ''.join(text))
+            case ['action', 'send_goal', *rest]:
+                answer = _send_goal(node, wait, *[word for word in rest if word != '--feedback'])
+            case _:
+                raise NotImplementedError(f'ros2 {" ".join(argv)}: nothing can do that. Add it.')
+    names = answer.get_fields_and_field_types() if answer is not None else {}
+    values = {name: getattr(answer, name) for name in names}
+    print(json.dumps({n: v for n, v in values.items() if isinstance(v, bool | int | float | str)}))
 
 
 def launch(path: Path, rest: list[str], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -169,3 +186,7 @@ def _fill(message: Any, values: dict[str, Any]) -> None:
         else:
             assert hasattr(message, name), f'{type(message).__name__} has no field {name}'
             setattr(message, name, value)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])
