@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import itertools
 import os
 import sys
@@ -57,6 +58,11 @@ def ros_domain(_domain_locks: Iterator[Path]) -> Iterator[int]:
                 continue
             os.environ['ROS_DOMAIN_ID'] = str(domain)
             yield domain
+            gc.collect()
+            assert not (ports := _ports_held()), (
+                f'{ports} are still open: a later participant of this process would get them and '
+                f'lose its messages. Shut executor, node and context down, in this order.'
+            )
         break
     else:
         pytest.fail(f'all {_NUM_DOMAINS} ROS domains are taken by other test runs')
@@ -64,6 +70,12 @@ def ros_domain(_domain_locks: Iterator[Path]) -> Iterator[int]:
         os.environ.pop('ROS_DOMAIN_ID', None)
     else:
         os.environ['ROS_DOMAIN_ID'] = previous
+
+
+def _ports_held() -> list[str]:
+    """List the shared-memory ports of Fast DDS that this process holds."""
+    targets = [fd.readlink().name for fd in Path('/proc/self/fd').iterdir() if fd.is_symlink()]
+    return sorted({name for name in targets if 'fastrtps_port' in name and '_el' in name})
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -37,6 +37,11 @@ GROUND = {
     'durable_files',
     'field_checks',
     'model_diff',
+    'foreign_files',
+    'plain_yaml',
+    'model_files',
+    'model_signatures',
+    'trusted_keys',
 }
 ROS = {
     'rclpy',

@@ -56,6 +56,7 @@ class Observer:
         self._is_ending.set()
         self._thread.join(5.0)
         self._executor.remove_node(self.node)
+        self._executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self.context)
 

@@ -58,6 +58,7 @@ class Observer:
         self._is_ending.set()
         self._thread.join(5.0)
         self._executor.remove_node(self._node)
+        self._executor.shutdown()
         self._node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 

@@ -16,7 +16,8 @@ from robot_learning.commands.process_table import load
 
 PATIENCE_S = 20.0
 NODE = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print('arguments', *sys.argv[1:], flush=True)
 try:
     time.sleep(1000)

@@ -65,6 +65,7 @@ class Talker:
 
     def close(self) -> None:
         self._executor.remove_node(self.node)
+        self._executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self.context)
 

@@ -122,12 +122,65 @@ def test_the_watchdog_stops_when_the_clock_is_set_back():
     assert gate.counts.clock_jumps == 1
 
 
-def test_after_a_clock_set_back_commands_are_limited_as_one_period_later():
+def test_a_clock_set_back_by_much_stops_the_robot_once():
     gate = gate_with(max_rate=(0.5, 1.0))
-    gate.filter(action(0.0, 0), 100 * SECOND, 100 * SECOND)
+    gate.filter(action(0.1, 0), 100 * SECOND, 100 * SECOND)
     result = gate.filter(action(0.5, 0), 5 * SECOND, 5 * SECOND)
-    assert result.executed[0] == pytest.approx(0.5 * PERIOD * 1e-9)
+    np.testing.assert_array_equal(result.executed, [0, 0])
+    assert result.reasons == ('clock_jump',)
     assert gate.counts.clock_jumps == 1
+    result = gate.filter(action(0.5, 0), 5 * SECOND + PERIOD, 5 * SECOND + PERIOD)
+    assert result.executed[0] == pytest.approx(0.5 * PERIOD * 1e-9)
+
+
+def test_a_clock_set_back_a_little_leaves_no_time_for_a_change():
+    gate = gate_with(max_rate=(0.5, 1.0))
+    first = gate.filter(action(0.1, 0), SECOND, SECOND).executed
+    now = SECOND - 50_000_000
+    np.testing.assert_array_equal(gate.filter(action(0.5, 0), now, now).executed, first)
+    assert gate.counts.clock_jumps == 1
+    following = gate.filter(action(0.5, 0), now + 100_000_000, now + 100_000_000)
+    assert following.executed[0] == pytest.approx(first[0] + 0.05)
+
+
+def test_after_a_long_silence_only_one_step_of_change_is_allowed_from_rest():
+    gate = gate_with(max_rate=(0.5, 9.0), max_acceleration=(1.0, 9.0))
+    for i in range(1, 4):
+        gate.filter(action(0.5, 0), i * PERIOD, i * PERIOD)
+    before = float(gate.last_executed[0])
+    after = gate.filter(action(0.5, 0), 60 * SECOND, 60 * SECOND).executed[0]
+    assert 0 <= after - before <= 1.0 * (PERIOD * 1e-9) ** 2 + 1e-7
+
+
+def test_rounding_at_tiny_steps_does_not_pass_for_speed():
+    """Found by hypothesis: 1 ns steps made the rounding of float32 look like 60 m/s^2."""
+    gate = gate_with(max_rate=(0.5, 9.0), max_acceleration=(1.0, 9.0))
+    now = SECOND
+    for _ in range(5):
+        now += PERIOD
+        gate.filter(action(0.4, 0), now, now)
+    for _ in range(20):
+        now += 1
+        before = gate.filter(action(0.4, 0), now, now).executed[0]
+    now += PERIOD
+    after = gate.filter(action(-0.1, 0), now, now).executed[0]
+    assert abs(after - before) <= 0.5 * PERIOD * 1e-9 + 1e-6
+
+
+def test_a_press_that_is_released_before_the_next_command_still_stops_once():
+    gate = ActionGate(CONTRACT)
+    gate.filter(action(0.4, 0), PERIOD, PERIOD)
+    gate.press()
+    gate.release()
+    assert gate.filter(action(0.4, 0), 2 * PERIOD, 2 * PERIOD).reasons == ('emergency_stop',)
+    assert gate.filter(action(0.1, 0), 3 * PERIOD, 3 * PERIOD).reasons == ()
+
+
+def test_a_gate_that_begins_pressed_stops_until_it_is_released():
+    gate = ActionGate(CONTRACT, is_pressed=True)
+    assert gate.filter(action(0.4, 0), PERIOD, PERIOD).reasons == ('emergency_stop',)
+    gate.release()
+    assert gate.filter(action(0.1, 0), 2 * PERIOD, 2 * PERIOD).reasons == ()
 
 
 def test_a_second_command_at_the_same_moment_changes_nothing():
@@ -159,6 +212,7 @@ def test_an_intended_stop_is_no_intervention():
     assert gate.counts.altered == 0
 
 
+STOPS = ('emergency_stop', 'stale', 'not_finite', 'clock_jump')
 LIMITS = {
     'value': {'max_rate': None},
     'rate': {'max_rate': (0.8, 4.0)},
@@ -190,13 +244,12 @@ def test_nothing_outside_the_limits_ever_leaves_whatever_comes(limits, seed):
             gate.release()
         elif event < 0.07:
             now -= 3 * SECOND
-            elapsed = PERIOD
         age = int(rng.integers(0, 230_000_000))
         executed = gate.filter(wanted.astype(np.float32), now, now - age).executed.astype(float)
         assert np.isfinite(executed).all()
         assert np.all(executed >= CONTRACT.action_low)
         assert np.all(executed <= CONTRACT.action_high)
-        if gate.last_reasons and gate.last_reasons[0] in ('emergency_stop', 'stale', 'not_finite'):
+        if gate.last_reasons and gate.last_reasons[0] in STOPS:
             np.testing.assert_array_equal(executed, [0, 0])
             rate = np.zeros(2)
         else:

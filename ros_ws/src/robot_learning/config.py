@@ -10,9 +10,12 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from robot_learning import foreign_files, plain_yaml
 from robot_learning.errors import ConfigError
+from robot_learning.foreign_files import Refusal, printable
 
-STRICT = ConfigDict(extra='forbid', arbitrary_types_allowed=False)
+STRICT = ConfigDict(extra='forbid', arbitrary_types_allowed=False, allow_inf_nan=False)
+_NAME_ANOTHER = Refusal(ConfigError, 'Name an existing YAML file.')
 
 T = TypeVar('T')
 KeyPath = tuple[str | int, ...]
@@ -35,24 +38,14 @@ def load_yaml(path: Path | str) -> tuple[dict[str, Any], Lines]:
         ConfigError: the file is absent, is not YAML, repeats a key or is not a mapping.
     """
     path = Path(path)
+    content = foreign_files.read(path, plain_yaml.MAX_BYTES, _NAME_ANOTHER)
     try:
-        text = path.read_text(encoding='utf-8')
-    except OSError as error:
-        raise ConfigError(
-            f'{path}: cannot be read ({error.strerror}). Name an existing YAML file.'
-        ) from error
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(
             f'{path}: byte {error.start} is not UTF-8 text, expected YAML. Name a text file.'
         ) from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, 'problem_mark', None)
-        place = f':{mark.line + 1}' if mark else ''
-        problem = getattr(error, 'problem', None) or error
-        raise ConfigError(f'{path}{place}: is not YAML ({problem}). Correct that line.') from error
+    data, node = plain_yaml.parse(text, str(path))
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -114,7 +107,7 @@ def _described(
         elif error['type'] in ('missing', 'missing_argument'):
             text, expected = 'is missing. Add it.', ''
         else:
-            text, expected = f'found {error.get("input")!r}, expected: ', error['msg']
+            text, expected = f'found {printable(repr(error.get("input")))}, expected: ', error['msg']
         alternatives = found.setdefault(path, (text, []))[1]
         expected = expected.replace('tuple', 'list')  # YAML knows lists only.
         if expected and expected not in alternatives:

@@ -208,7 +208,8 @@ class _Watch:
         next_save_s = 0.0
         with self._display as display:
             while not stop.is_requested:
-                supervisor.poll()
+                if any(event.kind == 'ended' for event in supervisor.poll()):
+                    shared_memory.remove_stale_files()
                 now_s = time.monotonic()
                 with self.monitor.lock:
                     display.show(self._numbers, now_s)

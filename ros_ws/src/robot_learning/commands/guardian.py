@@ -2,8 +2,9 @@
 
 Reads `watch GROUP` and `forget GROUP` lines from standard input. The end of input means that the
 supervisor is gone: every watched group gets SIGTERM and, when it is still there after the seconds
-named on the command line, SIGKILL. Standard library only, so that it starts in milliseconds and
-outlives a broken environment.
+named on the command line, SIGKILL. On Linux the kernel has sent SIGTERM already, and a second one
+would tell a node that is just writing its data to hurry; so there it comes only near the end.
+Standard library only, so that it starts in milliseconds and outlives a broken environment.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import time
 from collections.abc import Iterable
 
 
-def guard(lines: Iterable[str], patience_s: float) -> None:
+_LAST_CALL_S = 1.0  # From the late SIGTERM to SIGKILL.
+
+
+def guard(lines: Iterable[str], patience_s: float, is_linux: bool) -> None:
     """Follow `lines` to their end, then end every group still watched."""
     groups: set[int] = set()
     for line in lines:
@@ -24,12 +28,19 @@ def guard(lines: Iterable[str], patience_s: float) -> None:
             groups.add(int(group))
         else:
             groups.discard(int(group))
+    if not is_linux:
+        _signal(groups, signal.SIGTERM)
+    groups = _await(groups, patience_s)
     _signal(groups, signal.SIGTERM)
-    deadline = time.monotonic() + patience_s
-    while groups and time.monotonic() < deadline:
-        groups = _signal(groups, 0)
+    _signal(_await(groups, _LAST_CALL_S), signal.SIGKILL)
+
+
+def _await(groups: set[int], timeout_s: float) -> set[int]:
+    """Wait until no group exists; return those that still do."""
+    deadline = time.monotonic() + timeout_s
+    while (groups := _signal(groups, 0)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    _signal(groups, signal.SIGKILL)
+    return groups
 
 
 def _signal(groups: set[int], number: int) -> set[int]:
@@ -47,4 +58,4 @@ def _signal(groups: set[int], number: int) -> set[int]:
 if __name__ == '__main__':
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    guard(sys.stdin, float(sys.argv[1]))
+    guard(sys.stdin, float(sys.argv[1]), sys.platform == 'linux')

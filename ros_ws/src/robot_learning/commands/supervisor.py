@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple
 
-from robot_learning.commands import guardian
+from robot_learning.commands import guardian, quiet_start
 from robot_learning.commands.child_process import ChildProcess, OnOutput
 from robot_learning.commands.process_table import ResolvedProcess, Restart
 from robot_learning.errors import EnvironmentSetupError
@@ -107,13 +107,7 @@ class Supervisor:
         Raises:
             EnvironmentSetupError: a program cannot be started; those before it are stopped.
         """
-        program, patience = str(Path(guardian.__file__)), str(self._limits.interrupt_s)
-        self._guardian = subprocess.Popen(
-            [sys.executable, '-I', '-S', program, patience],
-            stdin=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self._start_guardian()
         try:
             for slot in self._slots.values():
                 self._launch(slot)
@@ -268,14 +262,27 @@ class Supervisor:
         slot.exit_code = code
         self._tell_guardian('forget', child.pid)
 
+    def _start_guardian(self) -> None:
+        program, patience = str(Path(guardian.__file__)), str(self._limits.interrupt_s)
+        self._guardian = subprocess.Popen(
+            [sys.executable, '-I', '-S', program, patience],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        for slot in self._slots.values():
+            if slot.child is not None:
+                self._tell_guardian('watch', slot.child.pid)
+
     def _tell_guardian(self, verb: str, group: int) -> None:
-        if self._guardian is not None and self._guardian.stdin is not None:
-            try:
-                self._guardian.stdin.write(f'{verb} {group}\n')
-                self._guardian.stdin.flush()
-            except BrokenPipeError:  # Somebody killed it; the kernel's SIGTERM remains.
-                self._guardian.wait()
-                self._guardian = None
+        if self._guardian is None or self._guardian.stdin is None:
+            return
+        try:
+            self._guardian.stdin.write(f'{verb} {group}\n')
+            self._guardian.stdin.flush()
+        except BrokenPipeError:  # Somebody killed it.
+            self._guardian.wait()
+            self._start_guardian()
 
     def _emit(
         self,
@@ -321,7 +328,12 @@ def ros_command(process: ResolvedProcess) -> Command:
     return Command(
         name=process.name,
         # Through the interpreter: a script's first line cannot hold a path with spaces.
-        arguments=(sys.executable, str(program), *process.ros_arguments()),
+        arguments=(
+            sys.executable,
+            str(Path(quiet_start.__file__)),
+            str(program),
+            *process.ros_arguments(),
+        ),
         restart=process.restart,
         essential=process.essential,
         nice=process.nice,

@@ -14,6 +14,7 @@ from robot_learning.commands.supervisor import (
     USER_ERROR,
     Command,
     Event,
+    Limits,
     Supervisor,
     ros_command,
 )
@@ -34,6 +35,11 @@ _POLL_S = 0.1
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    with StopRequests() as stop:  # From here on: reading settings may take a while.
+        return _main(argv, stop)
+
+
+def _main(argv: list[str] | None, stop: StopRequests) -> int:
     try:
         table = process_table.load()
         options = _parser(table).parse_args(argv)
@@ -55,13 +61,13 @@ def main(argv: list[str] | None = None) -> int:
             'Ctrl-C ends them all.',
             flush=True,
         )
-        return run(commands)
+        return run(commands, stop)
     except RobotLearningError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def run(commands: list[Command], poll_s: float = _POLL_S) -> int:
+def run(commands: list[Command], stop: StopRequests, limits: Limits | None = None) -> int:
     """Supervise `commands` until a signal or an essential end; return an exit code.
 
     The code is 0 after a signal or a regular end, 2 when an essential process named a mistake of
@@ -69,21 +75,22 @@ def run(commands: list[Command], poll_s: float = _POLL_S) -> int:
     """
     shared_memory.remove_stale_files()
     output = _Output([command.name for command in commands])
-    supervisor = Supervisor(commands, on_output=output.line, on_event=output.event)
-    with StopRequests() as stop:
-        try:
+    supervisor = Supervisor(commands, output.line, output.event, limits)
+    try:
+        if not stop.is_requested:
             supervisor.start()
-            while not stop.is_requested and not supervisor.is_over:
-                supervisor.poll()
-                time.sleep(poll_s)
-            if stop.is_requested:
-                output.note('ending all processes; once more to hurry')
-            elif supervisor.failure:
-                output.note(f'{supervisor.failure}; it is essential, so all processes end')
-        finally:
-            num_asked = min(stop.count, 1)  # Even if the second came already.
-            exit_codes = supervisor.stop(hurry=lambda: stop.count > num_asked)
-            shared_memory.remove_stale_files()
+        while not stop.is_requested and not supervisor.is_over:
+            if any(event.kind == 'ended' for event in supervisor.poll()):
+                shared_memory.remove_stale_files()
+            time.sleep(_POLL_S)
+        if stop.is_requested:
+            output.note('ending all processes; once more to hurry')
+        elif supervisor.failure:
+            output.note(f'{supervisor.failure}; it is essential, so all processes end')
+    finally:
+        num_asked = min(stop.count, 1)  # Even if the second came already.
+        exit_codes = supervisor.stop(hurry=lambda: stop.count > num_asked)
+        shared_memory.remove_stale_files()
     output.note('all processes have ended')
     if supervisor.failure and USER_ERROR in exit_codes.values():
         return USER_ERROR

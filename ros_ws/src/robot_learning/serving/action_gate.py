@@ -1,9 +1,29 @@
 """The last check before the robot: no learned code in here, and none gets past it.
 
-Whatever the policy says, what leaves the gate is finite, within the value limits, and no
-faster in its change (rate) and change of change (acceleration) than the contract allows. The
-one exception is the stop command: safety demands it at once, so it may break the rate and
-acceleration limits; the ramp back up from it does not.
+What holds for whatever is given to the gate, at whatever moments:
+
+- **Value.** Every command is finite and within the contract's `low` and `high`.
+- **Rate.** |change| <= `max_rate` * elapsed, component by component.
+- **Acceleration.** |change of the rate| <= `max_acceleration` * elapsed, where the rate is the
+  change per second between two commands. Commands keep enough distance to the value limits to
+  come to rest before them, whatever the next moments are.
+- **Staleness.** An observation older than the smallest `max_age_s`, or as far in the future, is
+  not acted on, and `watchdog` answers with the stop once the last one acted on is older than
+  that and than one and a half control periods. The owner calls it on a timer: nothing else runs
+  when nothing comes.
+- **Emergency stop.** From `press` to `release` every command is the stop; one at least, even
+  if the release comes before the next command.
+
+Elapsed is the time since the last command. Exceptions, where safety or ignorance demand them:
+
+- The stop command is sent at once: it may break rate and acceleration. After it, the rate counts
+  as 0: the ramp up keeps all limits.
+- After a silence longer than a control period and `max_age_s`, elapsed is that long, and the
+  rate counts as 0: the command has stood still.
+- A clock set back by less than that leaves no time: the command may not change. Set back by more
+  (a simulation that was reset), the answer is the stop, for the robot is somewhere else now.
+
+Limits hold in double precision; what is sent is rounded to float32.
 """
 
 from __future__ import annotations
@@ -17,7 +37,6 @@ import numpy as np
 from robot_learning.contract import RobotContract
 
 Array = np.ndarray[Any, Any]
-_ROUNDING = 1e-7  # Contract units; below the resolution of float32 commands near 1.
 
 
 class GateResult(NamedTuple):
@@ -41,17 +60,21 @@ class GateCounts:
     stale_stops: int = 0
     emergency_stops: int = 0  # Presses.
     missed_ticks: int = 0
-    clock_jumps: int = 0
+    clock_jumps: int = 0  # Times the clock was set back.
 
 
 class ActionGate:
     """Limits, watchdog and emergency stop for the contract's learned actions.
 
     Vectors are short, so plain floats are faster here than numpy: under 15 us for two
-    components. Not safe to call from two threads, except `press`.
+    components. Not safe to call from two threads, except `press` and `release`.
+
+    Args:
+        contract: holds the limits.
+        is_pressed: begin with the emergency stop pressed.
     """
 
-    def __init__(self, contract: RobotContract):
+    def __init__(self, contract: RobotContract, is_pressed: bool = False):
         actions = contract.learned_actions.values()
         self._size = contract.action_size
         self._low: list[float] = contract.action_low.tolist()
@@ -65,13 +88,16 @@ class ActionGate:
         ]
         self._max_age_ns = round(min(spec.max_age_s for spec in actions) * 1e9)
         self._period_s = 1.0 / contract.control_rate_hz
-        self._longest_step_s = max(self._period_s, self._max_age_ns * 1e-9)
+        self._longest_step_ns = max(contract.control_period_ns, self._max_age_ns)
         self._longest_silence_ns = max(self._max_age_ns, round(1.5e9 * self._period_s))
-        self._executed = list(self._stop)
+        # Not rounded to float32: at steps of microseconds, rounding would look like speed.
+        self._command = list(self._stop)
+        self._executed = list(self._stop)  # The same in float32, as it was sent.
         self._rate = [0.0] * self._size  # Change per second at the last command.
         self._command_ns: int | None = None
         self._observation_ns: int | None = None
-        self._is_pressed = False
+        self._is_pressed = is_pressed
+        self._owes_stop = False  # The stop was pressed since the last command.
         self._is_stale = False
         self._last_reasons: tuple[str, ...] = ()
         self.counts = GateCounts()
@@ -101,22 +127,18 @@ class ActionGate:
 
         Args:
             action: [A] contract units, as the policy wants it; anything else is refused.
-            now_ns: when it is sent, on the clock of the stamps. Going backwards is survived:
-                one control period is then assumed since the last command.
+            now_ns: when it is sent, on the clock of the stamps, which may be set back.
             observation_stamp_ns: stamp of the observation that it answers.
         """
         self.counts.commands += 1
         self._observation_ns = min(observation_stamp_ns, now_ns)
-        if action.dtype != np.float32:
-            with np.errstate(over='ignore'):  # Beyond float32 is infinite, and refused as such.
-                action = action.astype(np.float32)
-        wanted = action.tolist()
-        refusal = self._refusal(wanted, now_ns - observation_stamp_ns)
+        wanted = _plain(action)
+        refusal = self._refusal(wanted, now_ns, observation_stamp_ns)
         if refusal:
             return self._halt(now_ns, refusal)
         self._is_stale = False
-        elapsed_s = self._elapsed_s(now_ns)
-        if elapsed_s <= 0:  # A second command at the same moment: nothing may change.
+        elapsed_s = self._take_elapsed_s(now_ns)
+        if elapsed_s <= 0:  # No time for a change: the same moment again, or an earlier one.
             reasons = () if wanted == self._executed else ('rate',)
             return self._result(np.array(self._executed, np.float32), reasons)
         return self._limited(wanted, elapsed_s)
@@ -129,9 +151,7 @@ class ActionGate:
         """
         if self._command_ns is None:
             return None
-        if now_ns < self._command_ns:
-            self._note_clock_jump(now_ns)
-        elif (
+        if now_ns >= self._command_ns and (
             self._observation_ns is not None
             and now_ns - self._observation_ns <= self._longest_silence_ns
         ):
@@ -158,15 +178,16 @@ class ActionGate:
         """Stop from now on, whatever is commanded, until `release`."""
         if not self._is_pressed:
             self.counts.emergency_stops += 1
-        self._is_pressed = True
+        self._owes_stop = self._is_pressed = True
 
     def release(self) -> None:
         """End the emergency stop; the robot ramps up from standstill."""
         self._is_pressed = False
 
-    def _refusal(self, wanted: Any, age_ns: int) -> str | None:
-        if self._is_pressed:
+    def _refusal(self, wanted: Any, now_ns: int, observation_stamp_ns: int) -> str | None:
+        if self._is_pressed or self._owes_stop:
             return 'emergency_stop'
+        age_ns = now_ns - observation_stamp_ns
         if age_ns > self._max_age_ns:
             return 'stale'
         if age_ns < -self._max_age_ns:
@@ -175,7 +196,11 @@ class ActionGate:
             return 'wrong_shape'
         if not all(isinstance(value, float) for value in wanted):
             return 'wrong_shape'
-        return None if all(map(math.isfinite, wanted)) else 'not_finite'
+        if not all(map(math.isfinite, wanted)):
+            return 'not_finite'
+        last_ns = self._command_ns
+        is_reset = last_ns is not None and now_ns < last_ns - self._longest_step_ns
+        return 'clock_jump' if is_reset else None
 
     def _halt(self, now_ns: int, reason: str) -> GateResult:
         self._is_stale = reason in ('stale', 'stamp_in_future')
@@ -187,23 +212,23 @@ class ActionGate:
         return self._result(np.array(self._stop, np.float32), (reason,))
 
     def _set_stopped(self, now_ns: int) -> None:
-        self._elapsed_s(now_ns)
-        self._executed = list(self._stop)
+        self._take_elapsed_s(now_ns)
+        self._owes_stop = False
+        self._command, self._executed = list(self._stop), list(self._stop)
         self._rate = [0.0] * self._size
 
-    def _elapsed_s(self, now_ns: int) -> float:
-        """Return the time since the last command, bounded, and remember `now_ns`."""
+    def _take_elapsed_s(self, now_ns: int) -> float:
+        """Return the time since the last command, bounded, and count from `now_ns` on."""
         last_ns, self._command_ns = self._command_ns, now_ns
         if last_ns is None:
             return self._period_s
         if now_ns < last_ns:
-            self._note_clock_jump(now_ns)
-            return self._period_s
-        return min((now_ns - last_ns) * 1e-9, self._longest_step_s)
-
-    def _note_clock_jump(self, now_ns: int) -> None:
-        self.counts.clock_jumps += 1
-        self._command_ns = now_ns
+            self.counts.clock_jumps += 1
+            return 0.0
+        if now_ns - last_ns > self._longest_step_ns:
+            self._rate = [0.0] * self._size
+            return self._longest_step_ns * 1e-9
+        return (now_ns - last_ns) * 1e-9
 
     def _limited(self, command: list[float], elapsed_s: float) -> GateResult:
         executed = np.empty(self._size, np.float32)
@@ -211,16 +236,17 @@ class ActionGate:
         for i, wanted in enumerate(command):
             target = min(max(wanted, self._low[i]), self._high[i])
             by_value += target != wanted
-            previous, reach = self._executed[i], self._max_rate[i] * elapsed_s
+            previous, reach = self._command[i], self._max_rate[i] * elapsed_s
             reached = min(max(target, previous - reach), previous + reach)
-            by_rate += reached != target
+            executed[i] = reached  # Value limits are float32 numbers and survive the rounding.
+            by_rate += float(executed[i]) != target
             if self._max_acceleration[i] < math.inf:
-                gentle = self._accelerated(i, reached, elapsed_s)
-                by_acceleration += gentle != reached
-                reached = gentle
-            executed[i] = reached  # Rounds to float32; value limits are float32 and survive.
-            self._executed[i] = float(executed[i])
-            self._rate[i] = (self._executed[i] - previous) / elapsed_s
+                fast = float(executed[i])
+                reached = self._accelerated(i, reached, elapsed_s)
+                executed[i] = reached
+                by_acceleration += float(executed[i]) != fast
+            self._command[i], self._executed[i] = reached, float(executed[i])
+            self._rate[i] = (reached - previous) / elapsed_s
         self.counts.limited_value += by_value
         self.counts.limited_rate += by_rate
         self.counts.limited_acceleration += by_acceleration
@@ -243,7 +269,7 @@ class ActionGate:
         overshoots the target but never the value limits: the same rule held for them before.
         """
         limit = self._max_acceleration[i]
-        previous, rate = self._executed[i], self._rate[i]
+        previous, rate = self._command[i], self._rate[i]
         step = limit * elapsed_s
 
         def fastest(distance: float) -> float:
@@ -259,9 +285,20 @@ class ActionGate:
         desired = max(desired, -fastest(previous - self._low[i]))
         desired = min(desired, fastest(self._high[i] - previous))
         reached = previous + desired * elapsed_s
-        return wanted if abs(reached - wanted) < _ROUNDING else reached
+        return min(max(reached, self._low[i]), self._high[i])  # The last bit of double precision.
 
     def _result(self, executed: Array, reasons: tuple[str, ...]) -> GateResult:
         self.counts.altered += bool(reasons)
         self._last_reasons = reasons
         return GateResult(executed, bool(reasons), reasons)
+
+
+def _plain(action: Array) -> Any:
+    """Return the numbers of a float32 vector as a list; what is none comes out as another thing."""
+    if action.dtype == np.float32:
+        return action.tolist()
+    try:
+        with np.errstate(over='ignore'):  # Beyond float32 is infinite, and refused as such.
+            return action.astype(np.float32).tolist()
+    except (TypeError, ValueError):
+        return None

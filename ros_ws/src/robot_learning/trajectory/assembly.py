@@ -9,6 +9,7 @@ import numpy as np
 
 from robot_learning.contract import RobotContract
 from robot_learning.trajectory.episode import Array, Episode
+from robot_learning.trajectory.signals import Decision
 
 
 class StepReadings(NamedTuple):
@@ -23,13 +24,9 @@ class Step:
     """One control step. Its action may become known later than its observation."""
 
     __slots__ = (
-        'action',
-        'altered',
-        'commanded',
+        'decision',
         'is_first',
         'is_told',
-        'log_prob',
-        'model_version',
         'readings',
         'reward',
         'stamp_ns',
@@ -47,22 +44,8 @@ class Step:
         self.is_told = False  # The task spoke on arriving here.
         self.terminated = False
         self.truncated = False
-        self.set_action(action, action)
-
-    def set_action(
-        self,
-        action: Array,
-        commanded: Array,
-        altered: bool = False,
-        log_prob: float = float('nan'),
-        model_version: int = -1,
-    ) -> None:
-        """Set the action chosen from this step's observation and where it comes from."""
-        self.action = action
-        self.commanded = commanded
-        self.altered = altered
-        self.log_prob = log_prob
-        self.model_version = model_version
+        # The action chosen from this observation and where it comes from.
+        self.decision = Decision(stamp_ns, action, action)
 
 
 class OpenEpisode:
@@ -141,7 +124,7 @@ class OpenEpisode:
         step.terminated = terminated
         step.truncated = not terminated
         stop = self._contract.action_stop
-        step.set_action(stop, stop)
+        step.decision = Decision(step.stamp_ns, stop, stop)
 
     def take(self, is_complete: bool) -> Episode | None:
         """Remove and return all steps, of an incomplete episode all but the newest."""
@@ -172,6 +155,7 @@ def _piece(
         values[name] = np.array([step.readings.values[i] for step in steps], spec.dtype)
         stamps[name] = np.array([step.readings.stamps_ns[i] for step in steps], np.int64)
         present[name] = np.array([step.readings.present[i] for step in steps], bool)
+    decisions = [step.decision for step in steps]
     return Episode(
         episode=number,
         offset=offset,
@@ -179,15 +163,17 @@ def _piece(
         observations=values,
         field_stamp_ns=stamps,
         present=present,
-        action=np.array([step.action for step in steps], np.float32),
-        commanded=np.array([step.commanded for step in steps], np.float32),
-        altered=np.array([step.altered for step in steps], bool),
-        log_prob=np.array([step.log_prob for step in steps], np.float32),
-        model_version=np.array([step.model_version for step in steps], np.int64),
+        action=np.array([decision.executed for decision in decisions], np.float32),
+        commanded=np.array([decision.commanded for decision in decisions], np.float32),
+        altered=np.array([decision.altered for decision in decisions], bool),
+        log_prob=np.array([decision.log_prob for decision in decisions], np.float32),
+        model_version=np.array([decision.model_version for decision in decisions], np.int64),
         reward=np.array([step.reward for step in steps], np.float32),
         terminated=np.array([step.terminated for step in steps], bool),
         truncated=np.array([step.truncated for step in steps], bool),
         is_first=np.array([step.is_first for step in steps], bool),
+        exploring=np.array([decision.exploring for decision in decisions], bool),
+        intervention=np.array([decision.intervention for decision in decisions], bool),
         is_complete=is_complete,
         attributes=attributes,
     )

@@ -29,7 +29,10 @@ FLAT = (
     'terminated',
     'truncated',
     'is_first',
+    'exploring',
+    'intervention',
 )  # Arrays of an episode that do not depend on the contract's fields.
+LATER = ('exploring', 'intervention')  # Those that recordings of before do not have: False.
 PER_FIELD = ('observations', 'field_stamp_ns', 'present')  # Mappings of field name to array.
 
 
@@ -57,10 +60,19 @@ class Episode:
     terminated: Array  # [T] bool, the task ended on arriving here.
     truncated: Array  # [T] bool, watching stopped on arriving here.
     is_first: Array  # [T] bool.
+    # [T] bool, the policy drew `commanded` at random instead of taking its best action.
+    exploring: Array = field(default_factory=lambda: np.zeros(0, bool))
+    # [T] bool, a person gave `commanded`, not the policy.
+    intervention: Array = field(default_factory=lambda: np.zeros(0, bool))
     is_complete: bool = False  # The piece holds the last step of its episode.
     attributes: dict[str, Any] = field(
         default_factory=dict
     )  # Counts, seed, source, randomisation.
+
+    def __post_init__(self) -> None:
+        for name in LATER:
+            if not getattr(self, name).size:
+                setattr(self, name, np.zeros(len(self), bool))
 
     def __len__(self) -> int:
         return len(self.stamp_ns)

@@ -125,6 +125,8 @@ class Intake:
                 int(message.version),
                 float(message.log_probability),
                 bool(message.altered),
+                bool(message.exploring),
+                bool(getattr(message, 'intervention', False)),  # Bags of before have none.
             )
         )
 

@@ -337,13 +337,7 @@ class Recorder:
         step = self._edges.add(moment_ns, readings)
         if decision is not None:
             self._decisions.use(0)
-            step.set_action(
-                decision.executed,
-                decision.commanded,
-                decision.altered,
-                decision.log_prob,
-                decision.model_version,
-            )
+            step.decision = decision
         self._edges.limit_time(moment_ns)
 
     def _complete_newest(self, tick_ns: int) -> None:
@@ -357,7 +351,7 @@ class Recorder:
             if action is None:
                 self._edges.break_off('gap: action')
             else:
-                step.set_action(action, action)
+                step.decision = Decision(step.stamp_ns, action, action)
 
     def _pop_marks(self, moment_ns: int) -> tuple[list[Mark], list[Mark]]:
         begins: list[Mark] = []

@@ -7,6 +7,7 @@ data/demo_0/           attributes: num_samples, piece (JSON: episode, offset, ..
   obs/<field>          [T, ...]
   actions rewards dones                             robomimic's; dones: terminated or truncated
   commanded altered log_prob model_version stamp_ns terminated truncated is_first
+  exploring intervention                            absent in segments of before: False
   field_stamp_ns present field_age_s                groups with one [T] array per field
 ```
 Written beside a running control loop, so h5py's low-level calls are used where there are many
@@ -27,7 +28,7 @@ import numpy as np
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError
-from robot_learning.trajectory.episode import FLAT, Array, Episode
+from robot_learning.trajectory.episode import FLAT, LATER, Array, Episode
 
 FORMAT = 1
 _MEMORY_STEP = 1 << 20  # The file is laid out in memory; it grows by this many bytes.
@@ -194,7 +195,11 @@ def _read(group: h5py.h5g.GroupID, name: str) -> Array:
 def _read_piece(group: h5py.Group, fields: tuple[str, ...] | None) -> Episode:
     header = json.loads(group.attrs['piece'])
     names = tuple(group['obs']) if fields is None else fields
-    parts: dict[str, Any] = {ours: _read(group.id, _RENAMED.get(ours, ours)) for ours in FLAT}
+    parts: dict[str, Any] = {
+        ours: _read(group.id, _RENAMED.get(ours, ours))
+        for ours in FLAT
+        if ours not in LATER or ours in group
+    }
     for ours, theirs in (
         ('observations', 'obs'),
         ('field_stamp_ns', 'field_stamp_ns'),

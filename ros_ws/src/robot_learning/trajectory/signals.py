@@ -30,6 +30,8 @@ class Decision(NamedTuple):
     model_version: int = -1
     log_prob: float = float('nan')
     altered: bool = False
+    exploring: bool = False
+    intervention: bool = False  # A person commanded it.
 
 
 class Outcome(NamedTuple):

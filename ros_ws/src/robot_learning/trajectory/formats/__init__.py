@@ -1,0 +1,1 @@
+"""Data sets that others read and write: robomimic, LeRobot, npz, and MCAP bags to give back."""
