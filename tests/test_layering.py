@@ -37,9 +37,12 @@ GROUND = {
     'durable_files',
     'field_checks',
     'model_diff',
+    'proportions',
+    'version_history',
     'foreign_files',
     'plain_yaml',
     'model_files',
+    'model_folders',
     'model_signatures',
     'trusted_keys',
 }

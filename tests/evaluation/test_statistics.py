@@ -3,20 +3,6 @@ import pytest
 from robot_learning.evaluation import statistics
 
 
-def test_wilson_interval_gives_the_published_example():
-    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
-    low, high = statistics.wilson_interval(81, 263)
-    assert low == pytest.approx(0.2553, abs=5e-5)
-    assert high == pytest.approx(0.3662, abs=5e-5)
-
-
-def test_wilson_interval_stays_inside_zero_and_one():
-    assert statistics.wilson_interval(0, 10).low == 0
-    assert statistics.wilson_interval(0, 10).high == pytest.approx(0.2775, abs=1e-4)
-    assert statistics.wilson_interval(10, 10).high == pytest.approx(1.0)
-    assert statistics.wilson_interval(0, 0) == (0, 1)
-
-
 def test_path_length_of_a_staircase_is_the_sum_of_its_steps():
     assert statistics.path_length(np.array([[0, 0], [3, 4], [3, 5], [1, 5]])) == 8
 

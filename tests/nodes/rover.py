@@ -215,7 +215,8 @@ def policy_node(
     namespace: str, robot: Path, models: Path, *arguments: str, **parameters: Any
 ) -> Iterator[subprocess.Popen[str]]:
     """Run the policy node in a process of its own; end it with SIGTERM at the end of the block."""
-    settings = {'robot': robot, 'models': models, **parameters}
+    # Versions serve as soon as they load: those of tests differ more than a canary allows.
+    settings = {'robot': robot, 'models': models, 'canary.ticks': 0, **parameters}
     command = [sys.executable, '-m', 'robot_learning.nodes.policy_node', '--ros-args']
     command += ['-r', f'__ns:={namespace}', *arguments]
     for name, value in settings.items():

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -57,6 +60,17 @@ def test_a_half_written_one_is_not_seen(tmp_path):
     unfinished.mkdir()
     (unfinished / TRAINER).write_text(json.dumps({'update': 99}))
     assert folder.newest().content['update'] == 1
+
+
+def test_what_a_killed_trainer_left_unfinished_goes_and_a_living_one_s_stays(tmp_path):
+    dead = subprocess.Popen([sys.executable, '-S', '-c', ''])
+    dead.wait()
+    living = f'.writing-{os.getpid()}-1'
+    for name in (f'.writing-{dead.pid}-1', living):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / STATE).write_bytes(b'x')
+    CheckpointFolder(tmp_path).save(1, tensors(), {'update': 1})
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [living, '000000000001']
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

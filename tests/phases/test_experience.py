@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from point_mass import episodes, from_arrays, point_contract, write_store
@@ -125,6 +127,25 @@ def test_a_restored_experience_draws_what_the_first_would_have_drawn(tmp_path):
     assert again.environment_step == experience.environment_step
     found = again.sample(32, 1, 0.9)
     assert all((found[name] == expected[name]).all() for name in expected)
+
+
+def test_counters_go_on_when_old_segments_were_pruned(tmp_path):
+    store = write_store(tmp_path, 30, seed=0)
+    recorded = episodes(30, 0)
+    experience = follow(tmp_path)
+    experience.poll()
+    experience.append([recorded[0].slice(0, 2)], 'unfinished')  # Its return is still open.
+    state = json.loads(json.dumps(experience.state()))
+    for path in store.segments()[:3]:
+        path.unlink()
+    again = follow(tmp_path)
+    again.restore(state)
+    assert len(again.skipped) == 3
+    assert again.environment_step == steps_of(recorded) + 2
+    assert again.metrics() == experience.metrics()
+    for each in (experience, again):
+        each.append([recorded[0].slice(2, len(recorded[0]))], 'unfinished')
+    assert again.metrics() == experience.metrics()
 
 
 def test_incompatible_actions_are_refused(tmp_path):

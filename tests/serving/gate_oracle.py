@@ -27,7 +27,8 @@ class Oracle:
         infinite = (np.inf,) * action.size
         self.max_rate = np.array(action.max_rate or infinite)
         self.max_acceleration = np.array(action.max_acceleration or infinite)
-        self.step_s = max(1 / contract.control_rate_hz, action.max_age_s)
+        self.period_s = 1 / contract.control_rate_hz
+        self.step_s = max(self.period_s, action.max_age_s)
         largest = np.maximum(np.abs(self.low), np.abs(self.high))
         self.grain = 1.01 * np.spacing(largest.astype(np.float32)).astype(float)
         self.previous = self.stop.astype(float)
@@ -48,11 +49,9 @@ class Oracle:
         self.previous, self.now_ns = executed.astype(float), now_ns
 
     def _check_change(self, change: np.ndarray, now_ns: int) -> None:
-        elapsed_s = self.step_s
+        elapsed_s = self.period_s
         if self.now_ns is not None:
             elapsed_s = (now_ns - self.now_ns) * 1e-9
-        else:
-            elapsed_s = min(elapsed_s, self.step_s)
         if elapsed_s <= 0:
             np.testing.assert_array_equal(change, 0)
             return
@@ -72,8 +71,8 @@ def _magnitudes(least: float, most: float) -> Any:
 
 
 @st.composite
-def contracts(draw: Any) -> RobotContract:
-    """Draw a contract with one action of one to three components and any limits."""
+def contracts(draw: Any, slowest: float = 1e-3) -> RobotContract:
+    """Draw a contract with one to three components; limits are at least `slowest` of the range."""
     size = draw(st.integers(1, 3))
     scale = draw(_magnitudes(1e-3, 1e4))
     ends = [sorted(draw(st.tuples(*[st.floats(-1, 1)] * 2))) for _ in range(size)]
@@ -81,7 +80,7 @@ def contracts(draw: Any) -> RobotContract:
     high = [scale * max(b, a + 1e-3) for a, b in ends]
     share = draw(st.floats(0, 1))
     stop = [a + share * (b - a) for a, b in zip(low, high, strict=True)]
-    limits = st.none() | st.tuples(*[_magnitudes(1e-3, 1e3).map(lambda x: x * scale)] * size)
+    limits = st.none() | st.tuples(*[_magnitudes(slowest, 1e3).map(lambda x: x * scale)] * size)
     rate_hz = draw(st.sampled_from([1.0, 5.0, 20.0, 200.0]))
     action = dataclasses.replace(
         CONTRACT.actions['base'],
@@ -94,7 +93,9 @@ def contracts(draw: Any) -> RobotContract:
         max_acceleration=draw(limits),
         max_age_s=draw(st.floats(1 / rate_hz, 2.0)),
     )
-    return dataclasses.replace(CONTRACT, control_rate_hz=rate_hz, actions={'base': action})
+    return dataclasses.replace(
+        CONTRACT, control_rate_hz=rate_hz, observation={}, features=(), actions={'base': action}
+    )
 
 
 def times_ns() -> Any:

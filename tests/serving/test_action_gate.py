@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from gate_oracle import Oracle
 from policies import CONTRACT
 from robot_learning.serving.action_gate import ActionGate
 
@@ -222,18 +223,16 @@ LIMITS = {
 
 
 @pytest.mark.parametrize('limits', LIMITS.values(), ids=LIMITS.keys())
-@pytest.mark.parametrize('seed', range(6))
-def test_nothing_outside_the_limits_ever_leaves_whatever_comes(limits, seed):
+@pytest.mark.parametrize('seed', range(3))
+def test_nothing_outside_the_limits_ever_leaves_in_a_long_run(limits, seed):
     """A random campaign: wild commands, NaN, stops, presses, stale stamps, jumping clocks."""
-    gate = gate_with(**limits)
+    base = dataclasses.replace(CONTRACT.actions['base'], **limits)
+    contract = dataclasses.replace(CONTRACT, actions={'base': base})
+    gate, oracle = ActionGate(contract), Oracle(contract)
     rng = np.random.default_rng(seed)
-    max_rate = np.array(limits.get('max_rate') or (np.inf, np.inf))
-    max_acceleration = np.array(limits.get('max_acceleration') or (np.inf, np.inf))
-    now, previous, rate = SECOND, np.zeros(2), np.zeros(2)
-    gate.hold(now)
+    now = SECOND
     for _ in range(1500):
-        elapsed = int(rng.choice([1_000_000, 20_000_000, 150_000_000, 200_000_000]))
-        now += elapsed
+        now += int(rng.choice([1_000_000, 20_000_000, 150_000_000, 200_000_000]))
         event = rng.random()
         wanted = rng.normal(0, 1, 2) * rng.choice([0.1, 1, 100])
         if event < 0.02:
@@ -245,21 +244,8 @@ def test_nothing_outside_the_limits_ever_leaves_whatever_comes(limits, seed):
         elif event < 0.07:
             now -= 3 * SECOND
         age = int(rng.integers(0, 230_000_000))
-        executed = gate.filter(wanted.astype(np.float32), now, now - age).executed.astype(float)
-        assert np.isfinite(executed).all()
-        assert np.all(executed >= CONTRACT.action_low)
-        assert np.all(executed <= CONTRACT.action_high)
-        if gate.last_reasons and gate.last_reasons[0] in STOPS:
-            np.testing.assert_array_equal(executed, [0, 0])
-            rate = np.zeros(2)
-        else:
-            new_rate = (executed - previous) / (elapsed * 1e-9)
-            tolerance = 1e-6 / (elapsed * 1e-9)  # Commands are rounded to float32.
-            assert np.all(np.abs(new_rate) <= max_rate + tolerance)
-            step = max_acceleration * elapsed * 1e-9
-            assert np.all(np.abs(new_rate - rate) <= step + 2 * tolerance)
-            rate = new_rate
-        previous = executed
+        executed = gate.filter(wanted.astype(np.float32), now, now - age).executed
+        oracle.check(executed, now, is_stop=bool(set(STOPS) & set(gate.last_reasons)))
 
 
 def test_the_gate_costs_little():

@@ -7,6 +7,7 @@ import pytest
 from policies import CONTRACT
 from robot_learning.errors import ModelRefusedError, StoreError
 from robot_learning.model_store import WEIGHTS, ModelStore
+from robot_learning.serving.canary import CanaryConfig
 from robot_learning.serving.policy_server import PolicyServer, ServingConfig
 
 FEATURES = np.zeros(policies.NUM_FEATURES, np.float32)
@@ -44,7 +45,7 @@ def make_server(tmp_path, changes):
     servers = []
 
     def make(**config):
-        config = {'seed': 1, 'poll_s': 0.02, **config}
+        config = {'seed': 1, 'poll_s': 0.02, 'canary': CanaryConfig(ticks=0), **config}
         server = PolicyServer(ModelStore(tmp_path), CONTRACT, ServingConfig(**config), changes)
         servers.append(server)
         return server

@@ -15,6 +15,7 @@ from robot_learning.errors import ConfigError
 from robot_learning.foreign_files import Refusal, printable
 
 STRICT = ConfigDict(extra='forbid', arbitrary_types_allowed=False, allow_inf_nan=False)
+_MAX_PROBLEMS = 100  # Named at once.
 _NAME_ANOTHER = Refusal(ConfigError, 'Name an existing YAML file.')
 
 T = TypeVar('T')
@@ -74,6 +75,9 @@ def from_mapping(
         return TypeAdapter(cls).validate_python(dict(mapping))
     except ValidationError as error:
         problems = _described(error.errors(), mapping, where, lines)
+        if len(problems) > _MAX_PROBLEMS:
+            rest = len(problems) - _MAX_PROBLEMS
+            problems[_MAX_PROBLEMS:] = [f'{where}: {rest} more mistakes. Correct these first.']
         raise ConfigError('\n'.join(problems)) from error
 
 
@@ -107,7 +111,8 @@ def _described(
         elif error['type'] in ('missing', 'missing_argument'):
             text, expected = 'is missing. Add it.', ''
         else:
-            text, expected = f'found {printable(repr(error.get("input")))}, expected: ', error['msg']
+            value = printable(repr(error.get('input')))
+            text, expected = f'found {value}, expected: ', error['msg']
         alternatives = found.setdefault(path, (text, []))[1]
         expected = expected.replace('tuple', 'list')  # YAML knows lists only.
         if expected and expected not in alternatives:

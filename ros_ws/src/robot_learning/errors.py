@@ -47,3 +47,11 @@ class EnvironmentSetupError(RobotLearningError):
 
 class ProcessError(RobotLearningError):
     """A process of the system ended or never came up; says which and what it said last."""
+
+
+class SignatureError(ModelRefusedError):
+    """A model version is not signed by anybody trusted; says nothing about how it drives."""
+
+
+class KeyFileError(RobotLearningError):
+    """A signing key or the list of trusted keys cannot be read, written or relied on."""

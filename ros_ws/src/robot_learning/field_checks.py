@@ -28,7 +28,6 @@ def field_problems(spec: ObservationField) -> Problems:
     """Check one observation field against its message type and itself."""
     yield from _topic_name(spec.topic)
     yield from _age_problems(spec)
-    yield from _finite(spec, ('rate_hz', 'max_age_s', *_SCAN_KEYS, *_RANGE_KEYS))
     parts = PARTS.get(spec.type)
     if parts is None:
         yield (
@@ -68,7 +67,6 @@ def field_problems(spec: ObservationField) -> Problems:
 def action_problems(action: ActionField) -> Problems:
     """Check one action field: components, units and limits."""
     yield from _topic_name(action.topic)
-    yield from _finite(action, ('max_age_s', *_LIMITS[1:]))
     yield from _component_problems(action)
     lengths_fit = True
     for key in _LIMITS:
@@ -276,8 +274,6 @@ def _command_unit_problems(action: ActionField) -> Problems:
 def _limit_problems(action: ActionField) -> Problems:
     for i, component in enumerate(action.components):
         low, high, stop = action.low[i], action.high[i], action.stop[i]
-        if not all(map(math.isfinite, (low, high, stop))):
-            continue  # Named already.
         if not low < high:
             yield (
                 ('low',),
@@ -299,11 +295,3 @@ def _limit_problems(action: ActionField) -> Problems:
                     f'{low:g} and {high:g}, max_acceleration {action.max_acceleration[i]:g} '
                     f'allows at most {peak:.4g}. Lower max_rate or raise max_acceleration.',
                 )
-
-
-def _finite(spec: ObservationField | ActionField, keys: Sequence[str]) -> Problems:
-    for key in keys:
-        value = getattr(spec, key)
-        values = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(v, float) and not math.isfinite(v) for v in values):
-            yield (key,), f'found {value}, expected finite numbers. Correct it.'

@@ -75,7 +75,7 @@ def names_below(root: Path, names: tuple[str, ...], refuse: Refusal) -> list[str
     """Return what lies in the folder `root/name/.../name`, where no name may be a link."""
     with _folder_below(root, names, refuse) as folder:
         try:
-            return sorted(os.listdir(folder))
+            return sorted(os.listdir(folder))  # noqa: PTH208 - of a descriptor.
         except OSError as error:
             raise refuse(root.joinpath(*names), f'cannot be read ({error.strerror})') from error
 

@@ -1,6 +1,7 @@
 """Immutable, verified model versions on disk, shared by trainers and inference nodes.
 
     <root>/<name>/000012/{weights.safetensors, manifest.json}   written once, under another name
+    <root>/<name>/000012/signature.json                         who vouches for it, if anybody
     <root>/<name>/000012.refused.json                           why nobody may serve it
     <root>/<name>/active.json                                   the pinned version, if any
 
@@ -14,7 +15,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import time
 import uuid
@@ -23,41 +23,48 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from robot_learning import durable_files
+from robot_learning import (
+    durable_files,
+    foreign_files,
+    model_files,
+    model_folders,
+    model_signatures,
+)
 from robot_learning.errors import ModelRefusedError, StoreError
+from robot_learning.foreign_files import Refusal, printable
+from robot_learning.model_files import (
+    MANIFEST,
+    SIGNATURE,
+    WEIGHTS,
+    Array,
+    ModelFileRules,
+    VersionFacts,
+)
+from robot_learning.model_folders import ACTIVE, parse_reference
+from robot_learning.model_signatures import Signer
 
-Array = np.ndarray[Any, Any]
-WEIGHTS, MANIFEST, ACTIVE = 'weights.safetensors', 'manifest.json', 'active.json'
-_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}')
-_VERSION = re.compile(r'\d{6,12}')
-_ABANDONED_S = 3600.0  # A temporary folder older than this belongs to a writer that died.
+__all__ = ['MANIFEST', 'SIGNATURE', 'WEIGHTS', 'Array', 'ModelStore', 'parse_reference']
 
-
-def parse_reference(reference: str) -> tuple[str, int | None]:
-    """Split `NAME` or `NAME@VERSION`.
-
-    Raises:
-        StoreError: the name is not allowed or the version is no number.
-    """
-    name, separator, version = reference.partition('@')
-    _check_name(name)
-    if separator and not version.isdigit():
-        raise StoreError(
-            f'model {reference!r}: version {version!r} is no number. Write {name}@12, or only '
-            f'{name} for the version that serves.'
-        )
-    return name, int(version) if separator else None
+_MAX_MARKER_BYTES = 1 << 16
+_MAX_REASON = 4000  # Characters.
+_DAMAGED_PIN = Refusal(StoreError, 'Delete it or run "models activate".')
+_DAMAGED_REFUSAL = Refusal(StoreError, 'Delete it if the version may be served.')
 
 
 class ModelStore:
-    """All versions of all models under one folder."""
+    """All versions of all models under one folder, as far as `rules` let them be used.
 
-    def __init__(self, root: Path | str):
+    With a `signer`, versions are signed before they become visible.
+    """
+
+    def __init__(
+        self, root: Path | str, rules: ModelFileRules | None = None, signer: Signer | None = None
+    ):
         self.root = Path(root)
+        self.rules = rules or ModelFileRules()
+        self._signer = signer
 
     def publish(self, name: str, tensors: Mapping[str, Array], manifest: Mapping[str, Any]) -> int:
         """Write a new version and return its number, one above the newest.
@@ -65,12 +72,17 @@ class ModelStore:
         Several processes may publish under one name; each gets its own number.
 
         Raises:
-            StoreError: the folder cannot be written.
+            StoreError: the folder cannot be written, or the version is too large to be read.
             ModelRefusedError: a tensor holds NaN or infinity.
         """
-        _check_finite(tensors, f'model {name!r}')
+        model_files.check_finite(tensors, f'model {name!r}')
         folder = self._model_folder(name)
-        data = save_tensors({key: np.ascontiguousarray(value) for key, value in tensors.items()})
+        data = save_tensors({key: np.asarray(value, order='C') for key, value in tensors.items()})
+        if len(data) > self.rules.max_model_bytes:
+            raise StoreError(
+                f'model {name!r}: has {len(data)} bytes of weights, expected at most '
+                f'{self.rules.max_model_bytes}. Raise max_model_bytes or make it smaller.'
+            )
         content = {
             **manifest,
             'model': name,
@@ -80,14 +92,10 @@ class ModelStore:
         }
         temporary = folder / f'.writing-{os.getpid()}-{uuid.uuid4().hex}'
         try:
-            temporary.mkdir(parents=True)
-            durable_files.write(temporary / WEIGHTS, data)
-            return self._claim(folder, temporary, content)
-        except OSError as error:
-            raise StoreError(
-                f'{folder}: cannot be written ({error.strerror}). Free space, correct the '
-                f'permissions or choose another --models folder.'
-            ) from error
+            with model_folders.writing(folder):
+                temporary.mkdir(parents=True)
+                durable_files.write(temporary / WEIGHTS, data)
+                return self._claim(folder, temporary, content)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -110,27 +118,7 @@ class ModelStore:
                 f'model {name!r}: {self.root} holds no version that may be served. '
                 f'Train one, or look at "models list".'
             )
-        manifest = self.manifest(name, number)
-        path = self._version_folder(name, number) / WEIGHTS
-        data = _read(path)
-        if len(data) != manifest['bytes']:
-            raise ModelRefusedError(
-                f'{path}: has {len(data)} bytes, the manifest says {manifest["bytes"]}. '
-                f'The file is truncated or changed; use another version.'
-            )
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != manifest['sha256']:
-            raise ModelRefusedError(
-                f'{path}: SHA-256 is {digest[:12]}…, the manifest says '
-                f'{manifest["sha256"][:12]}…. The file was changed; use another version.'
-            )
-        try:
-            tensors = load_tensors(data)
-        except SafetensorError as error:
-            raise ModelRefusedError(
-                f'{path}: is not a safetensors file ({error}). Use another version.'
-            ) from error
-        return tensors, manifest
+        return self._read(name, number)[:2]
 
     def manifest(self, name: str, version: int) -> dict[str, Any]:
         """Return the manifest of one version.
@@ -139,42 +127,54 @@ class ModelStore:
             ModelRefusedError: it is missing, damaged or belongs to another version.
             StoreError: there is no such version.
         """
-        folder = self._version_folder(name, version)
-        if not folder.is_dir():
-            known = ', '.join(map(str, self.versions(name)[-5:])) or 'none'
-            raise StoreError(
-                f'model {name!r}: version {version} is not in {self.root}. '
-                f'Newest versions: {known}.'
-            )
-        path = folder / MANIFEST
-        try:
-            manifest = json.loads(_read(path))
-        except ValueError as error:
-            raise ModelRefusedError(
-                f'{path}: is not JSON ({error}). The file is damaged; use another version.'
-            ) from error
-        self._check_manifest(manifest, path, name, version)
-        return dict(manifest)
+        return self._facts(name, version).manifest
+
+    def sign(self, name: str, version: int, signer: Signer) -> None:
+        """Vouch for a version after reading all of it; an older signature is replaced.
+
+        Raises:
+            ModelRefusedError: the version is damaged.
+            StoreError: there is no such version, or the folder cannot be written.
+        """
+        tensors, _, facts = self._read(name, version)
+        model_files.check_finite(tensors, f'model {name!r}: version {version}')
+        signed = model_signatures.statement(name, version, facts.sha256)
+        path = self._version_folder(name, version) / SIGNATURE
+        with model_folders.writing(path):
+            durable_files.replace(path, signer.sign(signed), temporary_folder=path.parent.parent)
+
+    def signed_by(self, name: str, version: int) -> str:
+        """Return the label of the trusted key that signed a version, as far as it was not changed.
+
+        Raises:
+            ModelRefusedError: it is damaged, not signed, or not by a trusted key.
+            KeyFileError: the list of trusted keys cannot be relied on.
+        """
+        facts = self._facts(name, version)
+        key = model_files.signed_by(facts, self.rules, self.root, name, version)
+        return key.label or key.key
 
     def names(self) -> list[str]:
         """Return the names of all models that have a version."""
-        if not self.root.is_dir():
-            return []
-        entries = sorted(entry.name for entry in self.root.iterdir() if entry.is_dir())
-        return [name for name in entries if _NAME.fullmatch(name) and self.versions(name)]
+        entries = model_folders.entries(self.root)
+        models = sorted(entry.name for entry in entries if model_folders.is_model(entry))
+        return [name for name in models if self.versions(name)]
+
+    def strange_entries(self) -> list[Path]:
+        """Return what lies in the store, or in a model's folder, and does not belong there."""
+        return model_folders.strange_entries(self.root)
 
     def versions(self, name: str) -> list[int]:
         """Return all complete versions, oldest first; the content is not checked."""
-        folder = self._model_folder(name)
-        entries = folder.iterdir() if folder.is_dir() else ()
-        return sorted(int(entry.name) for entry in entries if _is_version(entry))
+        entries = model_folders.entries(self._model_folder(name))
+        return sorted(int(entry.name) for entry in entries if model_folders.is_version(entry))
 
     def newest(self, name: str) -> int | None:
         """Return the highest version number, refused or not."""
         return max(self.versions(name), default=None)
 
     def newest_good(self, name: str) -> int | None:
-        """Return the highest version that nobody refused."""
+        """Return the highest version that nobody refused and that fulfils the rules."""
         newest_first = reversed(self.versions(name))
         return next((v for v in newest_first if self.refusal(name, v) is None), None)
 
@@ -184,15 +184,16 @@ class ModelStore:
 
     def active(self, name: str) -> int | None:
         """Return the pinned version, None if serving follows the newest."""
-        path = self._model_folder(name) / ACTIVE
-        if not path.is_file():
+        content = self._marker(name, ACTIVE, _DAMAGED_PIN)
+        if content is None:
             return None
-        try:
-            return int(json.loads(_read(path))['version'])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f'{path}: is damaged ({error}). Delete it or run "models activate".'
-            ) from error
+        version = content.get('version')
+        if type(version) is not int or not 0 < version < 10**12:
+            found = printable(repr(version), 60)
+            raise _DAMAGED_PIN(
+                self._model_folder(name) / ACTIVE, f'is damaged: version is {found}'
+            )
+        return version
 
     def activate(self, name: str, version: int) -> None:
         """Pin a version after checking it; serving stays with it until `release`.
@@ -206,13 +207,13 @@ class ModelStore:
             raise ModelRefusedError(
                 f'model {name!r}: version {version} was refused: {reason} Choose another one.'
             )
-        _write_marker(
-            self._model_folder(name) / ACTIVE, {'version': version, 'created': time.time()}
-        )
+        self._write_marker(name, ACTIVE, {'version': version, 'created': time.time()})
 
     def release(self, name: str) -> None:
         """Unpin: serving follows the newest good version again."""
-        (self._model_folder(name) / ACTIVE).unlink(missing_ok=True)
+        path = self._model_folder(name) / ACTIVE
+        with model_folders.writing(path):
+            path.unlink(missing_ok=True)
 
     def rollback(self, name: str) -> int:
         """Pin the newest sound version before the one that serves, and return it.
@@ -231,56 +232,70 @@ class ModelStore:
         )
 
     def refuse(self, name: str, version: int, reason: str) -> None:
-        """Mark a version so that nobody serves it; the version itself stays as it is."""
-        content = {'version': version, 'reason': reason, 'created': time.time()}
-        _write_marker(self._refusal_path(name, version), content)
+        """Mark a version so that nobody serves it; the version itself stays as it is.
+
+        One that our own rules exclude is not marked: it may be good for others, or once signed.
+        """
+        if self._excluded(name, version) is not None:
+            return
+        content = {'version': version, 'reason': reason[:_MAX_REASON], 'created': time.time()}
+        self._write_marker(name, self._refusal_path(name, version).name, content)
+
+    def pardon(self, name: str, version: int) -> bool:
+        """Take a refusal back; False: nobody had refused the version."""
+        path = self._refusal_path(name, version)
+        if not os.path.lexists(path):
+            return False
+        with model_folders.writing(path):
+            path.unlink()
+        return True
 
     def refusal(self, name: str, version: int) -> str | None:
-        """Return why a version was refused, None if it was not."""
+        """Return why a version may not be served, None if it may.
+
+        Somebody refused it, or it does not fulfil the rules; its weights are not read.
+        """
         path = self._refusal_path(name, version)
         try:
-            return str(json.loads(path.read_bytes())['reason'])
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError):
-            return f'{path.name} is damaged.'
+            content = self._marker(name, path.name, _DAMAGED_REFUSAL)
+        except StoreError as error:
+            return str(error)
+        if content is not None:
+            return printable(content.get('reason', f'{path.name} gives no reason.'), _MAX_REASON)
+        return self._excluded(name, version)
 
     def verify(self, name: str, version: int) -> None:
         """Read everything of a version.
 
         Raises:
-            ModelRefusedError: a file is missing or damaged, a shape differs from the manifest
-                or a value is not finite.
+            ModelRefusedError: a file is missing or damaged, a shape differs from the manifest,
+                a value is not finite, or the version does not fulfil the rules.
         """
-        tensors, manifest = self.load(name, version)
-        found = {key: list(tensor.shape) for key, tensor in tensors.items()}
-        if found != manifest['tensors']:
-            stated = manifest['tensors']
-            odd = sorted(k for k in {*found, *stated} if found.get(k) != stated.get(k))
-            raise ModelRefusedError(
-                f'model {name!r}: version {version}: tensors {odd} differ from the manifest. '
-                f'Use another version.'
-            )
-        _check_finite(tensors, f'model {name!r}: version {version}')
+        tensors, _ = self.load(name, version)
+        model_files.check_finite(tensors, f'model {name!r}: version {version}')
 
     def prune(self, name: str, keep_best: int, keep_newest: int) -> list[int]:
         """Delete versions beyond the best by `score` and the newest; return the deleted.
 
-        The pinned version, the one that serves and the newest are never deleted.
+        The pinned version, the one that serves, the newest and the newest signed one are never
+        deleted.
         """
         versions = self.versions(name)
         scores = {v: score for v in versions if (score := self._score(name, v)) is not None}
         best = sorted(scores, key=lambda v: (scores[v], v), reverse=True)[:keep_best]
-        kept = {*best, *versions[-max(keep_newest, 1) :], self.active(name), self.serving(name)}
+        signed = next((v for v in reversed(versions) if self._has_signature(name, v)), None)
+        kept = {*best, *versions[-max(keep_newest, 1) :], signed}
+        kept |= {self.active(name), self.serving(name)}
         deleted = [version for version in versions if version not in kept]
         folder = self._model_folder(name)
-        for version in deleted:
-            doomed = folder / f'.deleting-{version:06d}-{uuid.uuid4().hex}'
-            with contextlib.suppress(FileNotFoundError):  # Another process may prune as well.
-                self._version_folder(name, version).rename(doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
-            self._refusal_path(name, version).unlink(missing_ok=True)
-        _remove_abandoned(folder)
+        with model_folders.writing(folder):
+            for version in deleted:
+                doomed = folder / f'.deleting-{version:06d}-{uuid.uuid4().hex}'
+                with contextlib.suppress(FileNotFoundError):  # Another process may prune as well.
+                    self._version_folder(name, version).rename(doomed)
+                    shutil.rmtree(doomed, ignore_errors=True)
+                self._refusal_path(name, version).unlink(missing_ok=True)
+            model_folders.remove_abandoned(folder)
         return deleted
 
     def _claim(self, folder: Path, temporary: Path, content: dict[str, Any]) -> int:
@@ -288,8 +303,15 @@ class ModelStore:
         version = (self.newest(content['model']) or 0) + 1
         while True:
             content['version'] = version
-            content['manifest_sha256'] = _manifest_digest(content)
-            durable_files.write(temporary / MANIFEST, json.dumps(content, indent=1).encode())
+            data = model_files.encode_manifest(content, f'model {content["model"]!r}')
+            durable_files.write(temporary / MANIFEST, data)
+            if self._signer is not None:
+                sha256 = {
+                    MANIFEST: hashlib.sha256(data).hexdigest(),
+                    WEIGHTS: content['sha256'],
+                }
+                signed = model_signatures.statement(content['model'], version, sha256)
+                durable_files.write(temporary / SIGNATURE, self._signer.sign(signed))
             durable_files.sync_folder(temporary)
             try:
                 temporary.rename(folder / f'{version:06d}')
@@ -310,90 +332,67 @@ class ModelStore:
             return None
         return float(score)
 
-    def _check_manifest(self, manifest: Any, path: Path, name: str, version: int) -> None:
-        keys = ('sha256', 'bytes', 'tensors', 'manifest_sha256')
-        if not isinstance(manifest, dict) or any(key not in manifest for key in keys):
-            raise ModelRefusedError(
-                f'{path}: lacks one of {", ".join(keys)}. It was not written by this package; '
-                f'use another version.'
+    def _read(
+        self, name: str, version: int
+    ) -> tuple[dict[str, Array], dict[str, Any], VersionFacts]:
+        facts = self._facts(name, version)
+        model_files.check_rules(facts, self.rules, self.root, name, version)
+        tensors = model_files.read_weights(
+            self.root, name, version, facts.manifest, self.rules.max_model_bytes
+        )
+        return tensors, facts.manifest, facts
+
+    def _facts(self, name: str, version: int) -> VersionFacts:
+        if not self._version_folder(name, version).is_dir():
+            known = ', '.join(map(str, self.versions(name)[-5:])) or 'none'
+            raise StoreError(
+                f'model {name!r}: version {version} is not in {self.root}. '
+                f'Newest versions: {known}.'
             )
-        if manifest['manifest_sha256'] != _manifest_digest(manifest):
-            raise ModelRefusedError(
-                f'{path}: its content differs from its own SHA-256. The file was changed; '
-                f'use another version.'
-            )
-        for key, value in (('model', name), ('version', version)):
-            if manifest[key] != value:
-                raise ModelRefusedError(
-                    f'{path}: {key} is {manifest[key]!r}, expected {value!r}. '
-                    f'The folder was copied or renamed; publish anew instead.'
-                )
+        return model_files.read_facts(self.root, name, version)
+
+    def _excluded(self, name: str, version: int) -> str | None:
+        """Return why our own rules exclude a version."""
+        rules = self.rules
+        if not rules.require_signature and version >= rules.oldest_version:
+            return None
+        try:
+            facts = self._facts(name, version)
+            model_files.check_rules(facts, rules, self.root, name, version)
+        except ModelRefusedError as error:
+            return str(error)
+        except StoreError:  # Deleted meanwhile; whoever serves it may go on.
+            return None
+        return None
+
+    def _has_signature(self, name: str, version: int) -> bool:
+        return (self._version_folder(name, version) / SIGNATURE).is_file()
+
+    def _marker(self, name: str, file: str, refuse: Refusal) -> dict[str, Any] | None:
+        """Return the content of a small file of a model, None if there is none."""
+        path = self._model_folder(name) / file
+        try:
+            data = foreign_files.read_below(self.root, (name, file), _MAX_MARKER_BYTES, refuse)
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+        content = foreign_files.parse_json(data, path, refuse)
+        if not isinstance(content, dict):
+            raise refuse(path, f'is damaged: holds a {type(content).__name__}')
+        return content
+
+    def _write_marker(self, name: str, file: str, content: Mapping[str, Any]) -> None:
+        path = self._model_folder(name) / file
+        with model_folders.writing(path):
+            durable_files.replace(path, json.dumps(content).encode())
 
     def _model_folder(self, name: str) -> Path:
-        _check_name(name)
-        return _own_folder(self.root / name)
+        model_folders.check_name(name)
+        return model_folders.own_folder(self.root / name)
 
     def _version_folder(self, name: str, version: int) -> Path:
-        return _own_folder(self._model_folder(name) / f'{version:06d}')
+        return model_folders.own_folder(self._model_folder(name) / f'{version:06d}')
 
     def _refusal_path(self, name: str, version: int) -> Path:
         return self._model_folder(name) / f'{version:06d}.refused.json'
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise StoreError(
-            f'model name {name!r}: expected 1 to 64 letters, digits, "_", "-" or "." that begin '
-            f'with a letter or digit. Choose such a name.'
-        )
-
-
-def _own_folder(folder: Path) -> Path:
-    if folder.is_symlink():
-        raise StoreError(f'{folder}: is a symbolic link, expected a folder. Remove it.')
-    return folder
-
-
-def _check_finite(tensors: Mapping[str, Array], where: str) -> None:
-    for key, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise ModelRefusedError(
-                f'{where}: tensor {key} holds NaN or infinity and must not drive a robot. '
-                f'Lower the learning rate or look for broken data; use another version.'
-            )
-
-
-def _is_version(entry: Path) -> bool:
-    return bool(_VERSION.fullmatch(entry.name)) and entry.is_dir() and not entry.is_symlink()
-
-
-def _manifest_digest(manifest: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in manifest.items() if key != 'manifest_sha256'}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _read(path: Path) -> bytes:
-    if path.is_symlink():
-        raise ModelRefusedError(f'{path}: is a symbolic link, expected a file. Remove it.')
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelRefusedError(
-            f'{path}: cannot be read ({error.strerror}). Use another version.'
-        ) from error
-
-
-def _write_marker(path: Path, content: Mapping[str, Any]) -> None:
-    try:
-        durable_files.replace(path, json.dumps(content).encode())
-    except OSError as error:
-        raise StoreError(
-            f'{path}: cannot be written ({error.strerror}). Correct the permissions.'
-        ) from error
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for entry in folder.glob('.*'):
-        with contextlib.suppress(FileNotFoundError):
-            if entry.is_dir() and time.time() - entry.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(entry, ignore_errors=True)

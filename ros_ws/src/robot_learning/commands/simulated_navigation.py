@@ -23,6 +23,7 @@ from robot_learning.evaluation.navigation import (
 )
 from robot_learning.evaluation.run_record import MapScene
 from robot_learning.features import FeatureBuilder
+from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore
 from robot_learning.serving.action_gate import ActionGate
 from robot_learning.serving.policy import build_policy
@@ -149,9 +150,10 @@ class StoredPolicy:
     models: Path
     name: str
     version: int
+    rules: ModelFileRules | None = None
 
     def __post_init__(self) -> None:
-        tensors, manifest = ModelStore(self.models).load(self.name, self.version)
+        tensors, manifest = ModelStore(self.models, self.rules).load(self.name, self.version)
         self._policy = build_policy(tensors, manifest, f'{self.name}@{self.version}')
         self._features = FeatureBuilder(self.contract)
 
@@ -190,16 +192,19 @@ def world_factory(contract: RobotContract) -> WorldFactory:
 
 
 def stored_policy_factory(
-    contract: RobotContract, models: Path, name: str, version: int
+    contract: RobotContract,
+    models: Path,
+    name: str,
+    version: int,
+    rules: ModelFileRules | None = None,
 ) -> PolicyFactory:
     """Return what loads a model version in a worker process."""
-    return partial(_load_policy, contract, models, name, version)
+    return partial(_load_policy, StoredPolicy, contract, models, name, version, rules)
 
 
-def _load_policy(
-    contract: RobotContract, models: Path, name: str, version: int, world: NavigationWorld
-) -> NavigationPolicy:
-    return StoredPolicy(contract, models, name, version)
+def _load_policy(*arguments: Any) -> NavigationPolicy:
+    make, *given, _world = arguments
+    return make(*given)
 
 
 def _make_baseline(name: str, world: NavigationWorld) -> NavigationPolicy:

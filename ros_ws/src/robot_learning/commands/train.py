@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from robot_learning import contract as contracts
 from robot_learning.commands.argument_types import number_above, whole_number
+from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, RobotLearningError
 from robot_learning.features import FeatureBuilder
+from robot_learning.model_signatures import read_signer
 from robot_learning.model_store import parse_reference
 
 if TYPE_CHECKING:
@@ -64,7 +66,10 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     episodes = [e for path in options.data for e in read_episodes(path, contract, fields)]
     split = split_episodes(episodes, options.held_out, options.seed)
     output = options.output or options.models.parent
-    destination = Destination(options.models, options.name, output)
+    signer = None
+    if options.sign_with is not None:
+        signer = read_signer(options.sign_with, ask_passphrase(options.sign_with))
+    destination = Destination(options.models, options.name, output, signer)
     source = ', '.join(str(path) for path in options.data)
     trainer = learn_offline(contract, plan, split, source, destination, options.seed)
     curves = destination.curves(phase)
@@ -198,6 +203,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--output', type=Path, metavar='DIR', help='checkpoints and curves (beside the models)'
+    )
+    parser.add_argument(
+        '--sign-with', type=Path, metavar='FILE', help='private key that signs the versions'
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there')
     return parser

@@ -156,12 +156,12 @@ class LiveNumbers:
         self._note('training', now_s, update=self.update, metrics=dict(metrics))
 
     def on_version(self, state: str, version: int, reason: str, now_s: float) -> None:
-        """Take a notice of the model store: published, serving, refused or rolled back."""
+        """Take a notice of the model store: published, canary, serving, refused, rolled back."""
         if state == 'published':
             self.newest_version = max(self.newest_version, version)
         elif state == 'refused':
             self.refused.append(f'version {version}: {reason}')
-        else:
+        elif state in ('serving', 'rolled_back'):
             self.version = version
         self._note('version', now_s, state=state, version=version, reason=reason)
 

@@ -10,13 +10,8 @@ import numpy as np
 
 from robot_learning.evaluation.layouts import LayoutChoice
 from robot_learning.evaluation.run_record import DrivenPath, MapScene
-from robot_learning.evaluation.statistics import (
-    Interval,
-    cross_track_error,
-    path_efficiency,
-    path_length,
-    wilson_interval,
-)
+from robot_learning.evaluation.statistics import cross_track_error, path_efficiency, path_length
+from robot_learning.proportions import Interval, wilson_interval
 
 Array = np.ndarray[Any, Any]
 Observation = Mapping[str, Array]

@@ -1,34 +1,13 @@
-"""Numbers that say how well a path was driven and how sure a success rate is."""
+"""Numbers that say how well a path was driven."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-
-
-class Interval(NamedTuple):
-    """Lower and upper end of a confidence interval."""
-
-    low: float
-    high: float
-
-
-def wilson_interval(num_successes: int, num_trials: int, z: float = 1.96) -> Interval:
-    """Confidence interval of a success rate (Wilson 1927); z = 1.96 gives 95 %.
-
-    Unlike the normal approximation it stays inside [0, 1] and is not empty at 0 or 1.
-    """
-    if num_trials == 0:
-        return Interval(0.0, 1.0)
-    rate = num_successes / num_trials
-    spread = z * z / num_trials
-    centre = (rate + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / num_trials + spread / 4 / num_trials)
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
 def path_length(path: Array) -> float:

@@ -1,4 +1,4 @@
-"""Velocity commands as Twist or TwistStamped, whichever the others publish."""
+"""Twists as Twist or TwistStamped, whichever the others publish."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class DriveCommand(NamedTuple):
     angular: float
 
 
-class DriveCommands:
-    """Subscribes to cmd_vel with the type that its publishers have.
+class TwistInput:
+    """Subscribes to a topic of twists with the type that its publishers have.
 
     A topic carries one type only, and a mismatch is silent in ROS: so publishers of another
     type are found in the graph and named.
@@ -41,12 +41,20 @@ class DriveCommands:
         node: Node,
         topic: str,
         command_type: CommandType,
-        on_command: Callable[[DriveCommand], None],
+        on_twist: Callable[[int | None, Twist], None],
     ):
+        """Subscribe.
+
+        Args:
+            node: owns the subscription.
+            topic: its name.
+            command_type: auto follows the publishers.
+            on_twist: gets the stamp in ns, None where the type has none, and the twist.
+        """
         self._node = node
         self._topic = topic
         self._forced = command_type != 'auto'
-        self._on_command = on_command
+        self._on_twist = on_twist
         self.kind: str = command_type if self._forced else 'twist_stamped'
         self.num_publishers = 0  # Of the right type.
         self._subscription: Subscription | None = None
@@ -97,9 +105,28 @@ class DriveCommands:
             self._node.get_logger().debug(f'{self._topic}: {error}')
 
     def _receive(self, message: Twist) -> None:
-        self._on_command(DriveCommand(None, message.linear.x, message.angular.z))
+        self._on_twist(None, message)
 
     def _receive_stamped(self, message: TwistStamped) -> None:
-        stamp, twist = message.header.stamp, message.twist
-        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-        self._on_command(DriveCommand(stamp_ns, twist.linear.x, twist.angular.z))
+        stamp = message.header.stamp
+        self._on_twist(stamp.sec * 1_000_000_000 + stamp.nanosec, message.twist)
+
+
+class DriveCommands(TwistInput):
+    """Velocity commands of a differential drive."""
+
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        command_type: CommandType,
+        on_command: Callable[[DriveCommand], None],
+    ):
+        super().__init__(
+            node,
+            topic,
+            command_type,
+            lambda stamp_ns, twist: on_command(
+                DriveCommand(stamp_ns, twist.linear.x, twist.angular.z)
+            ),
+        )

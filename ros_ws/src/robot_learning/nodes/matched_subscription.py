@@ -8,13 +8,13 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
+from robot_learning.nodes.matched_qos import Offer, queue_depth, weakest
 from robot_learning.nodes.qos import qos_profile
 
 _LOOK_AROUND_S = 0.5
-_DEPTH = 200  # A pause of the process, as for writing a file, must not cost messages.
 
 
 class MatchedSubscription:
@@ -46,19 +46,17 @@ class MatchedSubscription:
         self._topic = topic
         self._on_message = on_message
         self._on_lost = on_lost
-        self._profile = qos_profile(qos, depth=_DEPTH)
+        self._depth = queue_depth(f'/{message_class.__name__}')
+        self._profile = qos_profile(qos, depth=self._depth)
         self._subscription = self._subscribe()
 
     def match(self) -> None:
         """Look at the publishers and subscribe anew if another profile fits better."""
-        offered = [p.qos_profile for p in self._node.get_publishers_info_by_topic(self._name())]
-        if not offered:
+        publishers = self._node.get_publishers_info_by_topic(self._name())
+        if not publishers:
             return
-        reliable = all(p.reliability != ReliabilityPolicy.BEST_EFFORT for p in offered)
-        latched = all(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in offered)
-        fitting = qos_profile('latched' if latched else 'reliable', depth=_DEPTH)
-        if not reliable:
-            fitting.reliability = ReliabilityPolicy.BEST_EFFORT
+        offer = weakest(Offer.of(publisher.qos_profile) for publisher in publishers)
+        fitting = offer.request(self._depth)
         if _same(fitting, self._profile):
             return
         previous = self._subscription

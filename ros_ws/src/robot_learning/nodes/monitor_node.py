@@ -32,6 +32,7 @@ _STATES = {
     ModelVersion.SERVING: 'serving',
     ModelVersion.REFUSED: 'refused',
     ModelVersion.ROLLED_BACK: 'rolled_back',
+    ModelVersion.CANARY: 'canary',
 }
 _GATE_COUNTS = (
     'commands',

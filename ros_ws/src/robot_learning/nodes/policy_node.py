@@ -13,39 +13,38 @@ from pydantic import Field, PositiveFloat
 from pydantic.dataclasses import dataclass
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from robot_learning_interfaces.msg import ModelVersion, PolicyAction, StepOutcome
+from robot_learning_interfaces.msg import PolicyAction, StepOutcome
 from std_msgs.msg import Bool
 
 from robot_learning import contract as contracts
 from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError
 from robot_learning.features import FeatureBuilder
+from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore
 from robot_learning.nodes import qos
 from robot_learning.nodes.command_output import CommandOutput
+from robot_learning.nodes.episode_results import EpisodeResults
 from robot_learning.nodes.messages import make_converter
 from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.policy_services import PolicyServices
 from robot_learning.nodes.policy_status import PolicyStatus
 from robot_learning.nodes.reading_input import ReadingInput, message_type
 from robot_learning.nodes.run import run_node
+from robot_learning.nodes.version_notices import VersionNotices
 from robot_learning.serving.action_gate import ActionGate
 from robot_learning.serving.driver import Command, PolicyDriver
 from robot_learning.serving.observation_assembler import ObservationAssembler
 from robot_learning.serving.policy_run import PolicyRun, goal_fields
-from robot_learning.serving.policy_server import Change, PolicyServer, ServingConfig
+from robot_learning.serving.policy_server import PolicyServer, ServingConfig
 from robot_learning.serving.tick_schedule import TickSchedule
+from robot_learning.version_history import VersionHistory
 
-_STATES = {
-    'serving': ModelVersion.SERVING,
-    'refused': ModelVersion.REFUSED,
-    'rolled_back': ModelVersion.ROLLED_BACK,
-}
 _NUM_LAST_STOPS = 5  # Stop commands after a run, before the robot is left to others.
 
 
 @dataclass(frozen=True, config=STRICT)
-class PolicyNodeConfig(ServingConfig):
+class PolicyNodeConfig(ServingConfig, ModelFileRules):
     """What the policy node drives, with what, and when it decides."""
 
     robot: str = 'arena'  # Robot contract: a name in config/robots or the path of a YAML file.
@@ -71,8 +70,16 @@ class PolicyNode(Node):
         self._config = config = declare_config(self, PolicyNodeConfig)
         self._contract = contract = contracts.load(config.robot)
         features = FeatureBuilder(contract)
-        self._versions = self.create_publisher(ModelVersion, 'model_version', qos.NOTICE_QOS)
-        self._server = PolicyServer(ModelStore(config.models), contract, config, self._on_change)
+        notices = VersionNotices(self)
+        self._server = PolicyServer(
+            ModelStore(config.models, config),
+            contract,
+            config,
+            notices.announce,
+            VersionHistory(config.models, by=self.get_fully_qualified_name()),
+        )
+        notices.listen(self._server)
+        self._results = EpisodeResults(self, self._server, config.mode == 'lock_step')
         self._gate = ActionGate(contract)
         readings = ReadingInput(self, contract, features.fields, self._on_reading)
         self._observations = ObservationAssembler(contract, features.fields, readings.converters)
@@ -112,9 +119,6 @@ class PolicyNode(Node):
     def _create_topics(self) -> None:
         self._action = PolicyAction()
         self._actions = self.create_publisher(PolicyAction, 'policy_action', qos.POLICY_ACTION_QOS)
-        self.create_subscription(
-            ModelVersion, 'model_version', self._on_model_version, qos.NOTICE_QOS
-        )
         self.create_subscription(
             Bool, 'emergency_stop', self._on_emergency_stop, qos.EMERGENCY_STOP_QOS
         )
@@ -170,7 +174,10 @@ class PolicyNode(Node):
         self._late_timer.cancel()
         command = self._command_for(outcome, step_ns)
         self._publish(command)
+        self._driver.review(command)
         is_last = outcome.terminated or outcome.truncated
+        if is_last:
+            self._results.on_outcome(outcome)
         if self._is_driving and not is_last:
             self._update_run(command, step_ns)
         if is_last and self._run is not None:
@@ -215,6 +222,7 @@ class PolicyNode(Node):
         if not command.problems:
             age_ns = self._now_ns() - command.stamp_ns
             self._status.stamp_latency.add(age_ns * 1e-6)
+        self._driver.review(command)
         self._update_run(command, now_ns)
 
     def _on_keep_alive(self) -> None:
@@ -276,10 +284,6 @@ class PolicyNode(Node):
         if message.data:  # False does not release: that takes the service.
             self.press_emergency_stop()
 
-    def _on_model_version(self, notice: ModelVersion) -> None:
-        if notice.state == ModelVersion.PUBLISHED:
-            self._server.notice(notice.model)
-
     # --- called from other threads -----------------------------------------------------------
 
     def begin_run(self, run: PolicyRun, goal_pose: Any | None) -> None:
@@ -332,6 +336,7 @@ class PolicyNode(Node):
         if self._config.mode == 'free_running':
             self._num_last_stops = _NUM_LAST_STOPS
             self._publish(self._driver.stop(self._now_ns()))
+        self._results.on_run_end(reason)
         run.end(reason)
 
     def _update_run(self, command: Command, now_ns: int) -> None:
@@ -365,24 +370,6 @@ class PolicyNode(Node):
             work()
         else:
             executor.create_task(work)
-
-    def _on_change(self, change: Change) -> None:
-        notice = ModelVersion(
-            model=change.model,
-            version=change.version,
-            state=_STATES[change.state],
-            update=change.update,
-            environment_step=change.environment_step,
-            sha256=change.sha256,
-            reason=change.reason,
-        )
-        notice.header.stamp = self.get_clock().now().to_msg()
-        self._versions.publish(notice)
-        text = f'{change.model}@{change.version}: {change.state.replace("_", " ")}'
-        if change.state == 'refused':
-            self.get_logger().error(f'{text}: {change.reason}')
-        else:
-            self.get_logger().info(text)
 
 
 def _stamp_ns(outcome: StepOutcome) -> int:

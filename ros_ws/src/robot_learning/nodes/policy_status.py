@@ -12,6 +12,7 @@ from robot_learning.metrics import LatencyHistogram
 from robot_learning.nodes.command_output import CommandOutput
 from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from robot_learning.nodes.qos import STATUS_QOS
+from robot_learning.nodes.version_notices import model_health
 from robot_learning.serving.action_gate import ActionGate
 from robot_learning.serving.observation_assembler import Problem
 from robot_learning.serving.policy_server import PolicyServer
@@ -85,19 +86,7 @@ class PolicyStatus:
         return Health(level, text, vars(gate.counts))
 
     def _model_health(self) -> Health:
-        served = self._server.served
-        if served is None:
-            return Health(WARN, 'no model version serves yet', {'version': -1})
-        return Health(
-            OK,
-            f'{served.model}@{served.version} serves',
-            {
-                'model': served.model,
-                'version': served.version,
-                'update': served.update,
-                'environment_step': served.environment_step,
-            },
-        )
+        return model_health(self._server)
 
     def _latency_health(self) -> Health:
         decision, stamp = self.decision_latency.summary(), self.stamp_latency.summary()

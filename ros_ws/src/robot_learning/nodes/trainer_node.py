@@ -24,8 +24,15 @@ from robot_learning_interfaces.msg import ModelVersion, SegmentWritten, Training
 
 from robot_learning import contract as contracts
 from robot_learning.config import STRICT
-from robot_learning.errors import ConfigError, RobotLearningError, TrainingError
+from robot_learning.errors import (
+    ConfigError,
+    ModelRefusedError,
+    RobotLearningError,
+    StoreError,
+    TrainingError,
+)
 from robot_learning.features import FeatureBuilder
+from robot_learning.model_signatures import read_signer
 from robot_learning.model_store import ModelStore
 from robot_learning.nodes import qos
 from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
@@ -53,6 +60,7 @@ class TrainerNodeConfig:
     config: str = ''  # YAML file with the phase's settings; empty: config/phases/PHASE.yaml.
     seed: NonNegativeInt = 0  # Of initial weights, sampling and noise.
     demonstrations: str = ''  # Store, HDF5 file or bag mixed into each batch; empty: none.
+    sign_with: Path | None = None  # Private key that signs versions; empty: not signed.
     output: str = ''  # Directory of checkpoints and TensorBoard; empty: beside the models.
 
 
@@ -73,7 +81,8 @@ class TrainerNode(Node):
             path = Path(config.demonstrations)
             self._demonstrations = list(read_episodes(path, self._contract, fields))
         output = Path(config.output) if config.output else config.models.parent
-        self._destination = Destination(config.models, config.model_name, output)
+        signer = None if config.sign_with is None else read_signer(config.sign_with)
+        self._destination = Destination(config.models, config.model_name, output, signer)
         self._models = ModelStore(config.models)
         self._trainer: Trainer | None = None
         self._phase = config.phase
@@ -207,6 +216,10 @@ class TrainerNode(Node):
     def _announce(self, progress: Progress) -> None:
         assert progress.version is not None, 'the caller looked'
         self._announced = progress.version
+        try:
+            manifest = self._models.manifest(self._config.model_name, progress.version)
+        except (StoreError, ModelRefusedError):
+            return  # Deleted or damaged meanwhile, as after a long pause: nobody can load it.
         msg = ModelVersion()
         msg.header.stamp = self.get_clock().now().to_msg()
         msg.model = self._config.model_name
@@ -214,7 +227,7 @@ class TrainerNode(Node):
         msg.state = ModelVersion.PUBLISHED
         msg.update = progress.update
         msg.environment_step = progress.environment_step
-        msg.sha256 = self._models.manifest(msg.model, progress.version)['sha256']
+        msg.sha256 = manifest['sha256']
         self._versions.publish(msg)
 
     def _health(self) -> Health:

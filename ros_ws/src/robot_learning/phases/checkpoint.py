@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from robot_learning.errors import StoreError
 
 _LOG = logging.getLogger(__name__)
 STATE, TRAINER = 'state.safetensors', 'trainer.json'
+_UNFINISHED = '.writing-'  # And the writer's process id.
 
 
 class Checkpoint(NamedTuple):
@@ -31,7 +33,10 @@ class Checkpoint(NamedTuple):
 
 
 class CheckpointFolder:
-    """Writes checkpoints named by their update and reads the newest sound one."""
+    """Writes checkpoints named by their update and reads the newest sound one.
+
+    One trainer at a time; what one that was killed left unfinished goes with the next save.
+    """
 
     def __init__(self, folder: Path | str, keep: int = 2):
         self.folder = Path(folder)
@@ -45,7 +50,7 @@ class CheckpointFolder:
         """
         data = save_tensors({key: tensor.contiguous() for key, tensor in tensors.items()})
         digest = {'state_sha256': hashlib.sha256(data).hexdigest()}
-        temporary = self.folder / f'.writing-{uuid.uuid4().hex}'
+        temporary = self.folder / f'{_UNFINISHED}{os.getpid()}-{uuid.uuid4().hex}'
         target = self.folder / f'{update:012d}'
         try:
             temporary.mkdir(parents=True)
@@ -66,6 +71,7 @@ class CheckpointFolder:
             shutil.rmtree(temporary, ignore_errors=True)
         for old in self._complete()[: -self._keep]:
             shutil.rmtree(old, ignore_errors=True)
+        self._remove_unfinished()
         return target
 
     def newest(self) -> Checkpoint | None:
@@ -82,6 +88,12 @@ class CheckpointFolder:
                 )
         return None
 
+    def _remove_unfinished(self) -> None:
+        for entry in self.folder.glob(f'{_UNFINISHED}*'):
+            pid = entry.name.removeprefix(_UNFINISHED).split('-')[0]
+            if not (pid.isdigit() and _is_running(int(pid))):
+                shutil.rmtree(entry, ignore_errors=True)
+
     def _complete(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
@@ -94,3 +106,13 @@ def _read(folder: Path) -> Checkpoint:
     if hashlib.sha256(data).hexdigest() != content['state_sha256']:
         raise ValueError(f'{STATE} differs from its SHA-256')
     return Checkpoint(load_tensors(data), content)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # Somebody else's.
+        return True
+    return True

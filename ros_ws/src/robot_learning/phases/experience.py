@@ -122,23 +122,36 @@ class Experience:
 
     def state(self) -> dict[str, Any]:
         """Return plain data from which `restore` rebuilds this over the same files."""
+        open_returns = [
+            [source, episode, total] for (source, episode), total in self._open_return.items()
+        ]
         return {
-            'segments': self.segments,
+            'segments': list(self.segments),
             'position': self._follower.position() if self._follower else {},
             'buffer': self._buffer.state(),
+            'environment_step': self.environment_step,
+            'num_episodes': self.num_episodes,
+            'open_returns': open_returns,
+            'returns': list(self._returns),
+            'successes': list(self._successes),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Read the consumed segments again, in their order, and go on sampling where it was.
 
         Data given to `append` must have been appended again before. Segments that are gone
-        are named in `skipped`.
+        are named in `skipped`; the counters still go on where they were.
         """
         if self._store is not None:
             for name in state['segments']:
                 self._take(self._store, self._store.root / name)
             self._follower = self._store.follow(state['position'])
         self._buffer.restore(state['buffer'])
+        self.environment_step = state['environment_step']
+        self.num_episodes = state['num_episodes']
+        self._open_return = {(s, e): total for s, e, total in state['open_returns']}
+        self._returns = deque(state['returns'], _RECENT_EPISODES)
+        self._successes = deque(state['successes'], _RECENT_EPISODES)
 
     def features(self, piece: Episode) -> Array:
         """Return policy inputs [T, D] of a piece."""

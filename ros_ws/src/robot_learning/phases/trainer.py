@@ -151,6 +151,11 @@ class Trainer:
     def resume(self) -> bool:
         """Continue from the newest checkpoint; False if there is none.
 
+        What comes then equals an uninterrupted run bit by bit, as long as torch has one thread
+        and the data is the same: the steps known at the checkpoint are read again in their
+        order, so their files must still be there. Beside a robot that drives, new steps arrive
+        at other updates than they would have, and the runs differ from there on.
+
         Raises:
             TrainingError: the checkpoint belongs to another configuration.
         """
@@ -277,6 +282,7 @@ class Trainer:
             'version': self._publisher.version,
             'is_prepared': self._is_prepared,
             'best_score': self._best_score,
+            'metrics': self._metrics,
             'wall_s': self._wall_s(),
             'governor': self._governor.state(),
             'experience': self._experience.state(),
@@ -305,6 +311,7 @@ class Trainer:
         self._publisher.version = content['version']
         self._is_prepared = content['is_prepared']
         self._best_score = content['best_score']
+        self._metrics = content['metrics']
         self._wall_before_s = content['wall_s']
 
     def _finish(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import NotEnoughDataError
+from robot_learning.model_signatures import Signer
 from robot_learning.model_store import ModelStore
 from robot_learning.phases.checkpoint import CheckpointFolder
 from robot_learning.phases.curves import Curves
@@ -27,6 +28,7 @@ class Destination:
     models: Path  # Model store.
     model_name: str
     output: Path | None = None  # None: no curves, and nothing to go on from later.
+    signer: Signer | None = None  # None: versions are not signed.
 
     def checkpoints(self, phase: str) -> CheckpointFolder | None:
         """Return where a phase's checkpoints lie."""
@@ -107,7 +109,7 @@ def _trainer(
 ) -> Trainer:
     config = recipe.trainer
     publisher = Publisher(
-        ModelStore(destination.models),
+        ModelStore(destination.models, signer=destination.signer),
         destination.model_name,
         recipe.phase_name,
         seed,

@@ -242,7 +242,7 @@ class ActionGate:
             by_rate += float(executed[i]) != target
             if self._max_acceleration[i] < math.inf:
                 fast = float(executed[i])
-                reached = self._accelerated(i, reached, elapsed_s)
+                reached = self._accelerated(i, target, elapsed_s)
                 executed[i] = reached
                 by_acceleration += float(executed[i]) != fast
             self._command[i], self._executed[i] = reached, float(executed[i])
@@ -274,13 +274,14 @@ class ActionGate:
 
         def fastest(distance: float) -> float:
             """Largest rate from which rest is reached within `distance`, this step included."""
-            root = math.sqrt(elapsed_s**2 + 2.0 * max(distance, 0.0) / limit)
-            return limit * (root - elapsed_s)
+            square = 2.0 * max(distance, 0.0) / limit  # s^2
+            return limit * square / (math.sqrt(elapsed_s**2 + square) + elapsed_s)
 
         desired = (wanted - previous) / elapsed_s
         if abs(desired) > step:  # Else the next step can come to rest from there.
             braking = max(fastest(abs(wanted - previous)), step)
             desired = min(max(desired, -braking), braking)
+        desired = min(max(desired, -self._max_rate[i]), self._max_rate[i])
         desired = min(max(desired, rate - step), rate + step)
         desired = max(desired, -fastest(previous - self._low[i]))
         desired = min(desired, fastest(self._high[i] - previous))
@@ -297,8 +298,7 @@ def _plain(action: Array) -> Any:
     """Return the numbers of a float32 vector as a list; what is none comes out as another thing."""
     if action.dtype == np.float32:
         return action.tolist()
-    try:
-        with np.errstate(over='ignore'):  # Beyond float32 is infinite, and refused as such.
-            return action.astype(np.float32).tolist()
-    except (TypeError, ValueError):
+    if action.dtype.kind not in 'fiu':
         return None
+    with np.errstate(over='ignore'):  # Beyond float32 is infinite, and refused as such.
+        return action.astype(np.float32).tolist()

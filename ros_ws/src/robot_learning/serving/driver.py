@@ -1,4 +1,4 @@
-"""One decision: observation -> features -> policy -> gate. Everything but the topics."""
+"""One decision: observation -> features -> policy or person -> gate. All but the topics."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Command(NamedTuple):
     reasons: tuple[str, ...]
     received_ns: int  # When the newest reading arrived, steady clock; 0: unknown.
     problems: tuple[Problem, ...] = ()
+    intervention: bool = False  # A person wanted it, not the policy.
 
 
 class PolicyDriver:
@@ -49,32 +50,50 @@ class PolicyDriver:
         self._stop = Decision(contract.action_stop, math.nan, '', -1, False)
 
     def step(
-        self, now_ns: int, explore: bool | None = None, step_ns: int | None = None
+        self,
+        now_ns: int,
+        explore: bool | None = None,
+        step_ns: int | None = None,
+        person: Array | None = None,
     ) -> Command:
         """Decide on the newest readings.
+
+        The policy decides while a person drives too, and nobody hears it: so what it keeps from
+        step to step, exploration noise and trials of new versions are those of a policy that
+        never stopped when the person lets go. A person may drive where the readings are not
+        sound; how old what they say may be is not judged here.
 
         Args:
             now_ns: on the clock of the stamps.
             explore: overrides the server's configuration.
             step_ns: stamp of the control step in lock-step; None: that of the newest reading.
+            person: [A] float32, what a person wants instead of the policy.
         """
         observation = self.observations.collect(now_ns)
-        if observation.problems:
-            kind = observation.problems[0].kind
+        problems, stamp_ns, decision = observation.problems, now_ns, self._stop
+        if not problems:
+            stamp_ns = observation.stamp_ns
+            features = self._features.build(observation.values)
+            if np.isfinite(features).all():
+                decision = self._server.act(features, explore)
+            else:
+                text = 'features: computed to NaN or infinity'
+                problems = (Problem('features', 'not_finite', text),)
+        stamp_ns = stamp_ns if step_ns is None else step_ns
+        if person is not None:
+            decision = Decision(person, math.nan, '', -1, False)
+            result = self.gate.filter(person, now_ns, now_ns)
+        elif problems:
+            kind = problems[0].kind
             result = self.gate.refuse(now_ns, _REFUSALS.get(kind, kind))
-            stamp_ns = now_ns if step_ns is None else step_ns
-            return self._command(
-                stamp_ns, self._stop, result, observation.received_ns, observation.problems
-            )
-        stamp_ns = observation.stamp_ns if step_ns is None else step_ns
-        features = self._features.build(observation.values)
-        if not np.isfinite(features).all():
-            problem = Problem('features', 'not_finite', 'features: computed to NaN or infinity')
-            result = self.gate.refuse(now_ns, problem.kind)
-            return self._command(stamp_ns, self._stop, result, observation.received_ns, (problem,))
-        decision = self._server.act(features, explore)
-        result = self.gate.filter(decision.action, now_ns, stamp_ns)
-        return self._command(stamp_ns, decision, result, observation.received_ns)
+        else:
+            result = self.gate.filter(decision.action, now_ns, stamp_ns)
+        command = self._command(stamp_ns, decision, result, observation.received_ns, problems)
+        return command._replace(intervention=person is not None)
+
+    def review(self, command: Command) -> None:
+        """Learn from a command of `step` that was sent: what takes time must not delay it."""
+        self._server.review(command.decision, command.reasons)
 
     def stop(self, now_ns: int) -> Command:
         """Command the stop as an intended one."""

@@ -6,9 +6,9 @@ import contextlib
 import math
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -16,34 +16,16 @@ from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
 from robot_learning.contract import RobotContract
-from robot_learning.errors import ModelRefusedError, StoreError
-from robot_learning.serving.version_checks import (
-    Served,
-    WeightSource,
-    load_version,
-    random_features,
-)
+from robot_learning.errors import StoreError
+from robot_learning.serving.canary import CanaryConfig
+from robot_learning.serving.exploration import Exploration
+from robot_learning.serving.rollback import RollbackConfig, RollbackWatch
+from robot_learning.serving.succession import Change, Succession, VersionSource
+from robot_learning.serving.version_checks import Served
+from robot_learning.version_history import VersionHistory
 
 Array = np.ndarray[Any, Any]
-
-
-class VersionSource(WeightSource, Protocol):
-    """The part of the model store that serving needs."""
-
-    def serving(self, name: str) -> int | None:
-        """Return the version to serve: the pinned one, else the newest that nobody refused."""
-
-    def newest_good(self, name: str) -> int | None:
-        """Return the newest version that nobody refused, None if there is none."""
-
-    def refuse(self, name: str, version: int, reason: str) -> None:
-        """Mark a version as not to be served."""
-
-    def activate(self, name: str, version: int) -> None:
-        """Pin a version for everyone."""
-
-    def release(self, name: str) -> None:
-        """End the pin."""
+_LIMITS = frozenset(('value', 'rate', 'acceleration'))  # Reasons of the gate a policy answers for.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -57,6 +39,8 @@ class ServingConfig:
     random_hold_steps: PositiveInt = 5  # Mean control steps that a random action is kept for.
     noise_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Of noise from step to step.
     poll_s: PositiveFloat = 0.5  # Time between looks for a newer version without a notice.
+    canary: CanaryConfig = CanaryConfig()
+    rollback: RollbackConfig = RollbackConfig()
 
 
 class Decision(NamedTuple):
@@ -69,24 +53,13 @@ class Decision(NamedTuple):
     exploring: bool
 
 
-class Change(NamedTuple):
-    """What happened to a version, for ModelVersion notices."""
-
-    state: Literal['serving', 'refused', 'rolled_back']
-    model: str
-    version: int
-    update: int = 0
-    environment_step: int = 0
-    sha256: str = ''
-    reason: str = ''
-
-
 class PolicyServer:
     """Acts with the newest good version and changes to newer ones between two decisions.
 
-    One thread calls `act`; loading and checking happen on a thread of the server's own, and the
-    change is the assignment of one reference. A version that fails its checks is marked in the
-    store and named; the one before serves on.
+    One thread, the control thread, calls `act`, `review`, `start_episode` and `end_episode`.
+    Loading and checking happen on a thread of the server's own (`Succession`), and the change is
+    the assignment of one reference. A version that fails is refused in the store by name; the
+    one before serves on.
     """
 
     def __init__(
@@ -95,30 +68,44 @@ class PolicyServer:
         contract: RobotContract,
         config: ServingConfig,
         on_change: Callable[[Change], None] = lambda change: None,
+        history: VersionHistory | None = None,
     ):
-        self._store = store
-        self._contract = contract
+        """Make a server that does nothing until `start`.
+
+        Args:
+            store: where versions come from.
+            contract: of the robot.
+            config: which model, and how.
+            on_change: told what happens to versions, on the loading thread.
+            history: where that is written as well.
+        """
         self._config = config
-        self._on_change = on_change  # Called on the loading thread.
-        self._rng = np.random.default_rng(None if config.seed < 0 else config.seed)
-        self._probes = random_features(contract)
-        self._served: Served | None = None
-        self._before: list[Served] = []  # What served earlier, newest last, for rollback.
-        self._model = config.model_name
-        self._is_pinned = config.version >= 0  # Do not follow newer versions.
-        self._refused: set[tuple[str, int]] = set()
+        self._stop = contract.action_stop
+        self._exploration = Exploration(
+            contract,
+            config.random_hold_steps,
+            config.noise_correlation,
+            None if config.seed < 0 else config.seed,
+        )
+        self._succession = Succession(
+            store,
+            contract,
+            config.model_name,
+            config.version,
+            config.canary,
+            config.rollback.hold_ticks,
+            on_change,
+            history,
+        )
+        self._watch = RollbackWatch(config.rollback)
+        self._num_not_finite: dict[tuple[str, int], int] = {}
+        self._last: tuple[Array, Served | None] | None = None  # Not reviewed yet.
+        self._complaint: tuple[Served, str] | None = None  # Against a version that was chosen.
+        self._is_follow_asked = False
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name='policy_loader', daemon=True)
-        self._noise = np.zeros(contract.action_size)
-        self._random_action = contract.action_stop
-        self._has_noise = False
 
     # --- the control thread ----------------------------------------------------------------
-
-    @property
-    def served(self) -> Served | None:
-        """The version that acts now; None before the first."""
-        return self._served
 
     def act(self, features: Array, explore: bool | None = None) -> Decision:
         """Decide on one observation [D]; without a version yet: at random, or stop.
@@ -128,39 +115,101 @@ class PolicyServer:
             explore: overrides the configuration.
         """
         explore = self._config.explore if explore is None else explore
-        served = self._served  # Read once: the loading thread may replace it at any moment.
+        self._succession.num_decisions += 1
+        served = self._succession.acting
+        self._last = features, served
         if served is None:
-            action = self._random() if explore else self._contract.action_stop.copy()
+            action = self._exploration.action() if explore else self._stop.copy()
             return Decision(action, math.nan, '', -1, explore)
-        noise = self._next_noise() if explore else None
+        noise = self._exploration.noise() if explore else None
         action, log_prob = served.policy.act(features, noise)
+        if not math.isfinite(sum(action.tolist())):
+            self._on_not_finite(served, features, action)
         return Decision(action, log_prob, served.model, served.version, explore)
 
+    def review(self, decision: Decision, reasons: Collection[str]) -> None:
+        """Learn from a decision after its command was sent: canary and watch.
+
+        Args:
+            decision: what the command came from; a person's has another version than ours.
+            reasons: why the gate altered it.
+        """
+        if self._last is None:
+            return
+        (features, served), self._last = self._last, None
+        canary = self._succession.canary
+        if canary is not None and not canary.is_over:
+            canary.observe(features)
+            if canary.is_over:
+                self._requests.put(self._succession.end_canary)
+        if served is None or decision.version != served.version:
+            self._watch.on_command(None, False)
+            return
+        is_altered = not _LIMITS.isdisjoint(reasons)
+        self._complain(self._watch.on_command((served.model, served.version), is_altered))
+
     def start_episode(self) -> None:
-        """Forget what exploration kept from step to step."""
-        self._has_noise = False
-        self._random_action = self._draw()
+        """Forget what exploration kept from step to step, and an episode that did not end."""
+        self._exploration.start_episode()
+        self._watch.on_episode_end(None)
 
-    def _random(self) -> Array:
-        """Uniform within the limits, kept for a geometrically distributed number of steps."""
-        if self._rng.random() < 1 / self._config.random_hold_steps:
-            self._random_action = self._draw()
-        return self._random_action.copy()
+    def end_episode(self, success: bool | None) -> None:
+        """Count an episode for the version that drove it; None: it says nothing about it."""
+        self._complain(self._watch.on_episode_end(success))
 
-    def _draw(self) -> Array:
-        low, high = self._contract.action_low, self._contract.action_high
-        return self._rng.uniform(low, high).astype(np.float32)
+    def _on_not_finite(self, served: Served, features: Array, action: Array) -> None:
+        """Condemn the version, unless the one before it fails on the same observation."""
+        other = self._succession.behind(served)
+        if not self._config.rollback.enabled or (
+            other is not None and not np.isfinite(other.policy.act(features).action).all()
+        ):
+            return
+        key = served.model, served.version
+        count = self._num_not_finite[key] = self._num_not_finite.get(key, 0) + 1
+        if count >= self._config.rollback.non_finite:
+            self._condemn(served, f'answered {action.tolist()}, expected finite actions')
 
-    def _next_noise(self) -> Array:
-        """Standard normal at every step, correlated from one to the next where configured."""
-        fresh = self._rng.standard_normal(len(self._noise))
-        correlation = self._config.noise_correlation
-        if correlation and self._has_noise:
-            fresh = correlation * self._noise + math.sqrt(1 - correlation**2) * fresh
-        self._noise, self._has_noise = fresh, True
-        return fresh
+    def _complain(self, problem: str) -> None:
+        served = self._succession.acting
+        if not problem or not self._config.rollback.enabled or served is None:
+            return
+        if (served.model, served.version) != self._watch.key:
+            return  # Another one serves by now.
+        if self._succession.is_chosen:
+            self._complaint = served, problem
+        else:
+            self._condemn(served, problem)
+
+    def _condemn(self, served: Served, problem: str) -> None:
+        self._succession.condemn(served)  # From the next decision on another one acts.
+        self._watch.condemn((served.model, served.version))
+        reason = f'{served.model}@{served.version}: {problem}'
+        self._requests.put(lambda: self._succession.withdraw(served, reason))
 
     # --- any thread ------------------------------------------------------------------------
+
+    @property
+    def served(self) -> Served | None:
+        """The version that acts now; None before the first."""
+        return self._succession.acting
+
+    @property
+    def candidate(self) -> str:
+        """What is being tried in shadow and how far it is; '' if nothing is."""
+        canary = self._succession.canary
+        if canary is None:
+            return ''
+        name = f'{canary.candidate.model}@{canary.candidate.version}'
+        return f'{name}: {canary.num_ticks} of {self._config.canary.ticks} steps in shadow'
+
+    @property
+    def warning(self) -> str:
+        """What a person should know about the version that serves; '' if nothing."""
+        if self._succession.last_rollback:
+            return self._succession.last_rollback
+        if self._complaint is None or self._complaint[0] is not self.served:
+            return ''
+        return f'{self._complaint[1]}; it serves on because it was chosen by name'
 
     def start(self) -> None:
         """Begin to follow the store."""
@@ -173,23 +222,26 @@ class PolicyServer:
             self._thread.join(timeout=5.0)
 
     def notice(self, model: str) -> None:
-        """Look for a newer version at once: a trainer said that it published one."""
-        if model == self._model:
+        """Look at the store at once: somebody said that a version was published or refused."""
+        if model == self._succession.model and not self._is_follow_asked:
+            self._is_follow_asked = True  # However many come, one look is enough.
             self._requests.put(self._follow)
 
     def load(self, model: str = '', version: int = -1) -> Future[Served]:
         """Serve a version from now on; -1: the newest good one, and follow newer ones.
 
-        The future raises ModelRefusedError when the version fails; the old one serves on.
+        A version named by number, or of another model, serves without canary. The future gives
+        what serves then; it raises ModelRefusedError when the version fails or was refused, and
+        the old one serves on.
         """
-        return self._ask(lambda: self._load(model or self._model, version))
+        return self._ask(lambda: self._succession.load(model or self._succession.model, version))
 
     def rollback(self, reason: str) -> Future[Served]:
         """Refuse the version that serves, go back to the one before and stay there.
 
         The future raises ModelRefusedError when there is none.
         """
-        return self._ask(lambda: self._rollback(reason or 'rolled back by request'))
+        return self._ask(lambda: self._succession.rollback(reason or 'rolled back by request'))
 
     def _ask(self, work: Callable[[], Served]) -> Future[Served]:
         future: Future[Served] = Future()
@@ -206,7 +258,7 @@ class PolicyServer:
     # --- the loading thread ----------------------------------------------------------------
 
     def _work(self) -> None:
-        work: Callable[[], None] | None = self._begin
+        work: Callable[[], None] | None = self._succession.begin
         while work is not None:
             with contextlib.suppress(StoreError):  # A store that is not there yet may come.
                 work()
@@ -215,84 +267,6 @@ class PolicyServer:
             except queue.Empty:
                 work = self._follow
 
-    def _begin(self) -> None:
-        if self._config.version >= 0:
-            with contextlib.suppress(ModelRefusedError):  # Named by _checked's notice.
-                self._serve(self._checked(self._model, self._config.version))
-        else:
-            self._follow()
-
     def _follow(self) -> None:
-        """Serve what the store says is to be served, unless somebody asked for a version."""
-        while not self._is_pinned:
-            wanted, served = self._store.serving(self._model), self._served
-            if wanted is None or (self._model, wanted) in self._refused:
-                return
-            if served is not None and (served.model, served.version) == (self._model, wanted):
-                return
-            with contextlib.suppress(ModelRefusedError):  # Told by _checked; look for the next.
-                self._serve(self._checked(self._model, wanted))
-
-    def _load(self, model: str, version: int) -> Served:
-        is_pinned = version >= 0
-        if not is_pinned:
-            newest = self._store.newest_good(model)
-            if newest is None:
-                raise ModelRefusedError(
-                    f'{model}: has no good version. Train one or choose another model.'
-                )
-            version = newest
-        served = self._served
-        if served is None or (served.model, served.version) != (model, version):
-            served = self._checked(model, version)
-            self._serve(served)
-        if not is_pinned:
-            self._store.release(model)
-        self._model, self._is_pinned = model, is_pinned
-        return served
-
-    def _rollback(self, reason: str) -> Served:
-        served = self._served
-        if served is None or not self._before:
-            raise ModelRefusedError(
-                'rollback: no other version has served since the start. Load one by number.'
-            )
-        self._served = previous = self._before.pop()
-        self._model, self._is_pinned = previous.model, True
-        self._mark(served.model, served.version, f'rolled back: {reason}')
-        with contextlib.suppress(StoreError, ModelRefusedError):  # What we hold is sound.
-            self._store.activate(previous.model, previous.version)
-        self._tell('rolled_back', previous, reason)
-        return previous
-
-    def _checked(self, model: str, version: int) -> Served:
-        try:
-            return load_version(self._store, model, version, self._contract, self._probes)
-        except ModelRefusedError as error:
-            self._mark(model, version, str(error))
-            self._on_change(Change('refused', model, version, reason=str(error)))
-            raise
-
-    def _serve(self, served: Served) -> None:
-        if self._served is not None:
-            self._before = [*self._before[-4:], self._served]
-        self._served = served
-        self._tell('serving', served, '')
-
-    def _mark(self, model: str, version: int, reason: str) -> None:
-        self._refused.add((model, version))
-        with contextlib.suppress(StoreError):  # A read-only store: remembered here.
-            self._store.refuse(model, version, reason)
-
-    def _tell(self, state: Any, served: Served, reason: str) -> None:
-        self._on_change(
-            Change(
-                state,
-                served.model,
-                served.version,
-                served.update,
-                served.environment_step,
-                served.sha256,
-                reason,
-            )
-        )
+        self._is_follow_asked = False
+        self._succession.follow()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +19,8 @@ Array = np.ndarray[Any, Any]
 
 _NUM_PROBES = 64  # Observations on which a new version must behave before it serves.
 _LIMIT_TOLERANCE = 1e-5  # Contract units; limits go through float32 and JSON.
+_MAX_TICK_SHARE = 0.25  # Of the control period that one decision may take.
+_NUM_TIMED = 5  # Decisions after which a version is too slow; the fastest counts.
 
 
 class WeightSource(Protocol):
@@ -64,7 +67,9 @@ def load_version(
         tensors, manifest = store.load(name, version)
         policy = build_policy(tensors, manifest, where)
         _check_contract(policy, manifest, contract, where)
-        _check_actions(policy, random_features(contract) if probes is None else probes, where)
+        probes = random_features(contract) if probes is None else probes
+        _check_speed(policy, probes[:_NUM_TIMED], contract.control_period_ns, where)
+        _check_actions(policy, probes, where)
     except StoreError:
         raise
     except ModelRefusedError as error:
@@ -158,6 +163,22 @@ def _contract_differences(data: Any, contract: RobotContract) -> list[str]:
             f'{contract.control_rate_hz} Hz'
         )
     return differences
+
+
+def _check_speed(policy: GaussianTanhPolicy, probes: Array, period_ns: int, where: str) -> None:
+    """Refuse what would make ticks late, in shadow already."""
+    durations_ns = []
+    with np.errstate(all='ignore'):
+        for features in probes:
+            started_ns = time.thread_time_ns()  # Being interrupted does not count.
+            policy.act(features)
+            durations_ns.append(time.thread_time_ns() - started_ns)
+    if min(durations_ns) > _MAX_TICK_SHARE * period_ns:
+        raise ModelRefusedError(
+            f'{where}: takes {min(durations_ns) * 1e-6:.1f} ms for one decision, expected at '
+            f'most {_MAX_TICK_SHARE:.0%} of the control period of {period_ns * 1e-6:.1f} ms. '
+            f'Train a smaller network.'
+        )
 
 
 def _check_actions(policy: GaussianTanhPolicy, probes: Array, where: str) -> None:

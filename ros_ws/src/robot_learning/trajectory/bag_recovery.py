@@ -1,202 +1,311 @@
-"""What is left of MCAP files whose recorder was killed becomes a sound bag again.
+"""Damaged bags become sound ones: what a kill -9, a full disk or a torn copy left is saved.
 
-An MCAP file is a sequence of records (https://mcap.dev/spec); messages stand in chunks. All
-chunks before the cut are whole, and of a chunk that is cut its uncompressed part is.
+MCAP and sqlite3 files, one by one or a folder of them, with or without metadata.yaml. The
+source is only read. The new bag appears whole or not at all.
 """
 
 from __future__ import annotations
 
+import mmap
+import os
 import re
 import shutil
-import struct
-import sys
-import zlib
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
-from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+from rosbags.interfaces import Connection, Qos
+from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2.metadata import parse_qos
 
-if sys.version_info >= (3, 14):
-    from compression.zstd import ZstdError
-else:
-    from backports.zstd import ZstdError  # Comes with rosbags.
-
+from robot_learning import durable_files
 from robot_learning.errors import DataError, StoreError
+from robot_learning.trajectory.bag_types import known_types
+from robot_learning.trajectory.mcap_definitions import type_hash
+from robot_learning.trajectory.mcap_salvage import McapSalvage
+from robot_learning.trajectory.packed_files import unpacked_file, unpacked_message
+from robot_learning.trajectory.salvage import (
+    NO_METADATA,
+    BagMetadata,
+    Channel,
+    FileReport,
+    parse_metadata,
+)
+from robot_learning.trajectory.sqlite_salvage import SqliteSalvage
 
-_MAGIC = b'\x89MCAP0\r\n'
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 3, 4, 5, 6
-
-
-class Recovered(NamedTuple):
-    """What was found in one file."""
-
-    path: Path
-    messages: int
-    is_whole: bool  # False: it breaks off.
-
-
-class _Schema(NamedTuple):
-    name: str
-    encoding: str
-    definition: str
+_KINDS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 
 
-class _Channel(NamedTuple):
-    schema: _Schema
-    topic: str
+@dataclass
+class Recovery:
+    """What was saved of a bag and what is missing.
+
+    Attributes:
+        missing_files: files that metadata.yaml or the numbers of the others name.
+        lost: messages known to be missing, by topic, those of missing files included.
+        notes: what else was wrong.
+    """
+
+    source: Path
+    target: Path
+    files: list[FileReport] = field(default_factory=list)
+    missing_files: list[str] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def saved(self) -> Counter[str]:
+        """Messages saved, by topic."""
+        return sum((file.saved for file in self.files), Counter())
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the new bag holds everything that was recorded."""
+        return not self.lost and not self.missing_files and all(f.is_sound for f in self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        return {
+            'source': str(self.source),
+            'target': str(self.target),
+            'is_sound': self.is_sound,
+            'saved': dict(self.saved),
+            'lost': dict(self.lost),
+            'missing_files': self.missing_files,
+            'notes': self.notes,
+            'files': [file.to_dict() for file in self.files],
+        }
 
 
-class _Message(NamedTuple):
-    channel: _Channel
-    log_ns: int
-    data: bytes
-
-
-def recover_bag(source: Path | str, target: Path | str) -> list[Recovered]:
-    """Copy every readable message of `source` into a new MCAP bag.
+def recover_bag(source: Path | str, target: Path | str) -> Recovery:
+    """Copy every message of `source` that can be trusted into a new MCAP bag.
 
     Args:
-        source: an .mcap file, or a folder; of a folder all .mcap files below it are read, in
-            the order of their numbers.
-        target: folder of the new bag.
+        source: an .mcap or .db3 file, or a folder; of a folder all such files below it are
+            read, in the order of their numbers.
+        target: folder of the new bag; must not exist.
 
     Raises:
-        DataError: there is no MCAP file, or nothing readable in any.
+        DataError: there is no such file, or nothing readable in any.
         StoreError: the target exists or cannot be written.
     """
     source, target = Path(source), Path(target)
-    files = [source] if source.is_file() else sorted(source.rglob('*.mcap'), key=_by_number)
-    if not files:
-        raise DataError(
-            f'{source}: holds no .mcap file. Name one, or a folder with some; cut sqlite3 bags '
-            f'cannot be recovered.'
-        )
+    files = _bag_files(source)
+    _check_target(source, target)
+    recovery = Recovery(source, target)
+    metadata = _read_metadata(source, recovery)
+    hidden = target.parent / f'.recovering_{target.name}'
     try:
-        with Writer(target, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-            copier = _Copier(writer)
-            found = [copier.copy(file) for file in files]
+        shutil.rmtree(hidden, ignore_errors=True)  # Left over from one that was killed.
+        with _writing(hidden / target.name) as copier:
+            for key, value in metadata.custom.items():
+                copier.writer.set_custom_data(key, value)
+            for path in files:
+                recovery.files.append(copier.copy(path, metadata))
+        _conclude(recovery, metadata)
+        if not recovery.saved:
+            raise DataError(
+                f'{source}: nothing in it can be read: {_why(recovery)}. Record it again.'
+            )
+        for path in (hidden / target.name).iterdir():
+            with path.open('rb') as file:
+                os.fsync(file.fileno())
+        (hidden / target.name).rename(target)
+        durable_files.sync_folder(target.parent)
     except (OSError, WriterError) as error:
+        reason = getattr(error, 'strerror', None) or error
         raise StoreError(
-            f'{target}: cannot be written ({error}). Choose another folder for the bag.'
+            f'{target}: cannot be written ({reason}). Free space on that disk, or choose '
+            f'another folder for the bag.'
         ) from error
-    if not any(file.messages for file in found):
-        shutil.rmtree(target)
-        raise DataError(f'{source}: nothing in it can be read. Record it again.')
-    return found
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    return recovery
+
+
+def _bag_files(source: Path) -> list[Path]:
+    if source.is_file():
+        return [source]
+    if not source.exists():
+        raise DataError(f'{source}: there is no such file or folder. Name an existing bag.')
+    files = [path for path in source.rglob('*') if path.name.endswith(_KINDS) and path.is_file()]
+    if not files:
+        raise DataError(f'{source}: holds no .mcap or .db3 file. Name one, or a folder with some.')
+    return sorted(files, key=_by_number)
+
+
+def _check_target(source: Path, target: Path) -> None:
+    if target.exists():
+        raise StoreError(f'{target}: exists already. Choose another folder for the bag.')
+    if source.is_dir() and source.resolve() in target.resolve().parents:
+        raise StoreError(
+            f'{target}: lies inside the bag that is recovered, which must not change. Choose '
+            f'another folder for the bag.'
+        )
+
+
+def _read_metadata(source: Path, recovery: Recovery) -> BagMetadata:
+    path = (source if source.is_dir() else source.parent) / 'metadata.yaml'
+    if not path.is_file():
+        if source.is_dir():
+            recovery.notes.append('there was no metadata.yaml; it is written anew')
+        return NO_METADATA
+    try:
+        metadata = parse_metadata(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        text = ' '.join(str(error).split())[:200]
+        recovery.notes.append(f'metadata.yaml cannot be read ({text}); it is written anew')
+        return NO_METADATA
+    if source.is_file() and list(metadata.files) != [source.name]:
+        return metadata._replace(files={}, topics={})  # Counts are the whole bag's.
+    return metadata
 
 
 class _Copier:
     def __init__(self, writer: Writer):
-        self._writer = writer
-        self._connections: dict[_Channel, Connection] = {}
+        self.writer = writer
+        self._connections: dict[Channel, Connection] = {}
 
-    def copy(self, path: Path) -> Recovered:
-        records = _Records(path.read_bytes())
-        count = 0
-        for message in records.messages():
-            connection = self._connections.get(message.channel)
-            if connection is None:
-                connection = self._connect(message.channel)
-                self._connections[message.channel] = connection
-            self._writer.write(connection, message.log_ns, message.data)
-            count += 1
-        return Recovered(path, count, records.is_whole)
-
-    def _connect(self, channel: _Channel) -> Connection:
-        schema = channel.schema
-        return self._writer.add_connection(
-            channel.topic, schema.name, msgdef=schema.definition, rihs01=_type_hash(schema)
-        )
-
-
-class _Records:
-    """Reads records until the file ends or breaks off.
-
-    Attributes:
-        is_whole: the file ended as it should; known when all messages are read.
-    """
-
-    def __init__(self, content: bytes):
-        self.is_whole = content.startswith(_MAGIC) and content.endswith(_MAGIC)
-        self._content = content
-        self._schemas: dict[int, _Schema] = {}
-        self._channels: dict[int, _Channel] = {}
-
-    def messages(self) -> Iterator[_Message]:
-        """Yield all messages that can be read."""
-        if not self._content.startswith(_MAGIC):
-            return
-        for kind, body in _split(self._content, len(_MAGIC)):
-            if kind == _CHUNK:
-                for inner_kind, inner in _split(self._unpacked(body), 0):
-                    yield from self._read(inner_kind, inner)
+    def copy(self, path: Path, metadata: BagMetadata) -> FileReport:
+        report = FileReport(path, path.stat().st_size)
+        with unpacked_file(path, report) as plain:
+            if plain.suffix == '.db3' or _begins_as_sqlite(plain):
+                self._copy(SqliteSalvage(plain, report, metadata), report)
             else:
-                yield from self._read(kind, body)
+                with _mapped(plain) as content:
+                    salvage = McapSalvage(content, report, metadata)
+                    self._copy(salvage, report)
+                    del salvage
+        return report
 
-    def _read(self, kind: int, body: bytes) -> Iterator[_Message]:
-        if kind == _SCHEMA:
-            (number,) = struct.unpack_from('<H', body)
-            name, at = _text(body, 2)
-            encoding, at = _text(body, at)
-            self._schemas[number] = _Schema(name, encoding, _text(body, at)[0])
-        elif kind == _CHANNEL:
-            number, schema = struct.unpack_from('<HH', body)
-            if schema in self._schemas:
-                self._channels[number] = _Channel(self._schemas[schema], _text(body, 4)[0])
-        elif kind == _MESSAGE and len(body) > 22:
-            number, _, log_ns, _ = struct.unpack_from('<HIQQ', body)
-            if number in self._channels:
-                yield _Message(self._channels[number], log_ns, body[22:])
+    def _copy(self, salvage: McapSalvage | SqliteSalvage, report: FileReport) -> None:
+        for channel in salvage.channels():
+            self._connection(channel)
+        foreign: Counter[str] = Counter()
+        for channel, log_ns, data in salvage.messages():
+            connection, plain = self._connection(channel), unpacked_message(data)
+            if connection is not None and plain is not None:
+                self.writer.write(connection, log_ns, plain)
+                continue
+            report.saved[channel.topic] -= 1
+            if connection is None:
+                foreign[f'{channel.topic} ({channel.serialization or "unknown"} encoding)'] += 1
+            else:
+                report.lost[channel.topic] += 1
+        report.saved = +report.saved
+        report.left_out += [f'{count} messages of {name}' for name, count in foreign.items()]
 
-    def _unpacked(self, body: bytes) -> bytes:
-        """Return a chunk's records; nothing of a chunk whose content is damaged."""
-        if len(body) < 40:
-            return b''
-        _, _, size, checksum = struct.unpack_from('<QQQI', body)
-        compression, at = _text(body, 28)
-        packed = body[at + 8 :]
-        try:
-            content = DECOMPRESSORS[compression](packed, size)
-        except (KeyError, ValueError, RuntimeError, EOFError, OSError, ZstdError):
-            self.is_whole = False
-            return b''
-        if len(content) == size and checksum and zlib.crc32(content) != checksum:
-            self.is_whole = False
-            return b''
-        return content
-
-
-def _split(content: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and body of every record; of a chunk that is cut, what there is."""
-    at = start
-    while at + 9 <= len(content):
-        kind, size = struct.unpack_from('<BQ', content, at)
-        body = content[at + 9 : at + 9 + size]
-        if len(body) == size or kind == _CHUNK:
-            yield kind, body
-        at += 9 + size
+    def _connection(self, channel: Channel) -> Connection | None:
+        """Return what to write messages of a channel to; None: a bag cannot hold them."""
+        if channel.serialization != 'cdr':
+            return None
+        qos, definition = _profiles(channel.qos), _definition(channel)
+        key = channel._replace(qos=repr(qos), encoding='', definition='', type_hash='')
+        connection = self._connections.get(key)
+        if connection is None:
+            connection = self.writer.add_connection(
+                channel.topic,
+                channel.type,
+                msgdef=definition.definition,
+                rihs01=definition.type_hash,
+                serialization_format=channel.serialization,
+                offered_qos_profiles=qos,
+            )
+            self._connections[key] = connection
+        return connection
 
 
-def _text(body: bytes, at: int) -> tuple[str, int]:
-    (size,) = struct.unpack_from('<I', body, at)
-    end = at + 4 + size
-    return body[at + 4 : end].decode('utf-8', 'replace'), end
+@contextmanager
+def _writing(folder: Path) -> Iterator[_Copier]:
+    folder.parent.mkdir(parents=True)
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        yield _Copier(writer)
 
 
-def _type_hash(schema: _Schema) -> str:
-    """Return the type's hash as ROS 2 computes it; empty where its definition is not .msg."""
-    if schema.encoding != 'ros2msg':
-        return 'unknown'
-    typestore = get_typestore(Stores.EMPTY)
+@contextmanager
+def _mapped(path: Path) -> Iterator[memoryview]:
+    """Give a file's bytes without reading all of them into memory."""
+    if not path.stat().st_size:
+        yield memoryview(b'')
+        return
+    with path.open('rb') as file:
+        yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _begins_as_sqlite(path: Path) -> bool:
+    with path.open('rb') as file:
+        return file.read(15) == b'SQLite format 3'
+
+
+def _profiles(text: str) -> list[Qos]:
     try:
-        typestore.register(get_types_from_msg(schema.definition, schema.name))
-        return typestore.hash_rihs01(schema.name)
-    except (TypesysError, KeyError):
-        return 'unknown'
+        return parse_qos(text)
+    except (ReaderError, KeyError, TypeError, ValueError, AttributeError):
+        return []  # Written by a version that is not known here, or damaged.
+
+
+def _definition(channel: Channel) -> Channel:
+    """Complete what a bag does not say of a type, where we know it."""
+    if not channel.definition and channel.type in known_types().fielddefs:
+        definition, _ = known_types().generate_msgdef(channel.type, ros_version=2)
+        return channel._replace(
+            definition=definition, type_hash=known_types().hash_rihs01(channel.type)
+        )
+    stated = channel.type_hash
+    if not stated:
+        stated = type_hash(channel.type, channel.encoding, channel.definition)
+    return channel._replace(type_hash=stated)
+
+
+def _conclude(recovery: Recovery, metadata: BagMetadata) -> None:
+    """Compare what was found with what there should be."""
+    found = {file.path.name: file for file in recovery.files}
+    for name, expected in metadata.files.items():
+        file = found.get(name)
+        if file is None:
+            recovery.missing_files.append(name)
+        elif expected is not None and expected < file.num_saved:
+            recovery.notes.append(
+                f'metadata.yaml says {expected} messages in {name}, {file.num_saved} are there'
+            )
+    if metadata.files:
+        extra = [name for name in found if name not in metadata.files]
+        recovery.notes += [f'metadata.yaml does not name {name}; it was read' for name in extra]
+    recovery.missing_files += [
+        name for name in _skipped_numbers(found) if name not in recovery.missing_files
+    ]
+    recovery.lost = sum((file.lost for file in recovery.files), Counter())
+    absent = Counter(metadata.topics) - recovery.saved if metadata.files else Counter()
+    if absent and recovery.is_sound:
+        listed = ', '.join(f'{count} of {topic}' for topic, count in absent.items())
+        recovery.notes.append(f'metadata.yaml says more messages than files ever held: {listed}')
+    else:
+        recovery.lost |= absent
+
+
+def _skipped_numbers(names: dict[str, Any]) -> list[str]:
+    """Return the names that a sequence such as bag_0, bag_2 lacks."""
+    sequences: dict[tuple[str, str], set[int]] = {}
+    for name in names:
+        match = re.fullmatch(r'(.*_)(\d+)(\.\w+)', name)
+        if match:
+            sequences.setdefault((match[1], match[3]), set()).add(int(match[2]))
+    return [
+        f'{stem}{number}{suffix}'
+        for (stem, suffix), numbers in sequences.items()
+        if len(numbers) > 1
+        for number in range(min(numbers), max(numbers))
+        if number not in numbers
+    ]
+
+
+def _why(recovery: Recovery) -> str:
+    reasons = [part.reason for file in recovery.files for part in file.unreadable]
+    reasons += [note for file in recovery.files for note in file.notes]
+    return '; '.join(dict.fromkeys(reasons)) or 'there are no messages'
 
 
 def _by_number(path: Path) -> list[tuple[int, int | str]]:

@@ -43,8 +43,7 @@ def known_types() -> Typestore:
 class Decoder:
     """Reads serialised messages of one type; five times as fast as rclpy on large arrays.
 
-    Middleware may append padding or stray bytes to a message; they are ignored, and `length`
-    tells where they begin.
+    Middleware may append padding or stray bytes to a message; they are ignored.
     """
 
     def __init__(self, msgtype: str, typestore: Typestore | None = None):
@@ -58,17 +57,10 @@ class Decoder:
         Raises:
             MessageError: the bytes are no message of this type.
         """
-        return self._decode(data)[0]
-
-    def length(self, data: bytes) -> int:
-        """Return the number of bytes that belong to the message, its 4-byte header included."""
-        return self._decode(data)[1] + 4
-
-    def _decode(self, data: bytes) -> tuple[Any, int]:
         definition = self._definition
         decode = definition.deserialize_cdr_le if data[1] & 1 else definition.deserialize_cdr_be
         try:
-            return decode(data[4:], 0, definition.cls, self._typestore)
+            return decode(data[4:], 0, definition.cls, self._typestore)[0]
         except (struct.error, ValueError, IndexError) as error:
             raise MessageError(
                 f'found {len(data)} bytes that are no {self._msgtype} ({error}). Build publisher '

@@ -1,31 +1,37 @@
 """Writes serialised messages to an MCAP bag of several files, on a thread of its own.
 
-A file is written in a folder of its own and moved beside metadata.yaml when it is complete,
-so that the bag is sound at any moment: kill -9 costs the open file at most.
+metadata.yaml names the complete files, so the bag is sound at any moment; the open file stands
+beside them under its final name. kill -9 costs what came in the last `flush_s` seconds at most,
+once `bags recover` has read the open file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
+import fcntl
+import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-import yaml
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer
 
 from robot_learning.config import STRICT
-from robot_learning.errors import ConfigError, MessageError, StoreError
-from robot_learning.trajectory.bag_types import Decoder, known_types
+from robot_learning.errors import StoreError
+from robot_learning.trajectory import bag_metadata
+from robot_learning.trajectory.bag_metadata import BagFile, BagNotes, BagTopic, MessageCounts
+from robot_learning.trajectory.mcap_file import Compression, McapFile
 
-_VERSION: Literal[9] = 9  # Of the metadata; Jazzy's.
+_TURN_S = 0.05
+_EAGER_BYTES = 1 << 20  # So much waiting wakes the thread before its turn.
+_BATCH = 512
+# Space kept back so that a bag can be completed on a disk that is full: index and metadata.
+_RESERVE_BYTES = 1 << 20
+_RESERVE = '.reserve'
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,15 +39,26 @@ class BagWriterConfig:
     """When a file is complete and how much may wait for the disk."""
 
     max_file_bytes: PositiveInt = 256 << 20
-    max_file_s: PositiveFloat = 60.0  # Wall time; also what kill -9 costs at most.
+    max_file_s: PositiveFloat = 60.0  # Wall time.
     max_waiting_bytes: PositiveInt = 64 << 20  # More than this is dropped and counted.
+    flush_s: PositiveFloat = 0.5  # Wall time until a message is in the file; kill -9 costs this.
     retry_s: PositiveFloat = 2.0  # Wall time between two tries while the disk refuses.
+    compression: Compression = ''  # Of chunks inside the files: empty or zstd.
 
 
-class _Topic(NamedTuple):
-    name: str
-    type: str
-    length: Callable[[bytes], int]
+class RawMessage(NamedTuple):
+    """One serialised message; its topic was given to the writer before."""
+
+    topic: str
+    log_ns: int  # When it was received.
+    data: bytes
+    publish_ns: int = 0  # When it was sent; 0: unknown.
+    sequence: int = 0  # Its publisher's number.
+
+    @property
+    def size(self) -> int:
+        """Memory that it takes, roughly."""
+        return len(self.data) + 200
 
 
 class BagWriter:
@@ -50,33 +67,26 @@ class BagWriter:
     Attributes:
         path: folder of the bag.
         error: why nothing can be written at the moment; empty when all is well.
-        written: messages on disk, by topic.
-        dropped: messages given up because the disk was too slow or refused, by topic.
-        num_bytes: size of all messages written.
+        notes: counts by topic and skipped topics; they get into the bag's metadata. `written`
+            is right after `close`, and `counts()` brings it up to date.
     """
 
-    def __init__(self, path: Path | str, config: BagWriterConfig, topics: dict[str, str]):
-        """Make the folder and start the thread.
-
-        Args:
-            path: folder of the bag; must not exist.
-            config: limits.
-            topics: name -> message type. Types must be ROS 2's or our own.
-        """
+    def __init__(self, path: Path | str, config: BagWriterConfig):
+        """Make the folder, which must not exist, and start the thread."""
         self.path = Path(path)
         self.error = ''
-        self.written: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
-        self.num_bytes = 0
+        self.notes = BagNotes(bag_metadata.RECORDING)
         self._config = config
-        self._topics = {name: _topic(name, kind) for name, kind in topics.items()}
-        self._queue: deque[tuple[str, int, bytes]] = deque()
+        self._topics: dict[str, BagTopic] = {}
+        self._queue: deque[RawMessage] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._is_ending = False
-        self._files: list[dict[str, Any]] = []
-        self._part: _Part | None = None
+        self._splits: list[threading.Event] = []
+        self._files: list[BagFile] = []
+        self._open: _OpenFile | None = None
         self._refused_s = float('-inf')
+        self._finished_bytes = 0
         try:
             self.path.mkdir(parents=True)
         except FileExistsError:
@@ -90,15 +100,60 @@ class BagWriter:
         self._thread = threading.Thread(target=self._run, name='bag_writer', daemon=True)
         self._thread.start()
 
-    def put(self, topic: str, log_ns: int, data: bytes) -> None:
-        """Take one serialised message; it is dropped and counted if too much is waiting."""
+    @property
+    def num_bytes(self) -> int:
+        """Size of all files."""
+        current = self._open
+        return self._finished_bytes + (current.file.num_bytes if current else 0)
+
+    def counts(self) -> dict[str, MessageCounts]:
+        """Return what became of the messages, by topic."""
+        written: Counter[str] = Counter()
+        for file in list(self._files):
+            written.update(file.counts)
+        current = self._open
+        if current is not None:
+            written.update(current.counts())
         with self._changed:
-            if self._waiting_bytes + len(data) > self._config.max_waiting_bytes:
-                self.dropped[topic] += 1
-                return
-            self._queue.append((topic, log_ns, data))
-            self._waiting_bytes += len(data)
+            for topic, counts in self.notes.counts.items():
+                counts.written = written[topic]
+            return dict(self.notes.counts)
+
+    def set_topic(self, topic: BagTopic) -> None:
+        """Say what a topic is, before its first message; again when its publishers change."""
+        with self._changed:
+            self._topics[topic.name] = topic
+            self.notes.counts.setdefault(topic.name, MessageCounts())
+
+    def put(self, message: RawMessage) -> None:
+        """Take one message; it is dropped and counted if too much is waiting."""
+        self.put_all((message,), self._config.max_waiting_bytes)
+
+    def put_all(self, messages: Iterable[RawMessage], max_waiting_bytes: int = 2**63) -> None:
+        """Take messages that are in memory anyway, however many."""
+        with self._changed:
+            before = self._waiting_bytes
+            for message in messages:
+                counts = self.notes.counts[message.topic]
+                counts.received += 1
+                if self._waiting_bytes + message.size > max_waiting_bytes:
+                    counts.dropped += 1
+                    continue
+                self._queue.append(message)
+                self._waiting_bytes += message.size
+            if before < _EAGER_BYTES <= self._waiting_bytes:
+                self._changed.notify()
+
+    def split(self, timeout_s: float = 10.0) -> str:
+        """Complete the open file; return its name, empty when there was none to complete."""
+        before = len(self._files)
+        done = threading.Event()
+        with self._changed:
+            self._splits.append(done)
             self._changed.notify()
+        done.wait(timeout_s)
+        files = list(self._files)
+        return files[-1].name if len(files) > before else ''
 
     def close(self) -> None:
         """Write what is waiting and complete the bag."""
@@ -110,142 +165,191 @@ class BagWriter:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._queue and not self._is_ending:
-                    if not self._changed.wait(self._config.max_file_s):
-                        break
-                batch, self._queue = self._queue, deque()
-                self._waiting_bytes = 0
+                is_eager = self._waiting_bytes >= _EAGER_BYTES and not self._is_refused()
+                if not (is_eager or self._is_ending or self._splits):
+                    self._changed.wait(_TURN_S)
                 is_last = self._is_ending
-            for index, (topic, log_ns, data) in enumerate(batch):
-                if not self._write(topic, log_ns, data):
-                    self.dropped.update(item[0] for item in list(batch)[index:])
-                    break
-            self._guarded(self._complete if is_last else self._rotate)
+                splits, self._splits = self._splits, []
+            if is_last:
+                self._end()
+            elif not self._is_refused():
+                self._guarded(self._write_waiting)
+                if splits:
+                    self._guarded(self._complete_file)
+            for done in splits:
+                done.set()
             if is_last:
                 return
 
-    def _write(self, topic: str, log_ns: int, data: bytes) -> bool:
-        if time.monotonic() - self._refused_s < self._config.retry_s:
-            return False
-
-        def write() -> None:
+    def _write_waiting(self) -> None:
+        """Write all that waits; complete the open file when it is large or old enough."""
+        while self._queue:
+            if self._open is None:
+                self._reserve()
+                self._open = _OpenFile(self.path, len(self._files), self._config.compression)
+            with self._changed:
+                batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+            taken = 0
+            try:
+                for message in batch:
+                    taken += 1
+                    self._open.write(message, self._topics[message.topic])
+                    if self._open.file.num_bytes > self._config.max_file_bytes:
+                        break
+            finally:  # A refused chunk keeps the message that filled it.
+                with self._changed:
+                    self._queue.extendleft(reversed(batch[taken:]))
+                    self._waiting_bytes -= sum(message.size for message in batch[:taken])
             self._rotate()
-            if self._part is None:
-                self._part = _Part(self.path, len(self._files), self._topics)
-            self.num_bytes += self._part.write(topic, log_ns, data)
-            self.written[topic] += 1
-            self.error = ''
+        if self._open is not None:
+            self._open.flush_if_due(self._config.flush_s)
+            self._rotate()
 
-        return self._guarded(write)
+    def _rotate(self) -> None:
+        current = self._open
+        if current is None or not current.has_messages:
+            return
+        is_old = time.monotonic() - current.begun_s > self._config.max_file_s
+        if is_old or current.file.num_bytes > self._config.max_file_bytes:
+            self._complete_file()
+
+    def _is_refused(self) -> bool:
+        return time.monotonic() - self._refused_s < self._config.retry_s
 
     def _guarded(self, effect: Callable[[], None]) -> bool:
-        """Run a file operation; a disk that refuses ends the open file and is named."""
+        """Run a file operation; a disk that refuses is named and asked again later."""
         try:
             effect()
         except OSError as error:
             self.error = f'{self.path}: cannot be written ({error.strerror}). Free disk space.'
             self._refused_s = time.monotonic()
-            if self._part is not None:
-                self._part.abort()
-                self._part = None
             return False
+        self.error = ''
         return True
 
-    def _rotate(self) -> None:
-        """Complete the open file if it is large or old enough."""
-        part = self._part
-        if part is None:
+    def _complete_file(self) -> None:
+        current = self._open
+        if current is None:
             return
-        is_old = time.monotonic() - part.begun_s > self._config.max_file_s
-        if is_old or part.num_bytes > self._config.max_file_bytes:
-            self._complete()
+        current.file.flush()
+        file = current.described()
+        self.counts()  # Up to date for the metadata.
+        current.complete(bag_metadata.describe([file], self._known_topics()))
+        self._finished_bytes += current.file.num_bytes
+        self._open = None
+        self._files.append(file)
+        self._describe()
 
-    def _complete(self) -> None:
-        """Complete the open file and describe the bag anew."""
-        if self._part is None:
+    def _describe(self) -> None:
+        with self._changed:
+            description = bag_metadata.describe(self._files, self._known_topics(), self.notes)
+        bag_metadata.write(self.path, description)
+
+    def _known_topics(self) -> list[BagTopic]:
+        return list(self._topics.values())
+
+    def _reserve(self) -> None:
+        path = self.path / _RESERVE
+        if path.exists():
             return
-        self._files.append(self._part.complete())
-        self._part = None
-        _write_metadata(self.path, self._files)
+        try:
+            with path.open('wb') as file:
+                os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+    def _end(self) -> None:
+        """Complete the bag, on a full disk with the space that was kept back."""
+        if not self._guarded(self._write_all):
+            self._give_up_waiting()
+        with contextlib.suppress(OSError):
+            (self.path / _RESERVE).unlink()
+        self.notes.state = bag_metadata.COMPLETE
+        if not self._guarded(self._complete_bag):
+            self.notes.state = bag_metadata.RECORDING
+            self.error += f' Then run "bags recover {self.path} --out FOLDER".'
+        self.counts()
+
+    def _write_all(self) -> None:
+        self._write_waiting()
+        if self._open is not None:
+            self._open.file.flush()
+
+    def _complete_bag(self) -> None:
+        if self._open is None and not self._files:  # A bag without messages.
+            self._open = _OpenFile(self.path, 0, self._config.compression)
+            for topic in self._known_topics():
+                self._open.channel(topic)
+        self._complete_file()
+        self._describe()
+
+    def _give_up_waiting(self) -> None:
+        """Count everything as dropped that is not in a file."""
+        with self._changed:
+            lost = Counter(message.topic for message in self._queue)
+            self._queue.clear()
+            self._waiting_bytes = 0
+            if self._open is not None:
+                lost += self._open.drop_waiting()
+            for topic, count in lost.items():
+                self.notes.counts[topic].dropped += count
 
 
-class _Part:
-    """The open file of a bag."""
+class _OpenFile:
+    """The file of a bag that is being written. It is locked, so that others can tell."""
 
-    def __init__(self, bag: Path, number: int, topics: dict[str, _Topic]):
-        self.begun_s = time.monotonic()
-        self.num_bytes = 0
-        self._bag = bag
-        self._topics = topics
-        self._folder = bag / f'{bag.name}_{number}'
-        shutil.rmtree(self._folder, ignore_errors=True)  # Left by a disk that refused.
-        self._writer = Writer(self._folder, version=_VERSION, storage_plugin=StoragePlugin.MCAP)
-        self._writer.open()
-        self._connections: dict[str, Connection] = {
-            topic.name: self._writer.add_connection(
-                topic.name, topic.type, typestore=known_types()
+    def __init__(self, bag: Path, number: int, compression: Compression):
+        path = bag / f'{bag.name}_{number}.mcap'
+        path.unlink(missing_ok=True)  # Empty: left by a disk that refused.
+        self.file = McapFile(path, compression)
+        self.begun_s = self._flushed_s = time.monotonic()
+        self._channels: dict[str, int] = {}
+        with contextlib.suppress(OSError):  # Not all file systems have locks.
+            fcntl.flock(self.file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @property
+    def has_messages(self) -> bool:
+        return bool(self.file.counts or self.file.num_waiting)
+
+    def channel(self, topic: BagTopic) -> int:
+        number = self._channels.get(topic.name)
+        if number is None:
+            number = self.file.add_channel(
+                topic.name, topic.type, topic.definition, topic.channel_metadata()
             )
-            for topic in topics.values()
-        }
+            self._channels[topic.name] = number
+        return number
 
-    def write(self, topic: str, log_ns: int, data: bytes) -> int:
-        """Write one message without stray bytes behind it; return its size."""
-        with contextlib.suppress(MessageError):  # Kept as it came: a raw bag holds what was sent.
-            data = data[: self._topics[topic].length(data)]
-        self._writer.write(self._connections[topic], log_ns, data)
-        self.num_bytes += len(data)
-        return len(data)
-
-    def complete(self) -> dict[str, Any]:
-        """Close the file, move it into the bag and return its part of the metadata."""
-        self._writer.close()
-        text = (self._folder / 'metadata.yaml').read_text(encoding='utf-8')
-        metadata: dict[str, Any] = yaml.safe_load(text)['rosbag2_bagfile_information']
-        name = metadata['relative_file_paths'][0]
-        (self._folder / name).rename(self._bag / name)
-        shutil.rmtree(self._folder)
-        return metadata
-
-    def abort(self) -> None:
-        """Leave the file as it is."""
-        with contextlib.suppress(OSError):  # The disk that refused refuses the rest too.
-            self._writer.abort()
-
-
-def _write_metadata(bag: Path, files: list[dict[str, Any]]) -> None:
-    """Write metadata.yaml for all complete files, in rosbag2's standard form."""
-    filled = [f for f in files if f['message_count']] or files[:1]
-    start = min(f['starting_time']['nanoseconds_since_epoch'] for f in filled)
-    end = max(
-        f['starting_time']['nanoseconds_since_epoch'] + f['duration']['nanoseconds']
-        for f in filled
-    )
-    counts: Counter[str] = Counter()
-    for file in files:
-        for entry in file['topics_with_message_count']:
-            counts[entry['topic_metadata']['name']] += entry['message_count']
-    merged = {
-        **files[0],
-        'relative_file_paths': [f['relative_file_paths'][0] for f in files],
-        'duration': {'nanoseconds': end - start},
-        'starting_time': {'nanoseconds_since_epoch': start},
-        'message_count': sum(counts.values()),
-        'topics_with_message_count': [
-            {**entry, 'message_count': counts[entry['topic_metadata']['name']]}
-            for entry in files[0]['topics_with_message_count']
-        ],
-        'files': [f['files'][0] for f in files],
-    }
-    temporary = bag / 'metadata.yaml.tmp'
-    text = yaml.safe_dump({'rosbag2_bagfile_information': merged}, sort_keys=False)
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(bag / 'metadata.yaml')
-
-
-def _topic(name: str, kind: str) -> _Topic:
-    if kind not in known_types().fielddefs:
-        raise ConfigError(
-            f'topic {name!r}: type {kind!r} has no known definition, so it cannot stand in a '
-            f'bag. Correct the contract.'
+    def write(self, message: RawMessage, topic: BagTopic) -> None:
+        self.file.write(
+            self.channel(topic),
+            message.log_ns,
+            message.data,
+            message.publish_ns,
+            message.sequence,
         )
-    return _Topic(name, kind, Decoder(kind).length)
+
+    def flush_if_due(self, period_s: float) -> None:
+        if time.monotonic() - self._flushed_s >= period_s:
+            self.file.flush()
+            self._flushed_s = time.monotonic()
+
+    def counts(self) -> Counter[str]:
+        """Messages in the file, by topic."""
+        return self._by_topic(self.file.counts)
+
+    def drop_waiting(self) -> Counter[str]:
+        return self._by_topic(self.file.drop_chunk())
+
+    def described(self) -> BagFile:
+        counts = dict(self.counts())
+        return BagFile(self.file.path.name, self.file.start_ns, self.file.end_ns, counts)
+
+    def complete(self, description: dict[str, object]) -> None:
+        self.file.complete(bag_metadata.embedded(description))
+
+    def _by_topic(self, counts: Counter[int]) -> Counter[str]:
+        return Counter(
+            {topic: n for topic, channel in list(self._channels.items()) if (n := counts[channel])}
+        )

@@ -20,11 +20,24 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd  # Comes with rosbags.
 
-Compression = Literal['', 'zstd']
+from robot_learning.trajectory.mcap_records import (
+    CHANNEL,
+    CHUNK,
+    CHUNK_INDEX,
+    DATA_END,
+    FOOTER,
+    HEADER,
+    MAGIC,
+    MESSAGE,
+    MESSAGE_INDEX,
+    METADATA,
+    METADATA_INDEX,
+    SCHEMA,
+    STATISTICS,
+    SUMMARY_OFFSET,
+)
 
-MAGIC = b'\x89MCAP0\r\n'
-HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, CHUNK_INDEX = range(1, 9)
-STATISTICS, METADATA, METADATA_INDEX, SUMMARY_OFFSET, DATA_END = 0x0B, 0x0C, 0x0D, 0x0E, 0x0F
+Compression = Literal['', 'zstd']
 
 _NEVER = 2**63 - 1
 _ZSTD_LEVEL = 1  # 300 MB/s and more; higher levels gain a few percent on sensor data.
@@ -70,6 +83,7 @@ class McapFile:
         self._chunks: list[_Chunk] = []
         self._file_size = 0
         self._cleaned = 0
+        self._has_end = False
         self._reset_chunk()
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         header = _record(HEADER, _text('ros2') + _text('robot_learning'))
@@ -161,8 +175,20 @@ class McapFile:
         """Write the open chunk, records of metadata, the summary and the end; sync the disk.
 
         Raises:
-            OSError: the disk refuses. The file has no end then; its chunks are whole.
+            OSError: the disk refuses. The file has no end then, but its chunks are whole; this
+                can be called again.
         """
+        if not self._has_end:
+            self._write_end(metadata)
+            self._has_end = True
+        os.fsync(self._descriptor)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        os.close(self._descriptor)
+
+    def _write_end(self, metadata: Mapping[str, Mapping[str, str]]) -> None:
         self.flush()
         pieces, indexes = [], []
         at = self._file_size
@@ -174,12 +200,6 @@ class McapFile:
         pieces.append(_record(DATA_END, struct.pack('<I', 0)))
         summary_start = at + sum(map(len, pieces))
         self._append([*pieces, *self._summary(summary_start, indexes)])
-        os.fsync(self._descriptor)
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Close the file as it is."""
-        os.close(self._descriptor)
 
     def _reset_chunk(self) -> None:
         self._pieces: list[bytes] = []
@@ -205,9 +225,7 @@ class McapFile:
         for channel, packed_entries in entries.items():
             offsets[channel] = offset + length + index_length
             body = b''.join(packed_entries)
-            records.append(
-                _record(MESSAGE_INDEX, struct.pack('<HI', channel, len(body)) + body)
-            )
+            records.append(_record(MESSAGE_INDEX, struct.pack('<HI', channel, len(body)) + body))
             index_length += len(records[-1])
         sizes = (len(packed), len(content))
         return _Chunk(start_ns, end_ns, offset, length, offsets, index_length, *sizes), records

@@ -15,8 +15,8 @@ from robot_learning.trajectory.signals import INTERFACES
 
 _SEPARATOR = '=' * 80
 _PRIMITIVES = frozenset(
-    'bool byte char float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 '
-    'string wstring'.split()
+    ('bool', 'byte', 'char', 'float32', 'float64', 'string', 'wstring')
+    + ('int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64')
 )
 # Names of primitives in message classes -> in .msg files.
 _FROM_IDL = {'boolean': 'bool', 'octet': 'byte', 'float': 'float32', 'double': 'float64'}
@@ -87,9 +87,7 @@ def _message_class(package: str, name: str, type_name: str) -> Any:
 def _text_from_class(type_name: str, message_class: Any) -> str:
     """Write the definition that a generated message class stands for, without its comments."""
     lines = []
-    constants = getattr(
-        type(message_class), f'_Metaclass_{message_class.__name__}__constants', {}
-    )
+    constants = getattr(type(message_class), f'_Metaclass_{message_class.__name__}__constants', {})
     for name, value in constants.items():
         lines.append(f'{_CONSTANT_TYPES[type(value)]} {name}={value}')
     try:

@@ -107,17 +107,15 @@ class FileReport:
 
 
 class BagMetadata(NamedTuple):
-    """What metadata.yaml, or its copy inside an MCAP file, says; empty where it is broken."""
+    """What metadata.yaml, or its copy inside an MCAP file, says."""
 
-    files: dict[str, int | None] = {}  # Name -> messages in it.  # noqa: RUF012
-    topics: dict[str, int] = {}  # Topic -> messages of the whole bag.  # noqa: RUF012
-    hashes: dict[str, str] = {}  # Type -> hash.  # noqa: RUF012
-    custom: dict[str, str] = {}  # noqa: RUF012
+    files: dict[str, int | None]  # Name -> messages in it.
+    topics: dict[str, int]  # Topic -> messages of the whole bag.
+    hashes: dict[str, str]  # Type -> hash.
+    custom: dict[str, str]
 
-    @property
-    def is_known(self) -> bool:
-        """Whether there was anything to read."""
-        return bool(self.files or self.topics)
+
+NO_METADATA = BagMetadata({}, {}, {}, {})
 
 
 def parse_metadata(text: str) -> BagMetadata:
@@ -134,9 +132,12 @@ def parse_metadata(text: str) -> BagMetadata:
             for entry in content.get('files') or ()
         }
         topics = content['topics_with_message_count']
+        totals: Counter[str] = Counter()
+        for entry in topics:
+            totals[entry['topic_metadata']['name']] += int(entry['message_count'])
         return BagMetadata(
             {Path(f).name: counts.get(Path(f).name) for f in content['relative_file_paths']},
-            {t['topic_metadata']['name']: int(t['message_count']) for t in topics},
+            dict(totals),
             {
                 t['topic_metadata']['type']: str(t['topic_metadata']['type_description_hash'])
                 for t in topics

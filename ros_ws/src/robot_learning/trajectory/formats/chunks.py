@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from robot_learning.trajectory.episode import Episode, join
 
@@ -32,13 +35,20 @@ def chunks(pieces: Iterable[Episode]) -> Iterator[Chunk]:
     number = -1
     held: Chunk | None = None
     for piece in pieces:
-        begins = held is None or not held.steps.is_followed_by(piece)
+        begins = not is_continued(held.steps if held else None, piece)
         if held is not None:
             yield held._replace(ends=begins)
         number += begins
         held = Chunk(number, begins, False, piece)
     if held is not None:
         yield held._replace(ends=True)
+
+
+def is_continued(previous: Episode | None, piece: Episode) -> bool:
+    """Tell whether `piece` goes on with the trajectory of the piece before it."""
+    if previous is None or not previous.is_followed_by(piece):
+        return False
+    return bool(previous.attributes.get('session') == piece.attributes.get('session'))
 
 
 class Pairing:
@@ -78,7 +88,7 @@ class Headers:
         entry = self._entries[-1]
         entry['length'] += len(steps)
         entry['is_complete'] = steps.is_complete
-        entry['attributes'].update(steps.attributes)
+        entry['attributes'].update(json.loads(json.dumps(steps.attributes, default=_plain)))
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -94,3 +104,11 @@ class Headers:
 def num_bytes(steps: Episode) -> int:
     """Return the size of the observations and actions of `steps` in memory."""
     return sum(values.nbytes for values in (*steps.observations.values(), steps.action))
+
+def _plain(value: Any) -> Any:
+    """Turn numpy values in an episode's attributes into JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f'attribute of type {type(value).__name__} cannot be stored as JSON')

@@ -10,8 +10,10 @@ from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, ContractError, DataError, NotEnoughDataError
 from robot_learning.trajectory import segment
+from robot_learning.trajectory.contract_match import check_contract
 from robot_learning.trajectory.episode import Episode
-from robot_learning.trajectory.store import TrajectoryStore, check_contract
+from robot_learning.trajectory.formats.chunks import is_continued
+from robot_learning.trajectory.store import TrajectoryStore
 
 Choice = Callable[[int], bool]
 
@@ -60,12 +62,13 @@ class EpisodeSource:
             for piece in segment.read_segment(info.path):
                 if not len(piece):
                     continue
-                number += previous is None or not _follows(previous, piece, info.session)
                 attributes = {'session': info.session, **piece.attributes}
-                previous = replace(piece, attributes=attributes)
+                piece = replace(piece, attributes=attributes)
+                number += not is_continued(previous, piece)
+                previous = piece
                 if self._is_chosen is None or self._is_chosen(number):
                     found = True
-                    yield previous
+                    yield piece
         if not found:
             raise NotEnoughDataError(
                 f'{self.path}: holds {number + 1} episodes, none of which is chosen. Choose '
@@ -134,6 +137,3 @@ def _segments(path: Path) -> list[Path]:
         )
     return paths
 
-
-def _follows(previous: Episode, piece: Episode, session: str) -> bool:
-    return previous.attributes.get('session') == session and previous.is_followed_by(piece)

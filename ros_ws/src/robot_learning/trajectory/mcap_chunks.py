@@ -1,0 +1,169 @@
+"""What can be read of one chunk of an MCAP file: whole, cut or damaged."""
+
+from __future__ import annotations
+
+import bisect
+import struct
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+import lz4.frame
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor, ZstdError
+else:
+    from backports.zstd import ZstdDecompressor, ZstdError  # Comes with rosbags.
+
+from robot_learning.trajectory.mcap_records import CHANNEL, HEAD, MESSAGE, SCHEMA, chunk_head
+
+_PIECE = 1 << 16  # Bytes unpacked at once: what stands before damage is kept.
+_MAX_CHUNK = 1 << 32  # Bytes; a chunk that claims more is damaged.
+_MESSAGE_HEAD = struct.Struct('<HIQQ')
+
+Index = Mapping[int, tuple[int, int]]  # Offset in the chunk -> channel, time.
+
+
+class Chunk(NamedTuple):
+    """The records of a chunk."""
+
+    content: memoryview
+    is_checked: bool  # Its checksum vouches for every byte.
+    problem: str  # Why not all of it can be used; empty: all is well.
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes | memoryview, max_length: int = -1) -> bytes: ...
+
+
+class InnerMessage(NamedTuple):
+    """A message record of a chunk."""
+
+    channel: int
+    log_ns: int
+    data: bytes
+
+
+class Definition(NamedTuple):
+    """A schema or channel record."""
+
+    kind: int
+    body: memoryview
+
+
+class Lost(NamedTuple):
+    """Bytes of a chunk's content that hold no sound record."""
+
+    start: int
+    stop: int
+
+
+def open_chunk(body: memoryview, is_cut: bool) -> Chunk:
+    """Unpack a chunk record's body and check it."""
+    try:
+        _, _, size, checksum, compression, at = chunk_head(body)
+    except struct.error:
+        return Chunk(memoryview(b''), False, 'cut in the head of a chunk')
+    if size > _MAX_CHUNK:
+        return Chunk(memoryview(b''), False, f'chunk claims to hold {size} bytes')
+    content, problem = _unpacked(body[at:], compression, size)
+    if is_cut:
+        return Chunk(content, False, 'cut inside a chunk')
+    if problem:
+        return Chunk(content, False, problem)
+    if not checksum:
+        problem = '' if len(content) == size else f'chunk has {len(content)} bytes, not {size}'
+        return Chunk(content, False, problem)
+    if zlib.crc32(content) != checksum:
+        return Chunk(content, False, 'checksum of the chunk is wrong')
+    return Chunk(content, True, '')
+
+
+def parse_index(body: memoryview) -> dict[int, tuple[int, int]]:
+    """Return the entries of a message index record."""
+    (channel,) = struct.unpack_from('<H', body)
+    return {offset: (channel, time) for time, offset in struct.iter_unpack('<QQ', body[6:])}
+
+
+def inner_records(content: memoryview, index: Index) -> Iterator[InnerMessage | Definition | Lost]:
+    """Yield what a chunk holds; where a record is not sound, the index says where to go on.
+
+    Args:
+        content: of the chunk, unpacked.
+        index: of its messages; empty: there is none, or a checksum vouches for the content.
+    """
+    offsets = sorted(offset for offset in index if offset < len(content))
+    at = 0
+    while at < len(content):
+        stop = _record_stop(content, at, offsets, index)
+        if stop is None:
+            following = bisect.bisect_right(offsets, at)
+            stop = offsets[following] if following < len(offsets) else len(content)
+            yield Lost(at, min(stop, len(content)))
+        elif content[at] == MESSAGE:
+            body = content[at + HEAD : stop]
+            channel, _, log_ns, _ = _MESSAGE_HEAD.unpack_from(body)
+            yield InnerMessage(channel, log_ns, bytes(body[_MESSAGE_HEAD.size :]))
+        else:
+            yield Definition(content[at], content[at + HEAD : stop])
+        at = stop
+
+
+def _record_stop(content: memoryview, at: int, offsets: list[int], index: Index) -> int | None:
+    """Return where the record at `at` ends; None if it contradicts itself or the index."""
+    stop = _plain_stop(content, at)
+    if stop is None or not index:
+        return stop
+    following = bisect.bisect_right(offsets, at)
+    limit = offsets[following] if following < len(offsets) else len(content)
+    if stop > limit:
+        return None
+    if content[at] == MESSAGE:
+        channel, _, log_ns, _ = _MESSAGE_HEAD.unpack_from(content, at + HEAD)
+        if index.get(at) != (channel, log_ns):
+            return None
+        between: int | None = stop
+        while between is not None and between < limit:  # Only definitions stand in between.
+            is_definition = content[between] in (SCHEMA, CHANNEL)
+            between = _plain_stop(content, between) if is_definition else None
+        if between != limit:
+            return None
+    return stop
+
+
+def _plain_stop(content: memoryview, at: int) -> int | None:
+    if at + HEAD > len(content):
+        return None
+    kind, size = struct.unpack_from('<BQ', content, at)
+    stop: int = at + HEAD + size
+    is_sound = kind in (SCHEMA, CHANNEL) or (kind == MESSAGE and size >= _MESSAGE_HEAD.size)
+    return stop if is_sound and stop <= len(content) else None
+
+
+def _unpacked(packed: memoryview, compression: str, size: int) -> tuple[memoryview, str]:
+    """Return what can be unpacked, at most `size` bytes, and why it is not all."""
+    if not compression:
+        return packed, ''
+    decompressor: _Decompressor
+    if compression == 'zstd':
+        decompressor = ZstdDecompressor()
+    elif compression == 'lz4':
+        decompressor = lz4.frame.LZ4FrameDecompressor()
+    else:
+        return memoryview(b''), f'compression {compression!r} is not known'
+    content = bytearray()
+    try:
+        for start in range(0, len(packed), _PIECE):
+            if decompressor.eof or len(content) >= size:
+                break
+            piece = packed[start : start + _PIECE]
+            content += decompressor.decompress(piece, max_length=size - len(content))
+    except (ZstdError, RuntimeError, ValueError, EOFError, OSError, MemoryError) as error:
+        return memoryview(content), f'chunk cannot be unpacked ({error})'
+    if len(content) != size:
+        return memoryview(content), f'chunk has {len(content)} bytes, not {size}'
+    return memoryview(content), ''
