@@ -19,7 +19,7 @@ from robot_learning.proportions import difference_interval, wilson_interval
 
 Key = tuple[str, int]  # Model and version.
 _OWN_SHARE = 0.8  # Of an episode's commands that a version gave, for the episode to be its own.
-_CORRELATED_TICKS = 25  # Commands that count as one independent trial.
+_CORRELATED_TICKS = 50  # Commands that count as one independent trial.
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -34,7 +34,7 @@ class RollbackConfig:
     max_altered_share: _Share = 1.0  # Of commands altered by the gate; surely above: back.
     max_altered_increase: _Share = 0.2  # Above the versions before, beyond doubt.
     window_episodes: PositiveInt = 50  # The newest that count.
-    window_ticks: PositiveInt = 1000  # Likewise, of commands.
+    window_ticks: PositiveInt = 2000  # Likewise, of commands.
     min_episodes: PositiveInt = 5  # Before success is judged at all.
     confidence_z: PositiveFloat = 3.3  # Standard errors; one-sided 0.05 % for a single look.
     hold_ticks: NonNegativeInt = 1000  # After going back, control steps until newer ones may come.

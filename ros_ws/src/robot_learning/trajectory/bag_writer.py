@@ -144,6 +144,18 @@ class BagWriter:
             if before < _EAGER_BYTES <= self._waiting_bytes:
                 self._changed.notify()
 
+    def put_patiently(self, message: RawMessage) -> None:
+        """Take one message, after waiting for the disk if it must; for tools, not for robots.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        while self._waiting_bytes > self._config.max_waiting_bytes // 2:
+            if self.error:
+                raise StoreError(self.error)
+            time.sleep(_TURN_S / 10)
+        self.put(message)
+
     def split(self, timeout_s: float = 10.0) -> str:
         """Complete the open file; return its name, empty when there was none to complete."""
         before = len(self._files)

@@ -1,8 +1,7 @@
 """Saves what a sqlite3 file of a bag still holds.
 
-Works on a copy, so that sqlite may apply or roll back the journal beside it. Where a part of
-the table cannot be read, the next row that can be is looked for. Sqlite has no checksums:
-what it can read is given as it is.
+Works on a copy, so that sqlite may apply or roll back the journal beside it. Where sqlite gives
+up, rows are read out of the pages. There are no checksums: what can be read is given as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from robot_learning.trajectory.salvage import (
     BagMetadata,
@@ -23,17 +22,9 @@ from robot_learning.trajectory.salvage import (
     Message,
     TimeHole,
 )
+from robot_learning.trajectory.sqlite_pages import Pages, Row
 
 _BESIDE = ('-journal', '-wal')  # What sqlite leaves beside a file; it belongs to it.
-_NEAR = 4096  # Rows that are tried one by one behind an unreadable one.
-_MIN_ROW = 8  # Bytes of the smallest row in the file.
-
-
-class _Row(NamedTuple):
-    number: int
-    topic: Any
-    log_ns: Any
-    data: Any
 
 
 class SqliteSalvage:
@@ -86,7 +77,7 @@ class SqliteSalvage:
     def _open_best(self) -> sqlite3.Connection:
         """Open the file with its journal applied, or without where that leaves nothing."""
         database = self._open(with_journal=True)
-        if self._read_topics(database) and self._last_row(database):
+        if self._read_topics(database) and self._has_rows(database):
             if self._journal:
                 self.report.is_complete = False
                 self.report.notes.append(
@@ -153,36 +144,32 @@ class SqliteSalvage:
         }
         return bool(self._channels)
 
-    def _last_row(self, database: sqlite3.Connection) -> int:
-        """Return the highest row number that there may be; 0: there is none."""
+    def _has_rows(self, database: sqlite3.Connection) -> bool:
         try:
-            return int(database.execute('SELECT max(id) FROM messages').fetchone()[0] or 0)
+            return database.execute('SELECT 1 FROM messages LIMIT 1').fetchone() is not None
         except sqlite3.Error:
-            return self.report.size // _MIN_ROW
+            return True  # The leaves may tell more than the tree.
 
-    def _rows(self) -> Iterator[_Row]:
-        """Yield rows in order, over holes."""
-        last, start, tries = self._last_row(self._database), 1, 0
-        query = 'SELECT id, topic_id, timestamp, data FROM messages WHERE id >= ? ORDER BY id'
-        while start <= last:
-            newest = None
-            try:
-                for row in self._database.execute(query, (start,)):
-                    newest = _Row(*row)
-                    yield newest
-                return
-            except sqlite3.Error as error:
-                self._note(str(error))
-            if newest is not None:
-                start, tries = newest.number, 0
-            tries += 1
-            start += 1 if tries < _NEAR else 2 ** (tries - _NEAR)
-
-    def _note(self, text: str) -> None:
-        self.report.is_complete = False
-        note = f'sqlite: {text}'
-        if note not in self.report.notes:
-            self.report.notes.append(note)
+    def _rows(self) -> Iterator[Row]:
+        """Yield rows in order: those that sqlite reads, then those that only pages hold."""
+        newest = 0
+        try:
+            query = 'SELECT id, topic_id, timestamp, data FROM messages ORDER BY id'
+            for row in self._database.execute(query):
+                yield Row(*row)
+                newest = row[0]
+            return
+        except sqlite3.Error as error:
+            self.report.is_complete = False
+            self.report.notes.append(f'sqlite: {error}')
+        content = memoryview(self._copy.read_bytes())
+        try:
+            found = {r.number: r for r in Pages(content).rows() if r.topic in self._channels}
+        except (ValueError, IndexError):
+            return
+        for number in sorted(found):
+            if number > newest:
+                yield found[number]
 
 
 def _make_consistent(path: Path, page: int) -> None:
