@@ -25,6 +25,8 @@ _QUIET = {
 # Before anything imports torch, matplotlib or rclpy, and for the processes that tests start.
 os.environ.update(_QUIET)
 os.environ.setdefault('ROS_LOG_DIR', tempfile.mkdtemp(prefix='ros_log_'))
+# An emergency stop that a test leaves pressed must not stop the robots of its user.
+os.environ['ROS_HOME'] = tempfile.mkdtemp(prefix='ros_home_')
 os.environ.setdefault('ROBOT_LEARNING_DATA', str(ROOT.parent / 'shared' / 'data'))
 if str(SOURCE) not in os.environ.get('PYTHONPATH', '').split(os.pathsep):
     os.environ['PYTHONPATH'] = os.pathsep.join(

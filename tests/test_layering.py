@@ -19,6 +19,7 @@ ROOMS = {
     'serving',
     'language',
     'simulation',
+    'replication',
     'nodes',
     'commands',
 }
@@ -67,6 +68,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     'serving': ({'models'}, {'mujoco', 'gymnasium', 'h5py', 'rosbags'}),
     'language': (set(), {'torch', 'mujoco', 'gymnasium'}),
     'simulation': (set(), {'torch', 'h5py', 'rosbags'}),
+    'replication': ({'trajectory'}, {'torch', 'mujoco', 'gymnasium', 'h5py', 'rosbags'}),
     'commands': (ROOMS, set()),
     'nodes': (ROOMS, set()),
 }

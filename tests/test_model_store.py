@@ -237,7 +237,7 @@ def test_rollback_pins_the_sound_version_before(store):
 def test_a_damaged_pin_is_named(store):
     publish(store, 1)
     (store.root / 'navigator' / 'active.json').write_text('{')
-    with pytest.raises(StoreError, match=r'active\.json: is not JSON'):
+    with pytest.raises(StoreError, match=r'active\.json:1: is not JSON'):
         store.serving('navigator')
 
 

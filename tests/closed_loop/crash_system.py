@@ -73,6 +73,11 @@ class System:
         """Return the ids of all processes that belong to the run, wherever they hang."""
         return [pid for pid, environment in _environments() if self._is_mine(environment)]
 
+    def shared_memory(self) -> set[str]:
+        """Return the names of the shared memory that its processes have mapped, and we do not."""
+        names = {name for pid in self.processes() for name in _mapped_names(pid)}
+        return names - _mapped_names(os.getpid())
+
     def stop(self, timeout_s: float) -> int:
         """End everything as Ctrl-C does; return the exit code."""
         assert self._up is not None, 'it was started'
@@ -115,3 +120,11 @@ def _environments() -> Iterator[tuple[int, bytes]]:
                 yield int(entry.name), (entry / 'environ').read_bytes()
             except OSError:  # It has ended, or belongs to somebody else.
                 continue
+
+
+def _mapped_names(pid: int) -> set[str]:
+    try:
+        lines = Path(f'/proc/{pid}/maps').read_text(errors='replace').splitlines()
+    except OSError:
+        return set()
+    return {Path(line.split()[5]).name for line in lines if '/dev/shm/fastrtps' in line}

@@ -81,5 +81,27 @@ def test_recover_makes_a_cut_bag_importable(bag, contract_file, tmp_path, capsys
     assert bags.main(['import', bag, '--robot', contract_file, '--out', store]) == 2
     assert f'bags recover {bag} --out' in capsys.readouterr().err
     assert bags.main(['recover', bag, '--out', sound]) == 0
-    assert '31 messages, cut off or damaged' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert '31 messages, nothing is missing' in printed
+    assert 'its summary is cut or damaged' in printed and 'no metadata.yaml' in printed
     assert bags.main(['import', sound, '--robot', contract_file, '--out', store]) == 0
+
+
+def test_recover_says_what_is_missing(bag, tmp_path, capsys):
+    file = Path(bag) / 'bag.mcap'
+    file.write_bytes(file.read_bytes()[:12_000])
+    assert bags.main(['recover', bag, '--out', str(tmp_path / 'sound'), '--json']) == 1
+    report = json.loads(capsys.readouterr().out)
+    saved = report['saved']['/odom']
+    assert 0 < saved < 30 and report['lost'] == {'/odom': 30 - saved}
+    (found,) = report['files']
+    assert found['unreadable'][-1]['stop'] == 12_000 == found['size']
+    assert found['holes'][-1]['to_ns'] is None
+    assert bags.main(['recover', bag, '--out', str(tmp_path / 'again')]) == 1
+    printed = capsys.readouterr().out
+    assert 'cut inside a chunk' in printed and 'what is missing stands above' in printed
+    (tmp_path / 'junk.mcap').write_bytes(b'no MCAP')
+    arguments = ['recover', str(tmp_path / 'junk.mcap'), '--out', str(tmp_path / 'nothing')]
+    assert bags.main(arguments) == 2
+    assert 'nothing in it can be read' in capsys.readouterr().err
+    assert not (tmp_path / 'nothing').exists()

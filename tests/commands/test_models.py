@@ -28,8 +28,10 @@ def store(tmp_path):
 def run(store, capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '160')
 
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(store.root.parent / 'configuration'))
+
     def run(*arguments):
-        code = models.main([*arguments, '--models', str(store.root)])
+        code = models.main([*map(str, arguments), '--models', str(store.root)])
         return code, *capsys.readouterr()
 
     return run
@@ -109,3 +111,88 @@ def test_a_mistyped_version_is_named(run):
     code, _, error = run('show', 'navigator@9')
     assert code == 2
     assert 'version 9 is not in' in error
+
+
+def test_pardon_takes_a_refusal_back(run, store):
+    store.refuse('navigator', 3, 'It circles.')
+    assert 'may be served again' in run('pardon', 'navigator@3')[1]
+    assert store.serving('navigator') == 3
+    assert 'was not refused' in run('pardon', 'navigator@3')[1]
+    assert run('pardon', 'navigator')[0] == 2
+
+
+@pytest.fixture
+def key(run, tmp_path):
+    """A key that nobody trusts yet."""
+    path = tmp_path / 'keys' / 'maker.pem'
+    assert run('keygen', path)[0] == 0
+    return path
+
+
+def signatures(run):
+    code, output, _ = run('verify', '--require-signature', '--json')
+    return code, [row['signature'] for row in json.loads(output)]
+
+
+def test_versions_are_signed_and_keys_are_trusted(run, key):
+    assert signatures(run) == (1, ['none'] * 3)
+    assert run('sign', 'navigator@2', '--key', key)[0] == 0
+    code, (_, second, _) = signatures(run)
+    assert (code, 'not trusted here (trusted: nobody)' in second) == (1, True)
+    code, output, _ = run('trust', f'{key}.pub', '--name', 'workshop')
+    assert (code, 'workshop' in output) == (0, True)
+    assert signatures(run) == (1, ['none', 'by workshop', 'none'])
+    assert run('sign', 'navigator', '--all', '--key', key)[0] == 0
+    assert signatures(run) == (0, ['by workshop'] * 3)
+    assert run('verify')[0] == 0
+    assert 'workshop' in run('trusted')[1]
+    assert run('untrust', 'workshop')[0] == 0
+    assert signatures(run)[0] == 1
+    assert 'nobody is trusted' in run('trusted')[1]
+
+
+def test_sign_without_a_version_signs_the_one_that_serves(run, store, key):
+    assert 'navigator@3 is signed' in run('sign', 'navigator', '--key', key)[1]
+    assert [store.has_signature('navigator', v) for v in (1, 2, 3)] == [False, False, True]
+    code, _, error = run('sign', 'racer', '--key', key)
+    assert (code, 'holds no version' in error) == (2, True)
+
+
+def test_keys_do_not_go_into_the_store(run, store):
+    code, _, error = run('keygen', store.root / 'key.pem')
+    assert (code, 'Keep the private key elsewhere' in error) == (2, True)
+    assert not (store.root / 'key.pem').exists()
+
+
+def test_a_passphrase_is_asked_for(run, tmp_path, monkeypatch):
+    said = iter(['open sesame', 'open sesame', 'wrong', 'open sesame'])
+    monkeypatch.setattr('getpass.getpass', lambda prompt: next(said))
+    monkeypatch.setattr('sys.stdin', type('Terminal', (), {'isatty': lambda self: True})())
+    path = tmp_path / 'secret.pem'
+    assert run('keygen', path, '--passphrase')[0] == 0
+    assert b'ENCRYPTED' in path.read_bytes()
+    code, _, error = run('sign', 'navigator@1', '--key', path)
+    assert (code, 'passphrase is another one' in error) == (2, True)
+    assert run('sign', 'navigator@1', '--key', path)[0] == 0
+
+
+def test_verify_names_what_does_not_belong_into_the_store(run, store, tmp_path):
+    (store.root / 'link').symlink_to(tmp_path)
+    (store.root / 'navigator' / 'run.sh').write_text('')
+    (store.root / 'navigator' / 'history.jsonl').write_text('')
+    code, output, _ = run('verify')
+    assert code == 1
+    assert f'{store.root}/link: does not belong' in output
+    assert f'{store.root}/navigator/run.sh: does not belong' in output
+    assert 'history' not in output
+
+
+def test_what_a_stranger_wrote_cannot_play_with_the_terminal(run, store):
+    text = '[/]\x1b[2J[bold red]\u202e'
+    store.publish('evil', {text: np.ones(1)}, {'phase': text, 'config': {text: text}})
+    store.publish('evil', {text: np.zeros(1)}, {'phase': '', 'config': {}})
+    for arguments in (('list',), ('show', 'evil@1'), ('diff', 'evil@1', 'evil@2')):
+        code, output, _ = run(*arguments)
+        assert code == 0
+        assert '\x1b' not in output and '\u202e' not in output
+        assert r'[/]\x1b[2J[bold red]' in output.replace('\n', '')

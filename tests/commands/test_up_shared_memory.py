@@ -79,8 +79,13 @@ def test_ports_stay_while_a_participant_of_their_domain_lives(folder):
     assert stale == {SEGMENT, f'{SEGMENT}_el'} | other_domain
 
 
+def test_what_an_orderly_end_leaves_without_a_lock_file_is_stale_too(folder):
+    make(folder, 'fastrtps_port7411')
+    assert shared_memory.remove_stale_files(folder) == 10
+
+
 def test_files_of_others_and_files_being_made_stay(folder):
-    make(folder, 'lttng-ust-wait-6', 'fastrtps_notes', SEGMENT)  # No lock file: unknown state.
+    make(folder, 'lttng-ust-wait-6', 'fastrtps_notes')
     (folder / 'fastrtps_port7400').write_bytes(b'x')
     (folder / 'fastrtps_port7400_el').write_bytes(b'x')
     assert shared_memory.stale_files(folder) == []
@@ -92,27 +97,42 @@ def test_nothing_is_stale_where_the_system_does_not_tell_who_holds_what(folder, 
     assert shared_memory.stale_files(folder) == []
 
 
-def test_looking_never_takes_a_lock_that_a_starting_participant_wants(folder):
-    make(folder, *(f'fastrtps_{i:016x}{ending}' for i in range(50) for ending in ('', '_el')))
+def test_a_participant_that_starts_beside_another_always_gets_its_lock(folder):
+    ports = [f'fastrtps_port{port}' for port in range(7410, 7510)]
+    make(folder, *(f'{port}{ending}' for port in ports for ending in ('', '_el')))
     ending = threading.Event()
     looks = []
 
     def look() -> None:
         while not ending.is_set():
-            looks.append(len(shared_memory.stale_files(folder)))
+            looks.append(shared_memory.remove_stale_files(folder))
 
     thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 10
-        while len(looks) < 20:
-            assert time.monotonic() < deadline
-            for lock in sorted(folder.glob('*_el')):
-                with lock.open() as file:  # Raises BlockingIOError if the other looks with flock.
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        ending.set()
-        thread.join()
+    with (folder / f'{ports[0]}_el').open() as neighbour:
+        fcntl.flock(neighbour, fcntl.LOCK_EX)
+        thread.start()
+        try:
+            deadline = time.monotonic() + 10
+            while len(looks) < 20:
+                assert time.monotonic() < deadline
+                for port in ports[1:]:
+                    with (folder / f'{port}_el').open() as file:  # BlockingIOError if it is held.
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            ending.set()
+            thread.join()
+    assert set(looks) == {0}
+
+
+def test_a_lock_that_only_another_container_sees_is_respected(folder, monkeypatch):
+    make(folder, SEGMENT, f'{SEGMENT}_el')
+    (folder / 'proc').mkdir()
+    (folder / 'proc' / 'locks').touch()  # As it looks from a process space of its own.
+    monkeypatch.setattr(shared_memory, 'PROCESSES', folder / 'proc')
+    with (folder / f'{SEGMENT}_el').open() as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        assert shared_memory.remove_stale_files(folder) == 0
+    assert shared_memory.remove_stale_files(folder) == 20
 
 
 def test_a_machine_without_shared_memory_has_nothing_to_remove(tmp_path):

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'serving'))
 import policies
 
 DEADLINE_S = 20.0
+PERIOD = policies.CONTRACT.control_period_ns
 FORWARD, LEFT = (50.0, 0.0), (-50.0, 50.0)  # Modes of constant policies, before tanh.
 FULL_SPEED = pytest.approx((0.5, 0.0), abs=1e-6)
 STOPPED = (0.0, 0.0)
@@ -140,7 +141,8 @@ class Rover:
         def work() -> None:
             self.set_goal(self.now_ns())
             while not ending.wait(1 / rate_hz):
-                self.sense(self.now_ns(), values.get('but', ()), **values)
+                readings = {name: value for name, value in values.items() if name != 'but'}
+                self.sense(self.now_ns(), values.get('but', ()), **readings)
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
@@ -181,6 +183,35 @@ class Rover:
     def _spin(self) -> None:
         while not self._is_ending.is_set():
             self._executor.spin_once(timeout_sec=0.05)
+
+
+class LockStep:
+    """A world that advances one control period per answer."""
+
+    def __init__(self, rover: Rover):
+        self.rover, self.stamp = rover, 100 * PERIOD
+
+    def begin(self) -> None:
+        """Send a first step until the policy has heard all of it: nothing is lost after that."""
+        for _ in range(10):
+            self.rover.set_goal(self.stamp)
+            try:
+                self.step(deadline_s=3.0, is_first=True)
+                if self.rover.action_for(self.stamp, deadline_s=3.0).version >= 0:
+                    return
+            except AssertionError:
+                continue  # The outcome or its answer came before both sides were connected.
+        raise AssertionError('the policy did not hear a whole step')
+
+    def step(
+        self, but: tuple[str, ...] = (), deadline_s: float = DEADLINE_S, **outcome: Any
+    ) -> tuple[float, float]:
+        self.stamp += PERIOD
+        self.rover.sense(self.stamp, but)
+        if outcome.get('is_first'):
+            self.rover.set_goal(self.stamp)
+        self.rover.arrive(self.stamp, **outcome)
+        return self.rover.command_for(self.stamp, deadline_s)
 
 
 def stamp_of(message: Any) -> int:

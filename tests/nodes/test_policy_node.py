@@ -7,10 +7,11 @@ from robot_learning.model_store import WEIGHTS, ModelStore
 from robot_learning_interfaces.msg import ModelVersion
 from robot_learning_interfaces.srv import LoadModel, RollbackModel
 from rover import (
-    DEADLINE_S,
     FULL_SPEED,
     LEFT,
+    PERIOD,
     STOPPED,
+    LockStep,
     Rover,
     call,
     policies,
@@ -20,35 +21,6 @@ from rover import (
     wait_until,
     write_robot,
 )
-
-PERIOD = policies.CONTRACT.control_period_ns
-
-
-class LockStep:
-    """A world that advances one control period per answer."""
-
-    def __init__(self, rover):
-        self.rover, self.stamp = rover, 100 * PERIOD
-
-    def begin(self):
-        """Send a first step until the policy has heard all of it: nothing is lost after that."""
-        for _ in range(10):
-            self.rover.set_goal(self.stamp)
-            try:
-                self.step(deadline_s=3.0, is_first=True)
-                if self.rover.action_for(self.stamp, deadline_s=3.0).version >= 0:
-                    return
-            except AssertionError:
-                continue  # The outcome or its answer came before both sides were connected.
-        raise AssertionError('the policy did not hear a whole step')
-
-    def step(self, but=(), deadline_s=DEADLINE_S, **outcome):
-        self.stamp += PERIOD
-        self.rover.sense(self.stamp, but)
-        if outcome.get('is_first'):
-            self.rover.set_goal(self.stamp)
-        self.rover.arrive(self.stamp, **outcome)
-        return self.rover.command_for(self.stamp, deadline_s)
 
 
 @pytest.fixture(scope='module')

@@ -24,7 +24,7 @@ WORKSPACE_PACKAGES = {'robot_learning', 'robot_learning_interfaces'}
 ON_PYPI = {'yaml': 'pyyaml', 'PIL': 'pillow', 'stable_baselines3': 'stable-baselines3'}
 ONLY_WITH_ROS = {'launch', 'launch_ros', 'cv_bridge', 'sensor_msgs_py', 'ament_index_python'}
 # Come with pydantic and rosbags, and with Python 3.14.
-INDIRECT = {'annotated_types', 'pydantic_core', 'backports', 'compression'}
+INDIRECT = {'annotated_types', 'pydantic_core', 'backports', 'compression', 'lz4'}
 
 
 def imported_packages(folder: Path) -> set[str]:

@@ -4,6 +4,7 @@ import numpy as np
 import policies
 import pytest
 from policies import CONTRACT
+from robot_learning import contract as contracts
 from robot_learning.errors import ModelRefusedError, StoreError
 from robot_learning.model_store import MANIFEST, WEIGHTS, ModelStore
 from robot_learning.serving.version_checks import load_version, random_features
@@ -59,6 +60,23 @@ def test_weights_that_overflow_on_an_observation_are_refused(tmp_path):
     tensors['trunk.1.weight'] *= np.float32(1e38)
     version = policies.publish(tmp_path, CONTRACT, tensors)
     with pytest.raises(ModelRefusedError, match=rf'navigator@{version}: answers .*nan'):
+        load(tmp_path, version)
+
+
+def test_a_version_too_slow_for_the_control_rate_is_refused(tmp_path):
+    fast = contracts.from_dict({**policies.ROBOT, 'control_rate_hz': 1000.0})
+    spec = policies.spec_for(fast, hidden=[512] * 12)  # 3 million weights, 0.25 ms allowed.
+    manifest = policies.manifest_for(fast, spec)
+    version = ModelStore(tmp_path).publish('navigator', policies.tensors_for(spec), manifest)
+    with pytest.raises(ModelRefusedError, match=r'ms for one decision, expected at most 25%'):
+        load(tmp_path, version, fast)
+    quick = policies.publish(tmp_path, fast)
+    assert load(tmp_path, quick, fast)
+
+
+def test_a_hash_that_is_not_that_of_its_contract_is_refused(tmp_path):
+    version = policies.publish(tmp_path, CONTRACT, contract_hash='0123456789abcdef')
+    with pytest.raises(ModelRefusedError, match="hash is '0123456789abcdef', its contract gives"):
         load(tmp_path, version)
 
 

@@ -55,3 +55,7 @@ class SignatureError(ModelRefusedError):
 
 class KeyFileError(RobotLearningError):
     """A signing key or the list of trusted keys cannot be read, written or relied on."""
+
+
+class ReplicationError(RobotLearningError):
+    """A file from another host is refused, or this host cannot take part."""

@@ -93,6 +93,8 @@ def parse_json(data: bytes, where: Path | str, refuse: Refusal) -> Any:
         _check(value)
     except RecursionError as error:
         raise refuse(where, f'nests deeper than {MAX_DEPTH} levels') from error
+    except json.JSONDecodeError as error:
+        raise refuse(f'{where}:{error.lineno}', f'is not JSON ({error.msg})') from error
     except ValueError as error:
         raise refuse(where, f'is not JSON ({printable(error)})') from error
     return value
@@ -197,10 +199,12 @@ def _integer(text: str) -> int:
 
 def _check(value: Any) -> None:
     """Look at everything once: how deep it is, and whether its text can be written again."""
-    level, depth = [value], 0
+    level, depth = [value], 1
     while level:
         below: list[Any] = []
         for entry in level:
+            if isinstance(entry, dict | list) and depth > MAX_DEPTH:
+                raise RecursionError
             if isinstance(entry, dict):
                 below += entry.keys()
                 below += entry.values()
@@ -209,5 +213,3 @@ def _check(value: Any) -> None:
             elif isinstance(entry, str) and not entry.isascii():
                 entry.encode()  # Half a surrogate pair raises UnicodeEncodeError, a ValueError.
         level, depth = below, depth + 1
-        if depth > MAX_DEPTH + 1:
-            raise RecursionError

@@ -30,6 +30,22 @@ WEIGHTS, MANIFEST, SIGNATURE = 'weights.safetensors', 'manifest.json', 'signatur
 MAX_MANIFEST_BYTES = 8 << 20  # Some 200 000 segments.
 _MAX_HEADER_BYTES = 4 << 20  # Of the weights; some 40 000 tensors.
 _MAX_SIGNATURE_BYTES = 1 << 16
+_OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    'policy': dict,
+    'config': dict,
+    'contract': dict,
+    'contract_hash': str,
+    'metrics': dict,
+    'phase': str,
+    'created': (str, int, float),
+    'score': (int, float),
+    'provenance': dict,
+}
+_OPTIONAL_PROVENANCE: dict[str, type | tuple[type, ...]] = {
+    'update': int,
+    'environment_step': int,
+    'segments': list,
+}
 _USE_ANOTHER = Refusal(ModelRefusedError, 'Use another version.')
 _DAMAGED = Refusal(ModelRefusedError, 'The file is damaged; use another version.')
 
@@ -227,9 +243,25 @@ def _checked_manifest(manifest: Any, path: Path) -> dict[str, Any]:
         if not isinstance(manifest[key], kind) or isinstance(manifest[key], bool):
             found = printable(repr(manifest[key]), 60)
             raise _DAMAGED(path, f'{key} is {found}, expected a {kind.__name__}')
+    _check_kinds(manifest, _OPTIONAL, path)
+    _check_kinds(manifest.get('provenance') or {}, _OPTIONAL_PROVENANCE, path)
     if manifest['manifest_sha256'] != manifest_digest(manifest):
         raise ModelRefusedError(
             f'{path}: its content differs from its own SHA-256. The file was changed; '
             f'use another version.'
         )
     return manifest
+
+
+def _check_kinds(
+    mapping: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]], path: Path
+) -> None:
+    """Refuse entries that readers of manifests would stumble over; absent and null are fine."""
+    for key, kind in kinds.items():
+        value = mapping.get(key)
+        if value is None:
+            continue
+        is_right = isinstance(value, kind) and not isinstance(value, bool)
+        if not is_right or (kind is int and not 0 <= value < 2**63):
+            found = printable(repr(value), 60)
+            raise _DAMAGED(path, f'{key} is {found}, which is no value for it')

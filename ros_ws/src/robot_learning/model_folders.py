@@ -12,7 +12,7 @@ from pathlib import Path
 from robot_learning.errors import StoreError
 from robot_learning.foreign_files import printable
 
-ACTIVE = 'active.json'
+ACTIVE, HISTORY = 'active.json', 'history.jsonl'
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}')
 _VERSION = re.compile(r'[0-9]{6,12}')
 _REFUSAL = re.compile(r'[0-9]{6,12}\.refused\.json')
@@ -120,7 +120,7 @@ def _strange_in_model(folder: Path) -> list[Path]:
     def belongs(entry: Path) -> bool:
         if entry.name.startswith('.'):  # Being written or deleted.
             return True
-        is_marker = entry.name == ACTIVE or _REFUSAL.fullmatch(entry.name)
+        is_marker = entry.name in (ACTIVE, HISTORY) or _REFUSAL.fullmatch(entry.name)
         return is_version(entry) or bool(is_marker and entry.is_file() and not entry.is_symlink())
 
     return sorted(entry for entry in entries(folder) if not belongs(entry))

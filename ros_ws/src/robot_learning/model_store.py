@@ -154,6 +154,10 @@ class ModelStore:
         key = model_files.signed_by(facts, self.rules, self.root, name, version)
         return key.label or key.key
 
+    def has_signature(self, name: str, version: int) -> bool:
+        """Tell whether a version comes with a signature, right or wrong."""
+        return (self._version_folder(name, version) / SIGNATURE).is_file()
+
     def names(self) -> list[str]:
         """Return the names of all models that have a version."""
         entries = model_folders.entries(self.root)
@@ -283,7 +287,7 @@ class ModelStore:
         versions = self.versions(name)
         scores = {v: score for v in versions if (score := self._score(name, v)) is not None}
         best = sorted(scores, key=lambda v: (scores[v], v), reverse=True)[:keep_best]
-        signed = next((v for v in reversed(versions) if self._has_signature(name, v)), None)
+        signed = next((v for v in reversed(versions) if self.has_signature(name, v)), None)
         kept = {*best, *versions[-max(keep_newest, 1) :], signed}
         kept |= {self.active(name), self.serving(name)}
         deleted = [version for version in versions if version not in kept]
@@ -364,9 +368,6 @@ class ModelStore:
         except StoreError:  # Deleted meanwhile; whoever serves it may go on.
             return None
         return None
-
-    def _has_signature(self, name: str, version: int) -> bool:
-        return (self._version_folder(name, version) / SIGNATURE).is_file()
 
     def _marker(self, name: str, file: str, refuse: Refusal) -> dict[str, Any] | None:
         """Return the content of a small file of a model, None if there is none."""

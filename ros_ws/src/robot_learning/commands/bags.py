@@ -5,11 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 
-from robot_learning.commands import bags_import, bags_info, bags_recover
+from robot_learning.commands import (
+    bags_import,
+    bags_info,
+    bags_record,
+    bags_recover,
+    bags_trim,
+)
 from robot_learning.errors import RobotLearningError
 
 _EXAMPLES = """examples:
-  ./run bags info PATH/TO/BAG                        topics, types, rates
+  ./run bags record --all --out bags/kitchen         until Ctrl-C
+  ./run bags record /scan /odom --max-duration 60 --zstd
+  ./run bags record --all --ring 30                  the last 30 s, at SIGUSR1
+  ./run bags info PATH/TO/BAG                        topics, rates, losses
+  ./run bags trim PATH/TO/BAG --out PATH/TO/PIECE --start 10 --end 20
   ./run bags import PATH/TO/BAG --robot husky        episodes into runs/store
   ./run bags import a.mcap --robot pioneer --out runs/logs/store --json report.json
   ./run bags recover PATH/TO/CUT --out PATH/TO/SOUND
@@ -18,8 +28,10 @@ A bag is a folder with metadata.yaml, or one .mcap, .db3 or .bag (ROS 1) file.""
 
 # One module per action; each adds its sub-command and says by `run` what it does.
 _ACTIONS = (
+    bags_record,
     bags_info,
     bags_import,
+    bags_trim,
     bags_recover,
 )
 

@@ -31,6 +31,7 @@ from robot_learning.errors import ConfigError, RobotLearningError
 from robot_learning.evaluation.evaluation_pool import EvaluationPool
 from robot_learning.evaluation.layouts import LayoutChoice, evaluation_layouts, read_layouts
 from robot_learning.evaluation.navigation import DriveResult, NavigationResult, PolicyFactory
+from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore, parse_reference
 from robot_learning.serving.version_checks import load_version
 from robot_learning.simulation.tasks import TASKS, build_task
@@ -66,7 +67,8 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
     """Score what the options name, print a table, and return everything as plain data."""
     models = options.models or default_models()
     name, version = parse_reference(options.model)
-    store = ModelStore(models)
+    rules = ModelFileRules(options.require_signature, options.trusted_keys)
+    store = ModelStore(models, rules)
     if version is None:
         version = store.serving(name)
     tensors, manifest = store.load(name, version)  # Names what is missing.
@@ -88,7 +90,8 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
         result['offline'] = _offline(options.data, tensors, manifest, contract)
     if options.layouts or not options.data:
         layouts = _layouts(options)
-        factories = {f'{name}@{version}': stored_policy_factory(contract, models, name, version)}
+        make_policy = stored_policy_factory(contract, models, name, version, rules)
+        factories = {f'{name}@{version}': make_policy}
         if options.baselines:
             factories |= {baseline: baseline_factory(baseline) for baseline in BASELINES}
         scores = _navigate(factories, contract, layouts, options.workers, stop)
@@ -251,6 +254,14 @@ def _parser() -> argparse.ArgumentParser:
         type=whole_number(1),
         default=min(2, len(os.sched_getaffinity(0))),
         help='processes that drive (default: 2, or 1 on one core)',
+    )
+    parser.add_argument(
+        '--require-signature',
+        action='store_true',
+        help='refuse the version unless a trusted key signed it, see "./run models trust"',
+    )
+    parser.add_argument(
+        '--trusted-keys', type=Path, metavar='FILE', help="list of trusted keys (the user's)"
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write everything there')
     return parser

@@ -6,16 +6,27 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from robot_learning.errors import ModelRefusedError, RobotLearningError, StoreError
+from robot_learning.commands import model_keys
+from robot_learning.errors import (
+    KeyFileError,
+    ModelRefusedError,
+    RobotLearningError,
+    StoreError,
+)
+from robot_learning.foreign_files import printable
 from robot_learning.model_diff import compare
+from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore, parse_reference
+from robot_learning.trusted_keys import default_path
 
 _EXAMPLES = """examples:
   ./run models list                          all versions of all models
@@ -23,7 +34,11 @@ _EXAMPLES = """examples:
   ./run models diff navigator@3 navigator@12
   ./run models activate navigator@12         pin it; without @12: follow the newest again
   ./run models rollback navigator            pin the sound version before the one that serves
-  ./run models verify                        read everything, name what is damaged
+  ./run models pardon navigator@12           take a refusal back
+  ./run models verify                        read everything, name what is damaged and who signed
+  ./run models keygen ~/keys/me.pem          a key to sign with; its .pub goes to those who trust
+  ./run models sign navigator@12 --key ~/keys/me.pem
+  ./run models trust me.pem.pub --name maker     also: trusted, untrust maker
 Without --models, the models of the last demo run (runs/latest/models) if there is one, else
 runs/models. A running policy node follows within a second."""
 
@@ -33,9 +48,14 @@ _Result = dict[str, Any] | list[dict[str, Any]]
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 if `verify` found damage."""
     options = _parser().parse_args(argv)
-    store = ModelStore(options.models or default_models())
+    rules = ModelFileRules(getattr(options, 'require_signature', False), options.trusted_keys)
+    store = ModelStore(options.models or default_models(), rules)
     try:
-        result = _ACTIONS[options.action](store, options)
+        if options.action in _KEY_ACTIONS:
+            say = partial(_say, options)
+            result: _Result = _KEY_ACTIONS[options.action](store, options, say)
+        else:
+            result = _ACTIONS[options.action](store, options)
     except RobotLearningError as error:
         print(error, file=sys.stderr)
         return 2
@@ -101,21 +121,23 @@ def _show(store: ModelStore, options: argparse.Namespace) -> _Result:
     manifest = store.manifest(name, version) | {'refusal': store.refusal(name, version)}
     if options.json:
         return manifest
-    console = Console()
+    rows: list[tuple[str, str]] = []
     summary = Table(box=box.SIMPLE, show_header=False, title=f'{name}@{version}')
     provenance = dict(manifest.get('provenance', {}))
     segments = provenance.pop('segments', [])
     plain = ('phase', 'created', 'score', 'sha256', 'bytes', 'contract_hash', 'refusal')
     for key in plain:
-        summary.add_row(key, _text(manifest.get(key)))
+        rows.append((key, _text(manifest.get(key))))
     for group in ('policy', 'config', 'metrics'):
         for key, value in manifest.get(group, {}).items():
-            summary.add_row(f'{group}.{key}', _text(value))
+            rows.append((f'{group}.{key}', _text(value)))
     for key, value in provenance.items():
-        summary.add_row(f'provenance.{key}', _text(value))
+        rows.append((f'provenance.{key}', _text(value)))
     ends = f': {segments[0]} … {segments[-1]}' if segments else ''
-    summary.add_row('provenance.segments', f'{len(segments)}{ends}')
-    console.print(summary)
+    rows.append(('provenance.segments', f'{len(segments)}{ends}'))
+    for key, text in rows:
+        summary.add_row(Text(printable(key)), Text(printable(text, 2000)))
+    Console().print(summary)
     return manifest
 
 
@@ -168,9 +190,24 @@ def _rollback(store: ModelStore, options: argparse.Namespace) -> _Result:
     return {'model': name, 'before': before, 'version': version}
 
 
+def _pardon(store: ModelStore, options: argparse.Namespace) -> _Result:
+    name, version = parse_reference(options.model)
+    if version is None:
+        raise StoreError(f'models pardon: found {name!r}, expected NAME@VERSION. Add the version.')
+    was_refused = store.pardon(name, version)
+    _say(
+        options,
+        f'{name}@{version} may be served again.'
+        if was_refused
+        else f'{name}@{version} was not refused; nothing changed.',
+    )
+    return {'model': name, 'version': version, 'was_refused': was_refused}
+
+
 def _verify(store: ModelStore, options: argparse.Namespace) -> _Result:
     names = [options.model] if options.model else store.names()
     rows: list[dict[str, Any]] = []
+    strange = [] if options.model else store.strange_entries()
     for reference in names:
         name, chosen = parse_reference(reference)
         for version in store.versions(name) if chosen is None else [chosen]:
@@ -179,12 +216,26 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> _Result:
                 store.verify(name, version)
             except ModelRefusedError as error:
                 problem = str(error)
-            rows.append({'model': name, 'version': version, 'problem': problem})
+            row = {'model': name, 'version': version, 'problem': problem}
+            rows.append(row | {'signature': _signature(store, name, version)})
     damaged = [row for row in rows if row['problem']]
+    _show_table(options, str(store.root), ('model', 'version', 'signature'), rows)
     for row in damaged:
         _say(options, row['problem'])
     _say(options, f'{len(rows) - len(damaged)} of {len(rows)} versions are sound.')
+    for path in strange:
+        problem = f'{path}: does not belong into a model store. Look at it and remove it.'
+        _say(options, problem)
+        rows.append({'model': None, 'version': None, 'problem': problem, 'signature': None})
     return rows
+
+
+def _signature(store: ModelStore, name: str, version: int) -> str:
+    """Say in few words who vouches for a version."""
+    try:
+        return f'by {store.signed_by(name, version)}'
+    except (ModelRefusedError, KeyFileError) as error:
+        return str(error) if store.has_signature(name, version) else 'none'
 
 
 def _chosen(store: ModelStore, reference: str) -> tuple[str, int]:
@@ -205,7 +256,7 @@ def _show_table(
         is_number = any(isinstance(row.get(key), int | float) for row in rows)
         table.add_column(key.replace('_', ' '), justify='right' if is_number else 'left')
     for row in rows:
-        table.add_row(*(_text(row.get(key)) for key in keys))
+        table.add_row(*(Text(_text(row.get(key))) for key in keys))
     Console().print(table)
 
 
@@ -222,7 +273,7 @@ def _shape(before: tuple[int, ...] | None, after: tuple[int, ...] | None) -> str
 def _text(value: Any) -> str:
     if value is None:
         return ''
-    return f'{value:.4g}' if isinstance(value, float) else str(value)
+    return f'{value:.4g}' if isinstance(value, float) else printable(value, 2000)
 
 
 _ACTIONS: dict[str, Callable[[ModelStore, argparse.Namespace], _Result]] = {
@@ -231,7 +282,17 @@ _ACTIONS: dict[str, Callable[[ModelStore, argparse.Namespace], _Result]] = {
     'diff': _diff,
     'activate': _activate,
     'rollback': _rollback,
+    'pardon': _pardon,
     'verify': _verify,
+}
+_KEY_ACTIONS: dict[
+    str, Callable[[ModelStore, argparse.Namespace, Callable[[str], None]], _Result]
+] = {
+    'keygen': model_keys.generate,
+    'sign': model_keys.sign,
+    'trust': model_keys.trust,
+    'untrust': model_keys.untrust,
+    'trusted': model_keys.trusted,
 }
 
 
@@ -245,6 +306,12 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument('--models', type=Path, metavar='DIR', help='model store')
     shared.add_argument('--json', action='store_true', help='print JSON instead of tables')
+    shared.add_argument(
+        '--trusted-keys',
+        type=Path,
+        metavar='FILE',
+        help=f'list of trusted keys (default: {default_path()})',
+    )
     actions = parser.add_subparsers(dest='action', required=True)
     for name, about in (
         ('list', 'all versions, or those of one model'),
@@ -252,10 +319,15 @@ def _parser() -> argparse.ArgumentParser:
     ):
         action = actions.add_parser(name, help=about, parents=[shared])
         action.add_argument('model', nargs='?', metavar='NAME')
+    action.add_argument(
+        '--require-signature', action='store_true', help='unsigned versions are not sound'
+    )
+    model_keys.add_parsers(actions, shared)
     for name, about in (
         ('show', 'where a version comes from and what it scored'),
         ('activate', 'pin a version, or follow the newest again'),
         ('rollback', 'pin the sound version before the one that serves'),
+        ('pardon', 'take a refusal back'),
     ):
         action = actions.add_parser(name, help=about, parents=[shared])
         action.add_argument('model', metavar='NAME[@VERSION]')

@@ -2,11 +2,13 @@
 
 Fast DDS marks its files as used with flock(2). Trying such a lock, even for a microsecond, makes
 a participant that starts at this moment fail with "open_and_lock_file failed", after which it may
-lose messages; so locks are only looked up in /proc/locks, never taken.
+lose messages. So locks are looked up in /proc/locks; they are tried only right before a file is
+removed that nobody seems to use, for the sake of containers that share no more than /dev/shm.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import time
@@ -35,16 +37,36 @@ class _Family(NamedTuple):
     """A piece of shared memory and the files that belong to it."""
 
     files: tuple[Path, ...]
+    locks: tuple[Path, ...]  # Of these files, those that are locked while in use.
     domain: int | None  # Of a port, whose name the next participant takes again.
-    is_complete: bool  # It has a lock file.
 
 
 def stale_files(directory: Path = DIRECTORY) -> list[Path]:
-    """List the files whose owner is gone: nobody has locked or mapped them.
+    """List our files whose owner is gone: nobody has locked or mapped them.
 
     Ports stay as long as a participant of their ROS domain lives, since another one that is
     just starting may be about to take them over. Where /proc does not tell, nothing is stale.
     """
+    return [path for family in _stale(directory) for path in family.files]
+
+
+def remove_stale_files(directory: Path = DIRECTORY) -> int:
+    """Remove stale files; return how many bytes that freed."""
+    freed = 0
+    for family in _stale(directory):
+        if any(_is_held(lock) for lock in family.locks):
+            continue
+        for path in family.files:
+            try:
+                size = path.stat().st_size
+                path.unlink()
+            except OSError:  # Somebody else was faster.
+                continue
+            freed += size
+    return freed
+
+
+def _stale(directory: Path) -> list[_Family]:
     families = list(_families(directory))
     used = _locked()
     if not families or used is None:
@@ -54,25 +76,7 @@ def stale_files(directory: Path = DIRECTORY) -> list[Path]:
         used |= _mapped(str(directory))
         idle = [family for family in idle if _is_idle(family, used)]
     living = {family.domain for family in families if _is_used(family, used)}
-    return [
-        path
-        for family in idle
-        if family.domain is None or family.domain not in living
-        for path in family.files
-    ]
-
-
-def remove_stale_files(directory: Path = DIRECTORY) -> int:
-    """Remove stale files; return how many bytes that freed."""
-    freed = 0
-    for path in stale_files(directory):
-        try:
-            size = path.stat().st_size
-            path.unlink()
-        except OSError:  # Somebody else was faster, or owns it.
-            continue
-        freed += size
-    return freed
+    return [family for family in idle if family.domain is None or family.domain not in living]
 
 
 def _families(directory: Path) -> Iterator[_Family]:
@@ -82,28 +86,42 @@ def _families(directory: Path) -> Iterator[_Family]:
         if match is None:
             continue
         locks = [f'{name}{ending}' for ending in _LOCK_ENDINGS if f'{name}{ending}' in names]
-        semaphore = f'sem.{name}_mutex'
-        others = [semaphore] if semaphore in names else []
+        semaphores = [f'sem.{name}_mutex'] if f'sem.{name}_mutex' in names else []
         port = match.group(1)
         domain = (int(port) - _FIRST_PORT) // _PORTS_PER_DOMAIN if port else None
-        files = tuple(directory / file for file in (name, *locks, *others))
-        yield _Family(files, domain, bool(locks))
+        yield _Family(
+            tuple(directory / file for file in (name, *locks, *semaphores)),
+            tuple(directory / lock for lock in locks),
+            domain,
+        )
 
 
 def _is_idle(family: _Family, used: set[_Inode]) -> bool:
-    return family.is_complete and _is_old(family) and not _is_used(family, used)
+    return _is_old_and_ours(family) and not _is_used(family, used)
 
 
 def _is_used(family: _Family, used: set[_Inode]) -> bool:
     return any(_inode(path) in used for path in family.files)
 
 
-def _is_old(family: _Family) -> bool:
+def _is_old_and_ours(family: _Family) -> bool:
     try:
-        newest_s = max(path.stat().st_mtime for path in family.files)
+        states = [path.stat() for path in family.files]
     except FileNotFoundError:
         return False
-    return time.time() - newest_s >= _MIN_AGE_S
+    user = os.geteuid()
+    is_ours = user == 0 or all(state.st_uid == user for state in states)
+    return is_ours and time.time() - max(state.st_mtime for state in states) >= _MIN_AGE_S
+
+
+def _is_held(lock: Path) -> bool:
+    """Try a lock for a moment; what another container holds is not in our /proc."""
+    try:
+        with lock.open('rb') as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Closing releases it.
+    except OSError:
+        return True
+    return False
 
 
 def _inode(path: Path) -> _Inode | None:

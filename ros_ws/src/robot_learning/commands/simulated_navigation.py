@@ -199,12 +199,18 @@ def stored_policy_factory(
     rules: ModelFileRules | None = None,
 ) -> PolicyFactory:
     """Return what loads a model version in a worker process."""
-    return partial(_load_policy, StoredPolicy, contract, models, name, version, rules)
+    return partial(_load_policy, contract, models, rules, name, version)
 
 
-def _load_policy(*arguments: Any) -> NavigationPolicy:
-    make, *given, _world = arguments
-    return make(*given)
+def _load_policy(
+    contract: RobotContract,
+    models: Path,
+    rules: ModelFileRules | None,
+    name: str,
+    version: int,
+    world: NavigationWorld,
+) -> NavigationPolicy:
+    return StoredPolicy(contract, models, name, version, rules)
 
 
 def _make_baseline(name: str, world: NavigationWorld) -> NavigationPolicy:

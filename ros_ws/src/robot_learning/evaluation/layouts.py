@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robot_learning import foreign_files
 from robot_learning.errors import ConfigError
+from robot_learning.foreign_files import Refusal, printable
 
 # Layouts with these seeds and above are for evaluation; learning never resets to them.
 FIRST_EVALUATION_SEED = 10_000_000
+_MAX_BYTES = 16 << 20
+_LARGEST = 1e6  # Metres or radians.
 
 
 class LayoutChoice(NamedTuple):
@@ -37,16 +40,8 @@ def read_layouts(path: Path) -> list[LayoutChoice]:
     Raises:
         ConfigError: names the file and the entry that is wrong.
     """
-    try:
-        entries = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ConfigError(
-            f'{path}: cannot be read ({error.strerror}). Name an existing JSON file.'
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f'{path}:{error.lineno}: is not JSON ({error.msg}). Correct that line.'
-        ) from error
+    refuse = Refusal(ConfigError, 'Name a JSON file with a list of layouts, or correct it.')
+    entries = foreign_files.parse_json(foreign_files.read(path, _MAX_BYTES, refuse), path, refuse)
     if not isinstance(entries, list) or not entries:
         raise ConfigError(
             f'{path}: holds a {type(entries).__name__} without layouts, expected a list of seeds '
@@ -60,13 +55,14 @@ def _choice(entry: Any, where: str) -> LayoutChoice:
         return LayoutChoice(_seed(entry, where))
     if not isinstance(entry, dict):
         raise ConfigError(
-            f'{where}: found {entry!r}, expected a seed or an object with seed, start, goal. '
-            f'Correct it.'
+            f'{where}: found {printable(repr(entry), 80)}, expected a seed or an object with '
+            f'seed, start, goal. Correct it.'
         )
     unknown = set(entry) - {'seed', 'start', 'goal'}
     if unknown:
         raise ConfigError(
-            f'{where}: unknown key {sorted(unknown)[0]!r}. Use seed, start and goal only.'
+            f'{where}: unknown key {printable(sorted(unknown)[0], 80)!r}. Use seed, start and '
+            f'goal only.'
         )
     start = _numbers(entry.get('start'), (3,), f'{where}: start')
     goal = _numbers(entry.get('goal'), (2, 3), f'{where}: goal')
@@ -79,7 +75,10 @@ def _choice(entry: Any, where: str) -> LayoutChoice:
 
 def _seed(value: Any, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f'{where}: found {value!r}, expected a whole number from 0. Correct it.')
+        raise ConfigError(
+            f'{where}: found {printable(repr(value), 80)}, expected a whole number from 0. '
+            f'Correct it.'
+        )
     return value
 
 
@@ -87,9 +86,15 @@ def _numbers(value: Any, sizes: Sequence[int], where: str) -> list[float] | None
     if value is None:
         return None
     is_list = isinstance(value, list) and len(value) in sizes
-    if not is_list or not all(isinstance(x, int | float) for x in value):
+    if not is_list or not all(_is_number(x) for x in value):
         wanted = ' or '.join(str(size) for size in sizes)
         raise ConfigError(
-            f'{where}: found {value!r}, expected {wanted} numbers (metres, radians). Correct it.'
+            f'{where}: found {printable(repr(value), 80)}, expected {wanted} numbers (metres, '
+            f'radians) of at most {_LARGEST:g}. Correct it.'
         )
     return [float(x) for x in value]
+
+
+def _is_number(value: Any) -> bool:
+    is_plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_plain and abs(value) <= _LARGEST

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 from robot_learning.nodes.qos import COMMAND_QOS
@@ -42,6 +43,7 @@ class TwistInput:
         topic: str,
         command_type: CommandType,
         on_twist: Callable[[int | None, Twist], None],
+        qos: QoSProfile = COMMAND_QOS,
     ):
         """Subscribe.
 
@@ -50,11 +52,13 @@ class TwistInput:
             topic: its name.
             command_type: auto follows the publishers.
             on_twist: gets the stamp in ns, None where the type has none, and the twist.
+            qos: of the subscription.
         """
         self._node = node
         self._topic = topic
         self._forced = command_type != 'auto'
         self._on_twist = on_twist
+        self._qos = qos
         self.kind: str = command_type if self._forced else 'twist_stamped'
         self.num_publishers = 0  # Of the right type.
         self._subscription: Subscription | None = None
@@ -97,7 +101,7 @@ class TwistInput:
         receive = self._receive if self.kind == 'twist' else self._receive_stamped
         try:
             self._subscription = self._node.create_subscription(
-                _TYPES[self.kind], self._topic, receive, COMMAND_QOS
+                _TYPES[self.kind], self._topic, receive, self._qos
             )
         except (
             rclpy_implementation.RCLError

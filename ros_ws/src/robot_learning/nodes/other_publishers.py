@@ -50,7 +50,9 @@ class OtherPublishers:
             if name not in before
         ]
         gone = [f'{name}: publishes no commands any more' for name in before]
-        return News(appeared, [g for g, n in zip(gone, before, strict=True) if n not in self.names])
+        return News(
+            appeared, [g for g, n in zip(gone, before, strict=True) if n not in self.names]
+        )
 
     def _found(self) -> set[str]:
         found = set()

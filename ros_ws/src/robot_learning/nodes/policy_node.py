@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import array
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,30 +13,34 @@ from pydantic import Field, PositiveFloat
 from pydantic.dataclasses import dataclass
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from robot_learning_interfaces.msg import PolicyAction, StepOutcome
+from robot_learning_interfaces.msg import StepOutcome
 from std_msgs.msg import Bool
 
 from robot_learning import contract as contracts
 from robot_learning.config import STRICT
-from robot_learning.errors import ConfigError
 from robot_learning.features import FeatureBuilder
 from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore
 from robot_learning.nodes import qos
 from robot_learning.nodes.command_output import CommandOutput
+from robot_learning.nodes.decision_output import DecisionOutput
 from robot_learning.nodes.episode_results import EpisodeResults
-from robot_learning.nodes.messages import make_converter
+from robot_learning.nodes.other_publishers import OtherPublishers
 from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.policy_services import PolicyServices
-from robot_learning.nodes.policy_status import PolicyStatus
-from robot_learning.nodes.reading_input import ReadingInput, message_type
+from robot_learning.nodes.policy_status import GateParts, PolicyStatus
+from robot_learning.nodes.reading_input import ReadingInput
 from robot_learning.nodes.run import run_node
+from robot_learning.nodes.run_goals import RunGoals
+from robot_learning.nodes.teleop_input import TeleopConfig, TeleopInput
 from robot_learning.nodes.version_notices import VersionNotices
 from robot_learning.serving.action_gate import ActionGate
 from robot_learning.serving.driver import Command, PolicyDriver
+from robot_learning.serving.emergency_stop import EmergencyStop, state_path
 from robot_learning.serving.observation_assembler import ObservationAssembler
-from robot_learning.serving.policy_run import PolicyRun, goal_fields
+from robot_learning.serving.policy_run import PolicyRun
 from robot_learning.serving.policy_server import PolicyServer, ServingConfig
+from robot_learning.serving.takeover import Takeover
 from robot_learning.serving.tick_schedule import TickSchedule
 from robot_learning.version_history import VersionHistory
 
@@ -57,6 +61,12 @@ class PolicyNodeConfig(ServingConfig, ModelFileRules):
     keep_alive_s: Annotated[float, Field(gt=0, le=1)] = 0.05  # free_running: repeats commands.
     step_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.02  # lock_step: for late sensor messages.
     status_rate_hz: PositiveFloat = 2.0  # Of gate_status.
+    teleop: TeleopConfig = field(default_factory=TeleopConfig)
+    # Stop while another node publishes on a command topic. Off: the other one's commands would
+    # still arrive, and a node that was killed stays in the graph for some 20 s.
+    stop_on_other_publishers: bool = False
+    # Where a pressed emergency stop is remembered; unset: $ROS_HOME or ~/.ros.
+    state_directory: Path | None = None
 
 
 class PolicyNode(Node):
@@ -80,45 +90,56 @@ class PolicyNode(Node):
         )
         notices.listen(self._server)
         self._results = EpisodeResults(self, self._server, config.mode == 'lock_step')
-        self._gate = ActionGate(contract)
+        self._stop = EmergencyStop(
+            state_path(config.state_directory, self.get_fully_qualified_name(), contract.robot)
+        )
+        self._gate = ActionGate(contract, is_pressed=self._stop.is_pressed)
+        self._takeover = Takeover(config.teleop.takeover_timeout_s, contract.action_stop)
+        self._is_taken_over = False  # At the last tick.
         readings = ReadingInput(self, contract, features.fields, self._on_reading)
         self._observations = ObservationAssembler(contract, features.fields, readings.converters)
         self._driver = PolicyDriver(
             contract, features, self._observations, self._server, self._gate
         )
-        self._outputs = [
+        outputs = [
             CommandOutput(self, name, spec) for name, spec in contract.learned_actions.items()
         ]
+        self._others = OtherPublishers(self, [output.topic for output in outputs])
         self._status = PolicyStatus(
-            self, contract.robot, self._gate, self._server, self._outputs, config.status_rate_hz
+            self,
+            contract.robot,
+            GateParts(self._gate, self._stop, self._takeover, self._others),
+            self._server,
+            outputs,
+            config.status_rate_hz,
         )
+        self._output = DecisionOutput(self, outputs, self._status)
+        self._teleop = TeleopInput(self, contract, config.teleop, self._takeover)
         self._decides_on_arrival = config.mode == 'free_running' and config.decide_on == 'arrival'
-        self._goal_fields = goal_fields(contract)
-        self._goal_publisher: Any = None
+        self._goals = RunGoals(self, contract, self._observations)
         self._is_autonomous = config.drive_at_start
-        self._run: PolicyRun | None = None
         self._num_last_stops = 0
         self._pending: StepOutcome | None = None  # A step that waits for late readings.
-        self._last_command: Command | None = None
         self._schedule = TickSchedule(contract.control_period_ns)
         self._create_topics()
         radius = contract.task.parameters.get('goal_radius_m', 0.3) if contract.task else 0.3
         self._requests = PolicyServices(self, self._server, self, float(radius))
+        if self._stop.is_pressed:
+            self.get_logger().error(f'starts with the emergency stop pressed: {self._stop.text}')
+        if problem := self._stop.writing_problem():
+            self.get_logger().warning(problem)
         self._server.start()
         self._requests.start()
 
     def close(self) -> None:
         """Stop the robot, then everything else."""
         self._requests.stop()
-        if self._last_command is not None:
-            self._publish(self._driver.stop(self._now_ns()))
-            for output in self._outputs:
-                output.wait_until_received()
+        if self._output.last is not None:
+            self._output.publish(self._driver.stop(self._now_ns()))
+            self._output.wait_until_received()
         self._server.close()
 
     def _create_topics(self) -> None:
-        self._action = PolicyAction()
-        self._actions = self.create_publisher(PolicyAction, 'policy_action', qos.POLICY_ACTION_QOS)
         self.create_subscription(
             Bool, 'emergency_stop', self._on_emergency_stop, qos.EMERGENCY_STOP_QOS
         )
@@ -141,9 +162,9 @@ class PolicyNode(Node):
 
     def _on_outcome(self, outcome: StepOutcome) -> None:
         step_ns = _stamp_ns(outcome)
-        last = self._last_command
+        last = self._output.last
         if last is not None and step_ns == last.stamp_ns:
-            self._send(last)  # Asked again: the answer was lost.
+            self._output.send(last)  # Asked again: the answer was lost.
             return
         if outcome.is_first:
             self._driver.start_episode()
@@ -173,21 +194,22 @@ class PolicyNode(Node):
         self._pending = None
         self._late_timer.cancel()
         command = self._command_for(outcome, step_ns)
-        self._publish(command)
+        self._output.publish(command)
         self._driver.review(command)
         is_last = outcome.terminated or outcome.truncated
         if is_last:
             self._results.on_outcome(outcome)
         if self._is_driving and not is_last:
             self._update_run(command, step_ns)
-        if is_last and self._run is not None:
+        if is_last and self._goals.run is not None:
             ended = 'time_limit' if outcome.truncated else 'collision'
             self._finish_run('goal' if outcome.success else ended)
 
     def _command_for(self, outcome: StepOutcome, step_ns: int) -> Command:
-        if outcome.terminated or outcome.truncated or not self._is_driving:
-            return self._driver.stop(step_ns)
-        return self._driver.step(step_ns, self._explore, step_ns)
+        command = None
+        if not (outcome.terminated or outcome.truncated):
+            command = self._decided(step_ns, step_ns)
+        return command or self._driver.stop(step_ns)
 
     # --- free running ------------------------------------------------------------------------
 
@@ -211,14 +233,14 @@ class PolicyNode(Node):
 
     def _decide(self, now_ns: int, is_renewed: bool = False) -> None:
         missed = self._schedule.take(now_ns, is_renewed)
-        if not self._is_driving:
+        command = self._decided(now_ns)
+        if command is None:
             if self._num_last_stops:
                 self._num_last_stops -= 1
-                self._publish(self._driver.stop(now_ns))
+                self._output.publish(self._driver.stop(now_ns))
             return
         self._gate.counts.missed_ticks += missed
-        command = self._driver.step(now_ns, self._explore)
-        self._publish(command)
+        self._output.publish(command)
         if not command.problems:
             age_ns = self._now_ns() - command.stamp_ns
             self._status.stamp_latency.add(age_ns * 1e-6)
@@ -227,62 +249,53 @@ class PolicyNode(Node):
 
     def _on_keep_alive(self) -> None:
         """Repeat the command, as robots stop by themselves when none comes for a while."""
-        last = self._last_command
-        if last is None or not self._is_driving:
+        last = self._output.last
+        if last is None or not (self._is_driving or self._is_taken_over):
             return
         stop = self._driver.watchdog(self._now_ns())
         if stop is None:
-            self._send(last)
+            self._output.send(last)
         elif last.reasons != stop.reasons:
-            self._publish(stop)
+            self._output.publish(stop)
 
     # --- both --------------------------------------------------------------------------------
 
-    @property
-    def _is_driving(self) -> bool:
-        return self._is_autonomous or self._run is not None
+    def _decided(self, now_ns: int, step_ns: int | None = None) -> Command | None:
+        """Let the person who has taken over decide, else the policy; None: nobody drives."""
+        moment_s = time.monotonic()
+        self._note_driver(self._takeover.driver(moment_s))
+        person = self._takeover.action(moment_s)
+        if person is None and not self._is_driving:
+            return None
+        if self._others.names and self._config.stop_on_other_publishers:
+            return self._driver.refuse(now_ns, 'other_publishers', step_ns)
+        run = self._goals.run
+        return self._driver.step(now_ns, None if run is None else run.explore, step_ns, person)
+
+    def _note_driver(self, driver: str) -> None:
+        """Tell when a person takes over and lets go."""
+        if bool(driver) == self._is_taken_over:
+            return
+        self._is_taken_over = bool(driver)
+        if driver:
+            self.get_logger().info(f'{driver}: a person drives')
+        else:
+            self.get_logger().info('the person has let go')
+            self._num_last_stops = _NUM_LAST_STOPS
 
     @property
-    def _explore(self) -> bool | None:
-        return None if self._run is None else self._run.explore
+    def _is_driving(self) -> bool:
+        """Whether the policy drives, if no person does."""
+        return self._is_autonomous or self._goals.run is not None
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
-    def _publish(self, command: Command) -> None:
-        """Send the command, and only then everything that is said about it."""
-        self._send(command)
-        self._last_command = command
-        latency_ms = -1.0
-        if command.received_ns:
-            latency_ms = (time.perf_counter_ns() - command.received_ns) * 1e-6
-        action, decision = self._action, command.decision
-        stamp = action.header.stamp
-        stamp.sec, stamp.nanosec = divmod(command.stamp_ns, 1_000_000_000)
-        action.model, action.version = decision.model, decision.version
-        action.commanded = array.array('f', decision.action.tobytes())
-        action.executed = array.array('f', command.executed.tobytes())
-        action.log_probability = decision.log_prob
-        action.altered = command.altered
-        action.exploring = decision.exploring
-        action.latency_ms = latency_ms
-        self._actions.publish(action)
-        self._status.problems = command.problems
-        if command.problems:
-            text = '; '.join(problem.text for problem in command.problems)
-            self.get_logger().warning(f'stopped: {text}', throttle_duration_sec=5.0)
-        elif command.received_ns:
-            self._status.decision_latency.add(latency_ms)
-
-    def _send(self, command: Command) -> None:
-        start = 0
-        for output in self._outputs:
-            output.publish(command.stamp_ns, command.executed[start : start + output.size])
-            start += output.size
-
     def _on_emergency_stop(self, message: Bool) -> None:
         if message.data:  # False does not release: that takes the service.
-            self.press_emergency_stop()
+            self._gate.press()
+            self._stop_for_emergency()  # First the stop, then the file.
+            self._keep_pressed('the topic emergency_stop')
 
     # --- called from other threads -----------------------------------------------------------
 
@@ -293,16 +306,12 @@ class PolicyNode(Node):
             MessageError: the pose is in another frame than the contract's goal.
             ConfigError: the contract has no goal to set.
         """
-        goal = None if goal_pose is None else self._goal_value(goal_pose)
+        goal = None if goal_pose is None else self._goals.value(goal_pose)
 
         def begin() -> None:
-            if goal is not None and self._goal_fields is not None:
-                self._observations.override(self._goal_fields.goal, goal)
-                self._goal_publisher.publish(goal_pose)
             self._driver.start_episode()
             self._is_autonomous = False
-            if not run.ended.is_set():
-                self._run = run
+            self._goals.begin(run, goal, goal_pose)
 
         self._on_control_thread(begin)
 
@@ -310,59 +319,54 @@ class PolicyNode(Node):
         """Stop the robot at once and end the run, if there is one."""
         self._on_control_thread(lambda: self._finish_run(reason))
 
-    def press_emergency_stop(self) -> None:
-        """Hold the robot until the release."""
+    def press_emergency_stop(self, by: str) -> str:
+        """Hold the robot until the release, over restarts; return what is wrong, '' if nothing."""
         self._gate.press()
-        self.get_logger().error('emergency stop pressed')
-        if self._config.mode == 'free_running':
-            self._on_control_thread(self._stop_for_emergency)
+        self._on_control_thread(self._stop_for_emergency)
+        return self._keep_pressed(by)
 
-    def release_emergency_stop(self) -> None:
-        """Let the robot drive again."""
-        self._gate.release()
-        self.get_logger().info('emergency stop released')
+    def release_emergency_stop(self) -> str:
+        """Let the robot drive again; return what is wrong, '' if nothing."""
+        problem = self._stop.release(self._gate)
+        self.get_logger().info(problem or 'emergency stop released')
+        return problem
+
+    def take_over(self, is_person: bool) -> None:
+        """Give the robot to a person until they hand it back, or to the policy."""
+
+        def change() -> None:
+            if is_person:
+                self._takeover.hold()
+            else:
+                self._takeover.hand_back(time.monotonic())
+
+        self._on_control_thread(change)
+
+    def _keep_pressed(self, by: str) -> str:
+        problem = self._stop.press(self._gate, by)
+        self.get_logger().error(f'emergency stop pressed by {by}. {problem}'.strip())
+        return problem
 
     def _stop_for_emergency(self) -> None:
-        if self._is_driving:
-            self._publish(self._driver.refuse(self._now_ns(), 'emergency_stop'))
+        is_due = self._config.mode == 'free_running'  # In lock-step the next step is answered so.
+        if is_due and (self._is_driving or self._is_taken_over):
+            self._output.publish(self._driver.refuse(self._now_ns(), 'emergency_stop'))
 
     def _finish_run(self, reason: str) -> None:
-        run, self._run = self._run, None
+        run = self._goals.take()
         if run is None:
             return
-        if self._goal_fields is not None:
-            self._observations.override(self._goal_fields.goal, None)
         self._schedule.clear()
         if self._config.mode == 'free_running':
             self._num_last_stops = _NUM_LAST_STOPS
-            self._publish(self._driver.stop(self._now_ns()))
+            self._output.publish(self._driver.stop(self._now_ns()))
         self._results.on_run_end(reason)
         run.end(reason)
 
     def _update_run(self, command: Command, now_ns: int) -> None:
-        if self._run is None:
-            return
-        pose = goal = None
-        if self._goal_fields is not None:
-            pose = self._observations.value(self._goal_fields.pose)
-            goal = self._observations.value(self._goal_fields.goal)
-        reason = self._run.update(command, now_ns, pose, goal)
+        reason = self._goals.update(command, now_ns)
         if reason:
             self._finish_run(reason)
-
-    def _goal_value(self, goal_pose: Any) -> Any:
-        if self._goal_fields is None:
-            raise ConfigError(
-                f'run_policy: {self._contract.robot} has no goal_polar feature, so no goal can '
-                f'be set. Leave goal_pose.header.frame_id empty.'
-            )
-        spec = self._contract.observation[self._goal_fields.goal]
-        value = make_converter(spec, self._goal_fields.goal)(goal_pose)
-        if self._goal_publisher is None:
-            self._goal_publisher = self.create_publisher(
-                message_type(spec.type), spec.topic, qos.qos_profile(spec.qos)
-            )
-        return value
 
     def _on_control_thread(self, work: Callable[[], None]) -> None:
         executor = self.executor

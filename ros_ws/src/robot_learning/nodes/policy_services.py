@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 from robot_learning_interfaces.action import RunPolicy
 from robot_learning_interfaces.srv import LoadModel, RollbackModel
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from robot_learning.errors import RobotLearningError
 from robot_learning.nodes.run import ServiceThread
@@ -35,11 +35,14 @@ class ControlLoop(Protocol):
     def end_run(self, reason: str) -> None:
         """Stop the robot at once and end the run, if there is one."""
 
-    def press_emergency_stop(self) -> None:
-        """Hold the robot until the release."""
+    def press_emergency_stop(self, by: str) -> str:
+        """Hold the robot until the release, over restarts; return what is wrong, '' if nothing."""
 
-    def release_emergency_stop(self) -> None:
-        """Let the robot drive again."""
+    def release_emergency_stop(self) -> str:
+        """Let the robot drive again; return what is wrong, '' if nothing."""
+
+    def take_over(self, is_person: bool) -> None:
+        """Give the robot to a person until they hand it back, or to the policy."""
 
 
 class PolicyServices:
@@ -58,6 +61,7 @@ class PolicyServices:
         own.create_service(RollbackModel, name('rollback_model'), self._on_rollback)
         own.create_service(Trigger, name('emergency_stop'), self._on_emergency_stop)
         own.create_service(Trigger, name('release_emergency_stop'), self._on_release)
+        own.create_service(SetBool, name('take_over'), self._on_take_over)
         self._action = ActionServer(
             own,
             RunPolicy,
@@ -106,14 +110,21 @@ class PolicyServices:
     def _on_emergency_stop(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        self._loop.press_emergency_stop()
-        response.success = True
+        response.message = self._loop.press_emergency_stop('the service emergency_stop')
+        response.success = True  # Of the stop itself; the message says if it is not kept.
         return response
 
     def _on_release(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        self._loop.release_emergency_stop()
+        response.message = self._loop.release_emergency_stop()
+        response.success = True
+        return response
+
+    def _on_take_over(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        self._loop.take_over(request.data)
         response.success = True
         return response
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -11,11 +13,23 @@ from robot_learning_interfaces.msg import GateStatus
 from robot_learning.metrics import LatencyHistogram
 from robot_learning.nodes.command_output import CommandOutput
 from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
+from robot_learning.nodes.other_publishers import OtherPublishers
 from robot_learning.nodes.qos import STATUS_QOS
 from robot_learning.nodes.version_notices import model_health
 from robot_learning.serving.action_gate import ActionGate
+from robot_learning.serving.emergency_stop import EmergencyStop
 from robot_learning.serving.observation_assembler import Problem
 from robot_learning.serving.policy_server import PolicyServer
+from robot_learning.serving.takeover import Takeover
+
+
+class GateParts(NamedTuple):
+    """The gate and what else decides whether the robot moves as the policy wants."""
+
+    gate: ActionGate
+    emergency_stop: EmergencyStop
+    takeover: Takeover
+    others: OtherPublishers
 
 
 class PolicyStatus:
@@ -25,13 +39,14 @@ class PolicyStatus:
         self,
         node: Node,
         robot: str,
-        gate: ActionGate,
+        parts: GateParts,
         server: PolicyServer,
         outputs: Sequence[CommandOutput],
         rate_hz: float,
     ):
         self._node = node
-        self._gate = gate
+        self._parts = parts
+        self._gate = parts.gate
         self._server = server
         self._outputs = outputs
         self.decision_latency = LatencyHistogram()  # Newest reading received -> published.
@@ -41,7 +56,7 @@ class PolicyStatus:
         self._publisher = node.create_publisher(GateStatus, 'gate_status', STATUS_QOS)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(1 / rate_hz, self._publish_gate_status, clock=steady)
-        self._graph_timer = node.create_timer(1.0, self._watch_subscriptions, clock=steady)
+        self._graph_timer = node.create_timer(1.0, self._look_around, clock=steady)
         self._diagnostics = Diagnostics(node, hardware_id=robot)
         self._diagnostics.add('gate', self._gate_health)
         self._diagnostics.add('model', self._model_health)
@@ -53,6 +68,8 @@ class PolicyStatus:
         counts, status = self._gate.counts, self._status
         status.header.stamp = self._node.get_clock().now().to_msg()
         status.emergency_stopped = self._gate.is_pressed
+        status.intervention = bool(self._parts.takeover.driver(time.monotonic()))
+        status.other_publishers = list(self._parts.others.names)
         status.stale = self._gate.is_stale
         status.commands = counts.commands
         status.altered = counts.altered
@@ -67,18 +84,26 @@ class PolicyStatus:
         status.reason = ', '.join(self._gate.last_reasons)
         self._publisher.publish(status)
 
-    def _watch_subscriptions(self) -> None:
+    def _look_around(self) -> None:
+        logger = self._node.get_logger()
+        news = self._parts.others.look()
+        for text in news.appeared:
+            logger.error(text)
+        for text in news.gone:
+            logger.info(text)
         for output in self._outputs:
             mismatch = output.adapt()
             if mismatch:
-                self._node.get_logger().error(mismatch)
+                logger.error(mismatch)
 
     def _gate_health(self) -> Health:
         gate = self._gate
         if gate.is_pressed:
-            level, text = ERROR, 'emergency stop: call release_emergency_stop to drive again'
+            level, text = ERROR, f'emergency stop: {self._parts.emergency_stop.text}'
         elif gate.is_stale:
             level, text = ERROR, 'stopped: no fresh observation'
+        elif driver := self._parts.takeover.driver(time.monotonic()):
+            level, text = OK, f'a person drives: {driver}'
         elif gate.last_reasons:
             level, text = OK, f'last command limited: {", ".join(gate.last_reasons)}'
         else:
@@ -115,4 +140,8 @@ class PolicyStatus:
     def _command_health(self) -> Health:
         mismatches = [output.mismatch for output in self._outputs if output.mismatch]
         types = {output.topic: output.type for output in self._outputs}
+        others = ', '.join(self._parts.others.names)
+        if others:
+            text = f'past the action gate publish: {others}. Stop them'
+            return Health(ERROR, text, {**types, 'other_publishers': others})
         return Health(WARN if mismatches else OK, '; '.join(mismatches) or 'matching', types)

@@ -95,7 +95,7 @@ class RawTopic:
             sequence, sent_ns = info['publication_sequence_number'], info['source_timestamp']
             if is_new(sequence, sent_ns, self.num_publishers):
                 received_ns = info['received_timestamp'] or time.time_ns()
-                on_message(RawMessage(name, received_ns, data, sent_ns, sequence or 0))
+                on_message(RawMessage(name, received_ns, data, max(sent_ns, 0), sequence or 0))
         return True
 
     def _subscribe(self, offer: Offer) -> None:

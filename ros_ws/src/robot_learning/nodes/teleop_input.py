@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -35,7 +34,7 @@ class TeleopConfig:
 
     # Without a command for so long the policy drives again; also how long the last command of a
     # teleoperation that died is obeyed.
-    timeout_s: Annotated[float, Field(gt=0, le=10)] = 0.5
+    takeover_timeout_s: Annotated[float, Field(gt=0, le=10)] = 0.5
     joy_enable_button: NonNegativeInt = 4  # Drives while it is held: left bumper of an Xbox pad.
     joy_linear_axis: NonNegativeInt = 1  # Of linear.x: left stick, forward is positive.
     joy_angular_axis: NonNegativeInt = 0  # Of angular.z: left stick, left is positive.
@@ -53,7 +52,6 @@ class TeleopInput:
         contract: of the robot.
         config: which axes and buttons.
         takeover: told what the person wants.
-        on_command: called behind every command that counts.
     """
 
     def __init__(
@@ -62,12 +60,10 @@ class TeleopInput:
         contract: RobotContract,
         config: TeleopConfig,
         takeover: Takeover,
-        on_command: Callable[[], None],
     ):
         self._node = node
         self._config = config
         self._takeover = takeover
-        self._on_command = on_command
         self._low, self._high = contract.action_low, contract.action_high
         self._stop = contract.action_stop
         self._places = _twist_places(contract)
@@ -76,8 +72,9 @@ class TeleopInput:
         if not self._places:
             node.get_logger().info(f'{contract.robot}: has no twist to teleoperate')
             return
-        self._twists = TwistInput(node, TOPIC, 'auto', self._on_twist)
-        node.create_subscription(Joy, _JOY, self._on_joy, qos_profile('reliable', depth=5))
+        any_offer = qos_profile('sensor')  # Best effort hears every publisher.
+        self._twists = TwistInput(node, TOPIC, 'auto', self._on_twist, any_offer)
+        node.create_subscription(Joy, _JOY, self._on_joy, any_offer)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(_LOOK_AROUND_S, self._twists.look_around, clock=steady)
 
@@ -111,8 +108,7 @@ class TeleopInput:
     def _want(self, source: str, values: list[float]) -> None:
         action = self._stop.copy()
         action[list(self._places.values())] = values
-        if self._takeover.command(source, action, time.monotonic()):
-            self._on_command()
+        self._takeover.command(source, action, time.monotonic())
 
     def _complain(self, problem: str) -> None:
         if problem != self.problem:

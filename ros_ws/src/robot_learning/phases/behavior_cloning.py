@@ -39,6 +39,9 @@ class BehaviorCloningConfig:
     normalise: bool = True  # Features to zero mean and unit deviation over the training data.
     # 0: every step counts alike. 1: every kind of action counts alike, however rare it is.
     balance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    # How much a step that a person drove counts, beside 1 for others: corrections of a policy are
+    # few, and worth more than what it did by itself (Mandlekar et al. 2020, arXiv 2012.06733).
+    intervention_weight: NonNegativeFloat = 1.0
     # Recorded actions are pulled this far inside [-1, 1]: tanh reaches the ends nowhere.
     action_margin: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     discount: Annotated[float, Field(gt=0, le=1)] = 0.99  # Of no effect on this loss.
@@ -47,7 +50,10 @@ class BehaviorCloningConfig:
 
 @PHASES.register('behavior_cloning')
 class BehaviorCloning:
-    """Learns from `observation` [B, D] and `action` [B, A] in [-1, 1]; rewards are not read."""
+    """Learns from `observation` [B, D] and `action` [B, A] in [-1, 1]; rewards are not read.
+
+    `intervention` [B] says where a person drove; it is read where that has a weight of its own.
+    """
 
     Config = BehaviorCloningConfig
     selects_by_validation = True
@@ -84,7 +90,14 @@ class BehaviorCloning:
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on the weighted loss."""
         weight = self._bin_weight[self._bins(batch['action'])]  # [B]
-        loss = (weight * self._losses(batch)).mean()
+        if self.config.intervention_weight == 1.0:
+            loss = (weight * self._losses(batch)).mean()
+        else:
+            importance = torch.where(
+                batch['intervention'], self.config.intervention_weight, 1.0
+            )  # [B]
+            total = importance.sum().clamp_min(1e-8)  # 0: all weigh nothing.
+            loss = (weight * importance * self._losses(batch)).sum() / total
         step(self._optimizer, self._trained, loss)
         return {'behavior_cloning/loss': loss.detach()}
 

@@ -32,6 +32,7 @@ class Experience:
         seed: of the sampling.
         store: to follow; None: only what is appended.
         demonstration_ratio: share of each batch from demonstrations, 0 to 1.
+        interventions_as_demonstrations: what a person did who took over counts as both.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Experience:
         seed: int,
         store: TrajectoryStore | None = None,
         demonstration_ratio: float = 0.0,
+        interventions_as_demonstrations: bool = False,
     ):
         self.contract = contract
         self.builder = FeatureBuilder(contract)
@@ -52,6 +54,8 @@ class Experience:
         self._buffer = MixedBuffer(self._online, self._offline, demonstration_ratio)
         self._store = store
         self._follower = store.follow() if store else None
+        self._copies_interventions = interventions_as_demonstrations
+        self._helped: tuple[str, int, int] | None = None  # Whose next step completes a transition.
         self._known_contracts = {contract.hash}
         self._rewarded: set[str] = set()  # Sources whose steps have rewards.
         self.segments: list[str] = []  # Consumed, '<session>/segment_000012.hdf5', in order.
@@ -195,6 +199,20 @@ class Experience:
         for start, stop in _runs(usable):
             arrays = {'observation': observation[start:stop]}
             buffer.append(normalised.slice(start, stop), arrays, source)
+        if self._copies_interventions and buffer is self._online:
+            chosen = usable & self._demonstrated(piece, source)
+            for start, stop in _runs(chosen):
+                arrays = {'observation': observation[start:stop]}
+                self._offline.append(normalised.slice(start, stop), arrays, source)
+
+    def _demonstrated(self, piece: Episode, source: str) -> Array:
+        """Return [T] bool: a person drove, or the step is where they arrived by that."""
+        chosen = piece.intervention.copy()
+        chosen[1:] |= piece.intervention[:-1]
+        chosen[:1] |= self._helped == (source, piece.episode, piece.offset)
+        following = (source, piece.episode, piece.offset + len(piece))
+        self._helped = following if piece.intervention[-1:].any() else None
+        return chosen
 
     def _count(self, piece: Episode, source: str) -> None:
         self.environment_step += len(piece)

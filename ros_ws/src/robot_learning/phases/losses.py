@@ -58,13 +58,13 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).square().mean(-1)
 
 
-def imitation_loss(action: Tensor, demonstrated: Tensor, is_demonstration: Tensor) -> Tensor:
-    """Squared distance to demonstrated actions, mean over the demonstrations; 0 without any.
+def imitation_loss(action: Tensor, demonstrated: Tensor, weight: Tensor) -> Tensor:
+    """Squared distance to demonstrated actions, weighted mean over the rows; 0 without any.
 
     Args:
         action: [B, A], the policy's mode.
         demonstrated: [B, A], what was done there.
-        is_demonstration: [B] bool, the rows that count.
+        weight: [B], how much each row counts; bool: 1 for those that do.
     """
     distance = (action - demonstrated).square().sum(-1)  # [B]
-    return (distance * is_demonstration).sum() / is_demonstration.sum().clamp(min=1)
+    return (distance * weight).sum() / weight.sum().clamp(min=1)

@@ -46,6 +46,8 @@ class SacConfig:
         1.0  # Share of the actor that enters the published average per update.
     )
     imitation_weight: NonNegativeFloat = 0.0  # Of the distance to demonstrated actions.
+    # How much a step that a person drove counts in that, beside a demonstration's 1.
+    intervention_weight: NonNegativeFloat = 1.0
     numeric: Literal['float32', 'bfloat16'] = 'float32'  # Of the products inside the networks.
 
 
@@ -54,9 +56,10 @@ class SoftActorCritic:
     """Twin critics as one batched network, automatic temperature.
 
     A batch holds `observation` and `next_observation` [B, D], `action` [B, A] in [-1, 1],
-    `reward` [B] and `discount` [B] (see `losses.soft_target`), and `is_offline` [B]: the row
-    is a demonstration. With an `imitation_weight` the actor also stays close to those
-    (Nair et al. 2018, "Overcoming Exploration with Demonstrations", section IV-B).
+    `reward` [B] and `discount` [B] (see `losses.soft_target`), `is_offline` [B]: the row is a
+    demonstration, and `intervention` [B]: a person drove. With an `imitation_weight` the actor
+    also stays close to those (Nair et al. 2018, "Overcoming Exploration with Demonstrations",
+    section IV-B). The critics learn from all rows alike, whoever acted.
     """
 
     Config = SacConfig
@@ -188,9 +191,12 @@ class SoftActorCritic:
         values = self.critics(batch['observation'], action)
         actor_loss = losses.soft_policy_loss(values, log_prob, temperature)
         if self.config.imitation_weight:
-            distance = losses.imitation_loss(
-                torch.tanh(mean), batch['action'], batch['is_offline']
-            )
+            weight = torch.where(
+                batch['intervention'],
+                self.config.intervention_weight,
+                batch['is_offline'].float(),
+            )  # [B]
+            distance = losses.imitation_loss(torch.tanh(mean), batch['action'], weight)
             actor_loss = actor_loss + self.config.imitation_weight * distance
         entropy_loss = losses.temperature_loss(
             self.log_temperature, log_prob, self._target_entropy

@@ -39,6 +39,9 @@ class TrainerConfig:
     warmup_steps: NonNegativeInt = 1000  # In memory, demonstrations included, before learning.
     capacity: PositiveInt = 200_000  # Control steps in memory; 11 h at 5 Hz.
     demonstration_ratio: Annotated[float, Field(ge=0, le=1)] = 0.25  # Share of each batch.
+    # What a person does who takes over is experience, and a demonstration as well (Luo et al.
+    # 2024, "Human-in-the-Loop Reinforcement Learning", arXiv 2410.21845, section III).
+    interventions_as_demonstrations: bool = False
     publish_every_s: PositiveFloat | None = 5.0
     publish_every_updates: PositiveInt | None = None
     checkpoint_every_s: PositiveFloat = 30.0

@@ -96,6 +96,7 @@ def _experience(
         seed,
         store,
         config.demonstration_ratio,
+        config.interventions_as_demonstrations,
     )
 
 

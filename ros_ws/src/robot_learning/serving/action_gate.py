@@ -295,7 +295,7 @@ class ActionGate:
 
 
 def _plain(action: Array) -> Any:
-    """Return the numbers of a float32 vector as a list; what is none comes out as another thing."""
+    """Return the numbers of a float32 vector as a list, None for what is none."""
     if action.dtype == np.float32:
         return action.tolist()
     if action.dtype.kind not in 'fiu':

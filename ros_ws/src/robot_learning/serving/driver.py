@@ -104,9 +104,10 @@ class PolicyDriver:
         result = self.gate.watchdog(now_ns)
         return None if result is None else self._command(now_ns, self._stop, result, 0)
 
-    def refuse(self, now_ns: int, reason: str) -> Command:
-        """Command the stop for a reason that is counted and reported."""
-        return self._command(now_ns, self._stop, self.gate.refuse(now_ns, reason), 0)
+    def refuse(self, now_ns: int, reason: str, step_ns: int | None = None) -> Command:
+        """Command the stop for a reason that is counted and reported; see `step` for `step_ns`."""
+        stamp_ns = now_ns if step_ns is None else step_ns
+        return self._command(stamp_ns, self._stop, self.gate.refuse(now_ns, reason), 0)
 
     def start_episode(self) -> None:
         """Forget what exploration kept from step to step."""

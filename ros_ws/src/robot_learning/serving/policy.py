@@ -33,7 +33,7 @@ class PolicySpec:
     action_size: PositiveInt
     action_low: tuple[float, ...]  # [A], contract units.
     action_high: tuple[float, ...]
-    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (256, 256)
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=32)] = (256, 256)
     kind: Literal['gaussian_tanh_mlp'] = 'gaussian_tanh_mlp'
     activation: Literal['relu', 'silu'] = 'relu'
     layer_norm: bool = False

@@ -122,7 +122,8 @@ class PolicyServer:
             action = self._exploration.action() if explore else self._stop.copy()
             return Decision(action, math.nan, '', -1, explore)
         noise = self._exploration.noise() if explore else None
-        action, log_prob = served.policy.act(features, noise)
+        with np.errstate(all='ignore'):  # What overflows shows in the result.
+            action, log_prob = served.policy.act(features, noise)
         if not math.isfinite(sum(action.tolist())):
             self._on_not_finite(served, features, action)
         return Decision(action, log_prob, served.model, served.version, explore)

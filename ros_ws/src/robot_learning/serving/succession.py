@@ -266,6 +266,7 @@ class Succession:
         if self._served is None or _key(self._served) != _key(served):
             self._before = tuple(s for s in self._before if _key(s) != _key(served))
             self._refuse(served, f'rolled back: {reason}')
+            self._condemned.discard(_key(served))
             return
         self._go_back(served, self._last_good(served), reason, is_known)
         self._is_pinned = self.is_chosen = False
@@ -285,6 +286,7 @@ class Succession:
         self.last_rollback = f'{bad.model}@{bad.version} was rolled back: {reason}'
         if not is_known:
             self._refuse(bad, f'rolled back: {reason}')
+        self._condemned.discard(_key(bad))  # The store, or _refused, knows it now.
         if previous is not None:
             self._floor = bad.version if bad.model == previous.model else 0
             self._model = previous.model
@@ -304,8 +306,7 @@ class Succession:
             present = self._store.versions(self._model)
             for version in reversed(self._history.served(self._model)):
                 key = (self._model, version)
-                is_bad = key in self._condemned or self._refusal(*key) is not None
-                if version in present and not is_bad:
+                if version in present and self._refusal(*key) is None:
                     with contextlib.suppress(ModelRefusedError):  # Told by _checked.
                         yield self._checked(*key)
 
@@ -328,7 +329,6 @@ class Succession:
         acting = self.acting
         if acting is not None:
             self._before = (*self._before[1 - _NUM_REMEMBERED :], acting)
-        self._condemned.discard(_key(served))
         self._served = served
         self.canary = None
         self.last_rollback = ''
@@ -347,6 +347,8 @@ class Succession:
     def _refusal(self, model: str, version: int) -> str | None:
         if (model, version) in self._refused:
             return 'it failed here before.'
+        if (model, version) in self._condemned:  # Not in the store yet.
+            return 'it has just failed here.'
         return self._store.refusal(model, version)
 
     def _tell(self, state: Any, served: Served, reason: str) -> None:

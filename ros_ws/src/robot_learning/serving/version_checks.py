@@ -125,7 +125,7 @@ def _check_contract(
             f'{contract.action_high.tolist()}'
         )
     if manifest.get('contract_hash') != contract.hash and not problems:
-        problems += _contract_differences(manifest.get('contract'), contract)
+        problems += _contract_differences(manifest, contract)
     if problems:
         raise ModelRefusedError(
             f'{where}: was made for another robot contract: {"; ".join(problems)}. Serve it with '
@@ -133,8 +133,9 @@ def _check_contract(
         )
 
 
-def _contract_differences(data: Any, contract: RobotContract) -> list[str]:
+def _contract_differences(manifest: Mapping[str, Any], contract: RobotContract) -> list[str]:
     """List what makes observations or actions mean something else than in training."""
+    data = manifest.get('contract')
     if not isinstance(data, Mapping):
         return ['its manifest holds no contract, and no contract hash that equals ours']
     try:
@@ -142,6 +143,11 @@ def _contract_differences(data: Any, contract: RobotContract) -> list[str]:
     except ContractError as error:
         return [str(error)]
     differences = []
+    if manifest.get('contract_hash') != theirs.hash:
+        differences.append(
+            f'its contract hash is {manifest.get("contract_hash")!r}, its contract gives '
+            f'{theirs.hash!r}'
+        )
     if theirs.features != contract.features:
         differences.append('its features are computed differently')
     for name in FeatureBuilder(contract).fields:

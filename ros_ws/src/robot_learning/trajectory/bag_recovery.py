@@ -6,25 +6,28 @@ source is only read. The new bag appears whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import mmap
-import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from rosbags.interfaces import Connection, Qos
-from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer, WriterError
-from rosbags.rosbag2.metadata import parse_qos
+from rosbags.rosbag2 import ReaderError
+from rosbags.rosbag2.metadata import dump_qos_v9, parse_qos
 
 from robot_learning import durable_files
 from robot_learning.errors import DataError, StoreError
+from robot_learning.trajectory import bag_metadata
+from robot_learning.trajectory.bag_metadata import BagFile, BagNotes, BagTopic
 from robot_learning.trajectory.bag_types import known_types
 from robot_learning.trajectory.mcap_definitions import type_hash
+from robot_learning.trajectory.mcap_file import Compression, McapFile
 from robot_learning.trajectory.mcap_salvage import McapSalvage
 from robot_learning.trajectory.packed_files import unpacked_file, unpacked_message
 from robot_learning.trajectory.salvage import (
@@ -80,16 +83,17 @@ class Recovery:
         }
 
 
-def recover_bag(source: Path | str, target: Path | str) -> Recovery:
+def recover_bag(source: Path | str, target: Path | str, compression: Compression = '') -> Recovery:
     """Copy every message of `source` that can be trusted into a new MCAP bag.
 
     Args:
         source: an .mcap or .db3 file, or a folder; of a folder all such files below it are
             read, in the order of their numbers.
         target: folder of the new bag; must not exist.
+        compression: of the new bag's chunks.
 
     Raises:
-        DataError: there is no such file, or nothing readable in any.
+        DataError: there is no such file, nothing readable in any, or one is being written.
         StoreError: the target exists or cannot be written.
     """
     source, target = Path(source), Path(target)
@@ -100,26 +104,24 @@ def recover_bag(source: Path | str, target: Path | str) -> Recovery:
     hidden = target.parent / f'.recovering_{target.name}'
     try:
         shutil.rmtree(hidden, ignore_errors=True)  # Left over from one that was killed.
-        with _writing(hidden / target.name) as copier:
-            for key, value in metadata.custom.items():
-                copier.writer.set_custom_data(key, value)
-            for path in files:
-                recovery.files.append(copier.copy(path, metadata))
-        _conclude(recovery, metadata)
-        if not recovery.saved:
-            raise DataError(
-                f'{source}: nothing in it can be read: {_why(recovery)}. Record it again.'
-            )
-        for path in (hidden / target.name).iterdir():
-            with path.open('rb') as file:
-                os.fsync(file.fileno())
+        copier = _Copier(hidden / target.name, compression)
+        try:
+            recovery.files += [copier.copy(path, metadata) for path in files]
+            _conclude(recovery, metadata)
+            if not recovery.saved:
+                raise DataError(
+                    f'{source}: nothing in it can be read: {_why(recovery)}. Record it again.'
+                )
+            copier.complete(_custom(metadata))
+        except BaseException:
+            copier.abandon()
+            raise
         (hidden / target.name).rename(target)
         durable_files.sync_folder(target.parent)
-    except (OSError, WriterError) as error:
-        reason = getattr(error, 'strerror', None) or error
+    except OSError as error:
         raise StoreError(
-            f'{target}: cannot be written ({reason}). Free space on that disk, or choose '
-            f'another folder for the bag.'
+            f'{target}: cannot be written ({error.strerror or error}). Free space on that disk, '
+            f'or choose another folder for the bag.'
         ) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
@@ -165,73 +167,103 @@ def _read_metadata(source: Path, recovery: Recovery) -> BagMetadata:
 
 
 class _Copier:
-    def __init__(self, writer: Writer):
-        self.writer = writer
-        self._connections: dict[Channel, Connection] = {}
+    """Writes what is saved of any number of files into one."""
+
+    def __init__(self, folder: Path, compression: Compression):
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._file = McapFile(folder / f'{folder.name}_0.mcap', compression)
+        self._topics: list[BagTopic] = []  # By number of the channel.
+        self._numbers: dict[Channel, int | None] = {}
 
     def copy(self, path: Path, metadata: BagMetadata) -> FileReport:
+        """Save what one file holds."""
         report = FileReport(path, path.stat().st_size)
         with unpacked_file(path, report) as plain:
             if plain.suffix == '.db3' or _begins_as_sqlite(plain):
                 self._copy(SqliteSalvage(plain, report, metadata), report)
             else:
                 with _mapped(plain) as content:
-                    salvage = McapSalvage(content, report, metadata)
-                    self._copy(salvage, report)
-                    del salvage
+                    self._copy(McapSalvage(content, report, metadata), report)
         return report
+
+    def complete(self, custom: Mapping[str, str]) -> None:
+        """Finish the file and describe the bag."""
+        self._file.flush()
+        counts = self._file.counts
+        by_topic: Counter[str] = Counter()
+        for number, topic in enumerate(self._topics):
+            by_topic[topic.name] += counts[number]
+        start_ns, end_ns = self._file.start_ns, self._file.end_ns
+        file = BagFile(self._file.path.name, start_ns, end_ns, +by_topic)
+        description = bag_metadata.describe([file], self._topics)
+        for number, entry in enumerate(description['topics_with_message_count']):
+            entry['message_count'] = counts[number]  # A topic may have several channels.
+        description['custom_data'] = dict(custom) or None
+        self._file.complete(bag_metadata.embedded(description))
+        bag_metadata.write(self._folder, description)
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        with contextlib.suppress(OSError):
+            self._file.abandon()
 
     def _copy(self, salvage: McapSalvage | SqliteSalvage, report: FileReport) -> None:
         for channel in salvage.channels():
-            self._connection(channel)
+            self._number(channel)
         foreign: Counter[str] = Counter()
-        for channel, log_ns, data in salvage.messages():
-            connection, plain = self._connection(channel), unpacked_message(data)
-            if connection is not None and plain is not None:
-                self.writer.write(connection, log_ns, plain)
+        for message in salvage.messages():
+            channel = message.channel
+            number, data = self._number(channel), unpacked_message(message.data)
+            if number is not None and data is not None:
+                self._file.write(
+                    number, message.log_ns, data, message.publish_ns, message.sequence
+                )
                 continue
             report.saved[channel.topic] -= 1
-            if connection is None:
+            if number is None:
                 foreign[f'{channel.topic} ({channel.serialization or "unknown"} encoding)'] += 1
             else:
                 report.lost[channel.topic] += 1
         report.saved = +report.saved
         report.left_out += [f'{count} messages of {name}' for name, count in foreign.items()]
 
-    def _connection(self, channel: Channel) -> Connection | None:
-        """Return what to write messages of a channel to; None: a bag cannot hold them."""
-        if channel.serialization != 'cdr':
-            return None
-        qos, definition = _profiles(channel.qos), _definition(channel)
-        key = channel._replace(qos=repr(qos), encoding='', definition='', type_hash='')
-        connection = self._connections.get(key)
-        if connection is None:
-            connection = self.writer.add_connection(
-                channel.topic,
-                channel.type,
-                msgdef=definition.definition,
-                rihs01=definition.type_hash,
-                serialization_format=channel.serialization,
-                offered_qos_profiles=qos,
-            )
-            self._connections[key] = connection
-        return connection
+    def _number(self, channel: Channel) -> int | None:
+        """Return where to write messages of a channel; None: a bag cannot hold them."""
+        if channel not in self._numbers:
+            is_known_form = channel.serialization == 'cdr'
+            self._numbers[channel] = self._add(_bag_topic(channel)) if is_known_form else None
+        return self._numbers[channel]
 
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[_Copier]:
-    folder.parent.mkdir(parents=True)
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        yield _Copier(writer)
+    def _add(self, topic: BagTopic) -> int:
+        for number, known in enumerate(self._topics):
+            if (known.name, known.type, known.qos) == (topic.name, topic.type, topic.qos):
+                return number  # Of another file, or defined a little differently there.
+        self._topics.append(topic)
+        return self._file.add_channel(
+            topic.name, topic.type, topic.definition, topic.channel_metadata()
+        )
 
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[memoryview]:
-    """Give a file's bytes without reading all of them into memory."""
+    """Give a file's bytes without reading all of them into memory.
+
+    Raises:
+        DataError: a recorder writes it.
+    """
     if not path.stat().st_size:
         yield memoryview(b'')
         return
     with path.open('rb') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                f'{path}: is being written by a recorder. Stop that first; it completes the bag.'
+            ) from error
+        except OSError:
+            pass  # Not all file systems have locks.
         yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
@@ -240,24 +272,29 @@ def _begins_as_sqlite(path: Path) -> bool:
         return file.read(15) == b'SQLite format 3'
 
 
-def _profiles(text: str) -> list[Qos]:
-    try:
-        return parse_qos(text)
-    except (ReaderError, KeyError, TypeError, ValueError, AttributeError):
-        return []  # Written by a version that is not known here, or damaged.
-
-
-def _definition(channel: Channel) -> Channel:
-    """Complete what a bag does not say of a type, where we know it."""
-    if not channel.definition and channel.type in known_types().fielddefs:
+def _bag_topic(channel: Channel) -> BagTopic:
+    """Complete what a bag does not say of a topic, where we know it."""
+    definition, stated = channel.definition, channel.type_hash
+    if not definition and channel.type in known_types().fielddefs:
         definition, _ = known_types().generate_msgdef(channel.type, ros_version=2)
-        return channel._replace(
-            definition=definition, type_hash=known_types().hash_rihs01(channel.type)
-        )
-    stated = channel.type_hash
+        stated = known_types().hash_rihs01(channel.type)
     if not stated:
-        stated = type_hash(channel.type, channel.encoding, channel.definition)
-    return channel._replace(type_hash=stated)
+        stated = type_hash(channel.type, channel.encoding, definition)
+    return BagTopic(channel.topic, channel.type, definition, stated, _profiles(channel.qos))
+
+
+def _profiles(text: str) -> tuple[dict[str, Any], ...]:
+    try:
+        return tuple(cast('list[dict[str, Any]]', dump_qos_v9(parse_qos(text))))
+    except (ReaderError, KeyError, TypeError, ValueError, AttributeError):
+        return ()  # Written by a version that is not known here, or damaged.
+
+
+def _custom(metadata: BagMetadata) -> dict[str, str]:
+    """Return what the old bag said about itself; its recorder is no longer at work."""
+    notes = BagNotes.from_custom_data(metadata.custom)
+    state = BagNotes(bag_metadata.COMPLETE).to_custom_data() if notes.state else {}
+    return {**metadata.custom, **state}
 
 
 def _conclude(recovery: Recovery, metadata: BagMetadata) -> None:
@@ -267,7 +304,9 @@ def _conclude(recovery: Recovery, metadata: BagMetadata) -> None:
         file = found.get(name)
         if file is None:
             recovery.missing_files.append(name)
-        elif expected is not None and expected < file.num_saved:
+        elif expected is not None and (
+            expected < file.num_saved or (expected > file.num_saved and file.is_sound)
+        ):
             recovery.notes.append(
                 f'metadata.yaml says {expected} messages in {name}, {file.num_saved} are there'
             )

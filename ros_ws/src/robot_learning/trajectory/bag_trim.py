@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2.metadata import dump_qos_v9
 
-from robot_learning.errors import DataError, StoreError
+from robot_learning.errors import DataError, MessageError, StoreError
 from robot_learning.trajectory import bag_metadata
 from robot_learning.trajectory.bag import open_bag, read_messages
 from robot_learning.trajectory.bag_metadata import BagTopic
@@ -223,8 +224,9 @@ def _topic(source: Path, connection: Connection) -> BagTopic:
         )
     qos: list[Any] = list(dump_qos_v9(connection.ext.offered_qos_profiles))
     definition = connection.msgdef.data
-    if not definition:  # sqlite3 bags before version 4 have none.
-        definition = definition_of(connection.msgtype)
+    if not definition:  # As in old sqlite3 bags.
+        with suppress(MessageError):
+            definition = definition_of(connection.msgtype)
     return BagTopic(
         connection.topic, connection.msgtype, definition, connection.digest, tuple(qos)
     )

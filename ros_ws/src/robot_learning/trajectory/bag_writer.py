@@ -97,7 +97,8 @@ class BagWriter:
             raise StoreError(
                 f'{self.path}: cannot be made ({error.strerror}). Choose another folder.'
             ) from error
-        self._thread = threading.Thread(target=self._run, name='bag_writer', daemon=True)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._guard, name='bag_writer', daemon=True)
         self._thread.start()
 
     @property
@@ -108,6 +109,8 @@ class BagWriter:
 
     def counts(self) -> dict[str, MessageCounts]:
         """Return what became of the messages, by topic."""
+        if self._failure is not None:
+            raise RuntimeError('the thread that writes has ended') from self._failure
         written: Counter[str] = Counter()
         for file in list(self._files):
             written.update(file.counts)
@@ -174,6 +177,13 @@ class BagWriter:
             self._changed.notify()
         self._thread.join()
 
+    def _guard(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:
+            self._failure = error
+            raise
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -198,7 +208,7 @@ class BagWriter:
         while self._queue:
             if self._open is None:
                 self._reserve()
-                self._open = _OpenFile(self.path, len(self._files), self._config.compression)
+                self._open = self._begin_file()
             with self._changed:
                 batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
             taken = 0
@@ -216,6 +226,12 @@ class BagWriter:
         if self._open is not None:
             self._open.flush_if_due(self._config.flush_s)
             self._rotate()
+
+    def _begin_file(self) -> _OpenFile:
+        opened = _OpenFile(self.path, len(self._files), self._config.compression)
+        for topic in self._known_topics():
+            opened.channel(topic)
+        return opened
 
     def _rotate(self) -> None:
         current = self._open
@@ -243,6 +259,8 @@ class BagWriter:
         current = self._open
         if current is None:
             return
+        for topic in self._known_topics():  # Those that came later, without messages too.
+            current.channel(topic)
         current.file.flush()
         file = current.described()
         self.counts()  # Up to date for the metadata.
@@ -290,9 +308,7 @@ class BagWriter:
 
     def _complete_bag(self) -> None:
         if self._open is None and not self._files:  # A bag without messages.
-            self._open = _OpenFile(self.path, 0, self._config.compression)
-            for topic in self._known_topics():
-                self._open.channel(topic)
+            self._open = self._begin_file()
         self._complete_file()
         self._describe()
 

@@ -15,6 +15,7 @@ import numpy as np
 from robot_learning.errors import ConfigError, NotEnoughDataError
 from robot_learning.trajectory.episode import Array, Episode
 
+_FLAGS = ('terminated', 'truncated', 'intervention', 'is_first')  # Behind action and reward.
 GAP_PERIODS = 1.5  # Two stamps further apart than this many control periods are not neighbours.
 
 
@@ -45,7 +46,7 @@ class ReplayBuffer:
         self._max_gap_ns = GAP_PERIODS * control_period_ns if control_period_ns else None
         self._successors = tuple(successors)
         self._arrays: dict[str, Array] = {}  # [capacity, ...] each.
-        self._table: Array = np.zeros((0, 0), np.float32)  # [capacity, A + 4]: see _rows.
+        self._table: Array = np.zeros((0, 0), np.float32)  # [capacity, A + 5]: see _rows.
         self._action_size = 0
         self._has_next: Array = np.zeros(capacity, bool)
         self._num_appended = 0
@@ -73,7 +74,7 @@ class ReplayBuffer:
             return
         if not self._arrays:
             self._allocate(piece, arrays)
-        rows, joined = self._rows(piece)  # [T, A + 4], [T]
+        rows, joined = self._rows(piece)  # [T, A + 5], [T]
         continues = self._continues(piece, source)
         if not continues:
             rows[0, -1] = 1.0
@@ -96,7 +97,8 @@ class ReplayBuffer:
         Returns:
             every array given to `append` and its `next_` value for `successors`, [B, ...];
             `action` [B, A]; `reward` [B], sum of gamma^i times the rewards on the way;
-            `discount` [B], gamma^k * (1 - terminated) with k steps on the way.
+            `discount` [B], gamma^k * (1 - terminated) with k steps on the way; `intervention`
+            [B], a person commanded `action`.
 
         Raises:
             NotEnoughDataError: no step has a successor yet.
@@ -117,6 +119,7 @@ class ReplayBuffer:
             if name in self._arrays:
                 batch[f'next_{name}'] = self._arrays[name].take(stop, axis=0)
         batch['action'] = here[:, :size]
+        batch['intervention'] = here[:, size + 3] > 0.5
         batch['reward'] = reward
         batch['discount'] = (factor * (1.0 - there[:, size + 1])).astype(np.float32, copy=False)
         return batch
@@ -128,8 +131,8 @@ class ReplayBuffer:
         every start of a run and at the window's first step, whose past is not in it.
 
         Returns:
-            every array given to `append`, `action`, `reward`, `terminated`, `truncated` and
-            `is_first`, [B, T, ...].
+            every array given to `append`, `action`, `reward`, `terminated`, `truncated`,
+            `intervention` and `is_first`, [B, T, ...].
 
         Raises:
             NotEnoughDataError: the buffer holds fewer than `length` steps.
@@ -143,11 +146,11 @@ class ReplayBuffer:
         start = self._rng.integers(oldest, self._num_appended - length + 1, batch_size)
         index = (start[:, None] + np.arange(length)) % self.capacity  # [B, T]
         batch = {name: data[index] for name, data in self._arrays.items()}
-        table = self._table[index]  # [B, T, A + 4]
+        table = self._table[index]  # [B, T, A + 5]
         size = self._action_size
         batch['action'] = table[..., :size]
         batch['reward'] = table[..., size]
-        for column, name in enumerate(('terminated', 'truncated', 'is_first'), size + 1):
+        for column, name in enumerate(_FLAGS, size + 1):
             batch[name] = table[..., column] > 0.5
         batch['is_first'][:, 0] = True
         return batch
@@ -167,26 +170,27 @@ class ReplayBuffer:
         for name, data in arrays.items():
             self._arrays[name] = np.zeros((self.capacity, *data.shape[1:]), data.dtype)
         self._action_size = piece.action.shape[1]
-        self._table = np.zeros((self.capacity, self._action_size + 4), np.float32)
+        self._table = np.zeros((self.capacity, self._action_size + 5), np.float32)
 
     def _rows(self, piece: Episode) -> tuple[Array, Array]:
-        """Return [T, A + 4] (action, reward, terminated, truncated, is_first) and [T] joined.
+        """Return [T, A + 5] (action, reward and _FLAGS) and [T] joined.
 
         `joined` is True where a step's successor within the piece follows it without a gap.
         """
         size = self._action_size
-        rows = np.empty((len(piece), size + 4), np.float32)
+        rows = np.empty((len(piece), size + 5), np.float32)
         rows[:, :size] = piece.action
         rows[:, size] = piece.reward
         rows[:, size + 1] = piece.terminated
         rows[:, size + 2] = piece.truncated
+        rows[:, size + 3] = piece.intervention
         joined = np.zeros(len(piece), bool)
         ended = piece.terminated | piece.truncated
         joined[:-1] = ~(ended[:-1] | piece.is_first[1:])
         if self._max_gap_ns is not None:
             joined[:-1] &= np.diff(piece.stamp_ns) <= self._max_gap_ns
-        rows[:, size + 3] = piece.is_first
-        rows[1:, size + 3] = ~joined[:-1]
+        rows[:, size + 4] = piece.is_first
+        rows[1:, size + 4] = ~joined[:-1]
         return rows, joined
 
     def _continues(self, piece: Episode, source: object) -> bool:
@@ -262,7 +266,8 @@ class MixedBuffer:
         online: what the robot experiences now.
         offline: recorded before.
         offline_ratio: share of a batch from `offline`, 0 to 1. While one buffer cannot give
-            anything, the other gives all.
+            anything, the other gives all; and a few offline steps are not drawn over and over:
+            a batch takes no more rows from there than there are steps.
     """
 
     def __init__(self, online: ReplayBuffer, offline: ReplayBuffer, offline_ratio: float):
@@ -313,7 +318,7 @@ class MixedBuffer:
         self.offline.restore(state['offline'])
 
     def _shares(self, batch_size: int, minimum: int) -> tuple[int, int]:
-        num_offline = round(batch_size * self.offline_ratio)
+        num_offline = min(round(batch_size * self.offline_ratio), len(self.offline))
         if len(self.offline) < minimum:
             num_offline = 0
         elif len(self.online) < minimum:

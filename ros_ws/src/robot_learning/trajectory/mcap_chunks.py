@@ -46,6 +46,8 @@ class InnerMessage(NamedTuple):
     channel: int
     log_ns: int
     data: bytes
+    publish_ns: int
+    sequence: int
 
 
 class Definition(NamedTuple):
@@ -89,6 +91,13 @@ def parse_index(body: memoryview) -> dict[int, tuple[int, int]]:
     return {offset: (channel, time) for time, offset in struct.iter_unpack('<QQ', body[6:])}
 
 
+def parse_message(body: memoryview) -> InnerMessage:
+    """Return what a message record says."""
+    channel, sequence, log_ns, publish_ns = _MESSAGE_HEAD.unpack_from(body)
+    data = bytes(body[_MESSAGE_HEAD.size :])
+    return InnerMessage(channel, log_ns, data, publish_ns, sequence)
+
+
 def inner_records(content: memoryview, index: Index) -> Iterator[InnerMessage | Definition | Lost]:
     """Yield what a chunk holds; where a record is not sound, the index says where to go on.
 
@@ -105,9 +114,7 @@ def inner_records(content: memoryview, index: Index) -> Iterator[InnerMessage | 
             stop = offsets[following] if following < len(offsets) else len(content)
             yield Lost(at, min(stop, len(content)))
         elif content[at] == MESSAGE:
-            body = content[at + HEAD : stop]
-            channel, _, log_ns, _ = _MESSAGE_HEAD.unpack_from(body)
-            yield InnerMessage(channel, log_ns, bytes(body[_MESSAGE_HEAD.size :]))
+            yield parse_message(content[at + HEAD : stop])
         else:
             yield Definition(content[at], content[at + HEAD : stop])
         at = stop

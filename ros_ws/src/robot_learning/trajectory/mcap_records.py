@@ -58,7 +58,8 @@ def walk(content: memoryview, start: int, is_chunked: bool) -> Iterator[Record |
             return
         record = _sound_record(content, at)
         if record is None or (record.kind == MESSAGE and not _is_really_so_long(content, record)):
-            stop = find_record(content, at + 1, len(content), is_chunked)
+            is_cut_chunk = _is_cut_chunk(content, at)
+            stop = None if is_cut_chunk else find_record(content, at + 1, len(content), is_chunked)
             if stop is None:
                 yield _remainder(content, at)
                 return
@@ -156,6 +157,20 @@ def _remainder_is_cut(content: memoryview, at: int) -> bool:
     return at + HEAD + int(size) > len(content)
 
 
+def _is_cut_chunk(content: memoryview, at: int) -> bool:
+    """Tell whether a chunk begins here whose sizes agree, and the content ends before it does."""
+    if content[at] != CHUNK or not _remainder_is_cut(content, at):
+        return False
+    try:
+        (size,) = struct.unpack_from('<Q', content, at + 1)
+        *_, length = _CHUNK_FIXED.unpack_from(content, at + HEAD)
+        head = _CHUNK_FIXED.size + length + 8
+        (packed,) = struct.unpack_from('<Q', content, at + HEAD + head - 8)
+    except struct.error:
+        return False
+    return bool(length <= 16 and head + packed == size)
+
+
 def _ends_after(*parts: str) -> Callable[[memoryview], bool]:
     """Return a check that a body consists of just these parts: fixed ones, or texts ('s')."""
 
@@ -179,17 +194,17 @@ def _is_chunk(body: memoryview) -> bool:
     *_, length = _CHUNK_FIXED.unpack_from(body)
     at = _CHUNK_FIXED.size + length
     (size,) = struct.unpack_from('<Q', body, at)
-    return length <= 16 and at + 8 + size == len(body)
+    return bool(length <= 16 and at + 8 + size == len(body))
 
 
 def _is_message_index(body: memoryview) -> bool:
     (size,) = struct.unpack_from('<I', body, 2)
-    return size % 16 == 0 and 6 + size == len(body)
+    return bool(size % 16 == 0 and 6 + size == len(body))
 
 
 def _is_statistics(body: memoryview) -> bool:
     (size,) = struct.unpack_from('<I', body, 42)
-    return size % 10 == 0 and 46 + size == len(body)
+    return bool(size % 10 == 0 and 46 + size == len(body))
 
 
 _CHECKS: dict[int, Callable[[memoryview], bool]] = {

@@ -17,6 +17,7 @@ from robot_learning.trajectory.mcap_chunks import (
     inner_records,
     open_chunk,
     parse_index,
+    parse_message,
 )
 from robot_learning.trajectory.mcap_definitions import CHECKED, DOUBTFUL, UNCHECKED, Definitions
 from robot_learning.trajectory.mcap_records import (
@@ -94,9 +95,7 @@ class McapSalvage:
             elif part.is_cut:
                 self._lose(part.start, part.stop, 'cut inside a record')
             elif part.kind == MESSAGE:
-                channel, _, log_ns, _ = struct.unpack_from('<HIQQ', self._body(part))
-                data = bytes(self._body(part)[22:])
-                yield from self._give(InnerMessage(channel, log_ns, data), part, UNCHECKED)
+                yield from self._give(parse_message(self._body(part)), part, UNCHECKED)
         self._conclude()
 
     def _survey(self) -> list[Record | Damage]:
@@ -222,7 +221,7 @@ class McapSalvage:
             self.report.holes.append(TimeHole(self._newest_ns, message.log_ns))
             self._open_hole = False
         self._newest_ns = max(message.log_ns, self._newest_ns or message.log_ns)
-        yield Message(channel, message.log_ns, message.data)
+        yield Message(channel, message.log_ns, message.data, message.publish_ns, message.sequence)
 
     def _pass_over(self, position: int, damage: Damage) -> None:
         """Note damage; if it was a chunk, the index behind it tells what was in that."""

@@ -28,6 +28,8 @@ class Message(NamedTuple):
     channel: Channel
     log_ns: int
     data: bytes
+    publish_ns: int = 0  # 0: not known.
+    sequence: int = 0
 
 
 class Unreadable(NamedTuple):

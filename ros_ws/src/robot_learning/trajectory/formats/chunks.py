@@ -105,6 +105,7 @@ def num_bytes(steps: Episode) -> int:
     """Return the size of the observations and actions of `steps` in memory."""
     return sum(values.nbytes for values in (*steps.observations.values(), steps.action))
 
+
 def _plain(value: Any) -> Any:
     """Turn numpy values in an episode's attributes into JSON."""
     if isinstance(value, np.generic):

@@ -66,6 +66,7 @@ class Camera:
 class Layout:
     """Where each field of the contract stands."""
 
+    fields: tuple[str, ...]  # All of the contract, in its order.
     state: dict[str, int]  # Field -> size, in the order of the state vector.
     arrays: dict[str, str]  # Field -> key.
     cameras: dict[str, Camera]  # Field -> camera.
@@ -90,9 +91,9 @@ class Layout:
         for field, key in self.arrays.items():
             columns[key] = steps.observations[field]
         columns |= {name: getattr(steps, name) for name in FLAT}
-        if steps.present:
-            columns['present'] = np.stack(list(steps.present.values()), axis=1)
-            columns['field_stamp_ns'] = np.stack(list(steps.field_stamp_ns.values()), axis=1)
+        for kind in ('present', 'field_stamp_ns'):
+            by_field = getattr(steps, kind)
+            columns[kind] = np.stack([by_field[field] for field in self.fields], axis=1)
         return columns
 
 
@@ -110,7 +111,7 @@ def plan(contract: RobotContract, use_videos: bool) -> Layout:
             state[field] = spec.shape[0]
         else:
             arrays[field] = f'observation.{field}'
-    return Layout(state, arrays, cameras)
+    return Layout(tuple(contract.observation), state, arrays, cameras)
 
 
 def features(layout: Layout, contract: RobotContract, columns: dict[str, Array]) -> dict[str, Any]:

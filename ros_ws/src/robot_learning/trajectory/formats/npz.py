@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from robot_learning import foreign_files
 from robot_learning.config import STRICT
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError
@@ -27,6 +28,8 @@ from robot_learning.trajectory.formats.chunks import Chunk, Headers
 
 FORMAT = 'robot_learning npz 1'
 INDEX = 'index.json'
+_LARGEST_JSON = 256 << 20
+_REFUSAL = foreign_files.Refusal(DataError, 'Export the episodes again.')
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,14 +115,13 @@ def read_npz(
 
 
 def _read_index(path: Path) -> dict[str, Any]:
+    text = foreign_files.read(path / INDEX, _LARGEST_JSON, _REFUSAL)
     try:
-        index: dict[str, Any] = json.loads((path / INDEX).read_text(encoding='utf-8'))
+        index: dict[str, Any] = json.loads(text)
         if index['format'] != FORMAT:
             raise ValueError(f'format {index["format"]!r}, expected {FORMAT!r}')
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f'{path / INDEX}: is no index of episodes ({error}). Export the episodes again.'
-        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _REFUSAL(path / INDEX, f'is no index of episodes ({error})') from error
     return index
 
 

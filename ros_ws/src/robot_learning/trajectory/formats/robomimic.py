@@ -30,12 +30,13 @@ from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
 from robot_learning.contract import RobotContract
+from robot_learning.errors import NotEnoughDataError
 from robot_learning.trajectory.episode import FLAT, Array, Episode
 from robot_learning.trajectory.formats.chunks import Chunk, Headers, Pairing, Transitions
 from robot_learning.trajectory.formats.losses import Tally
 
 FORMAT = 1
-STREAMED_BYTES = 16 << 10  # Arrays with rows this large go to disk chunk by chunk.
+STREAMED_BYTES = 8 << 10  # Arrays with rows this large go to disk chunk by chunk.
 _CHUNK_BYTES = 64 << 10  # Windows are read at random: small chunks.
 _GYM = 2  # robomimic's number for environments of that kind.
 
@@ -78,7 +79,16 @@ class RobomimicWriter:
                 self._lengths[name] = count
 
     def close(self) -> tuple[list[str], dict[str, Any]]:
-        """Complete the file; return what robomimic does not hold, and facts."""
+        """Complete the file; return what robomimic does not hold, and facts.
+
+        Raises:
+            NotEnoughDataError: no episode has an action.
+        """
+        if not self._lengths:
+            raise NotEnoughDataError(
+                'robomimic: no episode has two steps, so there is no action to learn from. '
+                'Choose longer episodes.'
+            )
         self._data.attrs['total'] = sum(self._lengths.values())
         environment = {'env_name': self._contract.robot, 'type': _GYM, 'env_kwargs': {}}
         self._data.attrs['env_args'] = json.dumps(environment)

@@ -64,9 +64,7 @@ def read_robomimic(
             yield _foreign(path, file['data'][name], number, contract, fields)
 
 
-def _exported(
-    file: h5py.File, name: str, fields: tuple[str, ...] | None
-) -> Iterator[Episode]:
+def _exported(file: h5py.File, name: str, fields: tuple[str, ...] | None) -> Iterator[Episode]:
     steps = file['steps'][name]
     header = json.loads(steps.attrs['piece'])
     names = tuple(steps['last_obs']) if fields is None else fields

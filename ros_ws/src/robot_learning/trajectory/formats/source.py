@@ -11,7 +11,7 @@ from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, ContractError, DataError, NotEnoughDataError
 from robot_learning.trajectory import segment
 from robot_learning.trajectory.contract_match import check_contract
-from robot_learning.trajectory.episode import Episode
+from robot_learning.trajectory.episode import PER_FIELD, Episode
 from robot_learning.trajectory.formats.chunks import is_continued
 from robot_learning.trajectory.store import TrajectoryStore
 
@@ -62,8 +62,7 @@ class EpisodeSource:
             for piece in segment.read_segment(info.path):
                 if not len(piece):
                     continue
-                attributes = {'session': info.session, **piece.attributes}
-                piece = replace(piece, attributes=attributes)
+                piece = self._of_contract(piece, info)
                 number += not is_continued(previous, piece)
                 previous = piece
                 if self._is_chosen is None or self._is_chosen(number):
@@ -74,6 +73,19 @@ class EpisodeSource:
                 f'{self.path}: holds {number + 1} episodes, none of which is chosen. Choose '
                 f'numbers from 0 to {number}.'
             )
+
+    def _of_contract(self, piece: Episode, info: segment.SegmentInfo) -> Episode:
+        """Keep the fields of the contract; note the session."""
+        names = tuple(self.contract.observation)
+        absent = [name for name in names if name not in piece.observations]
+        if absent:
+            raise DataError(
+                f'{info.path}: episode {piece.episode} holds no {", ".join(absent)}, which its '
+                f'contract {self.contract.robot!r} names. Remove the segment.'
+            )
+        groups = {kind: {name: getattr(piece, kind)[name] for name in names} for kind in PER_FIELD}
+        attributes = {'session': info.session, **piece.attributes}
+        return replace(piece, attributes=attributes, **groups)
 
     def _sound(self, paths: list[Path]) -> list[segment.SegmentInfo]:
         infos = []
@@ -136,4 +148,3 @@ def _segments(path: Path) -> list[Path]:
             f'segment. Name one, or make one with "bags import".'
         )
     return paths
-

@@ -1,0 +1,196 @@
+"""What is on disk after kills, held against what an independent witness heard."""
+
+import hashlib
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from robot_learning.errors import ModelRefusedError, StoreError
+from robot_learning.model_store import ModelStore
+from robot_learning.trajectory.bag import open_bag
+from robot_learning.trajectory.bag_recovery import recover_bag
+from robot_learning.trajectory.bag_types import Decoder
+from robot_learning.trajectory.store import TrajectoryStore
+from witness import Action
+
+_ACTION_TYPE = 'robot_learning_interfaces/msg/PolicyAction'
+
+
+class Step(NamedTuple):
+    """What names a decision wherever it is kept."""
+
+    stamp_ns: int
+    executed: bytes
+    version: int
+
+
+class Outage(NamedTuple):
+    """Monotonic seconds in which something else was dead, so that steps may be incomplete."""
+
+    start_s: float
+    end_s: float
+
+
+class Life(NamedTuple):
+    """One recorder from its start to its end, and what it left."""
+
+    steps: list[Step]
+    killed_s: float | None  # None: it ended in order.
+
+
+@dataclass
+class Findings:
+    """How recordings compare with what was heard."""
+
+    num_steps: int = 0
+    beside_outages: int = 0  # Heard and not kept while another process was dead.
+    unheard: int = 0  # Kept, and not heard by the witness; it was just being connected.
+    lost_at_end: list[int] = field(default_factory=list)  # Of each killed life, in its open file.
+    problems: list[str] = field(default_factory=list)
+
+
+def compare(heard: Sequence[Action], lives: Iterable[Life], outages: Sequence[Outage]) -> Findings:
+    """Look each kept step up among those heard, in order; name what is missing in between.
+
+    Between the first and the last step that one recorder kept, every decision that was heard
+    must be kept, unless another process was dead at that moment.
+    """
+    findings = Findings()
+    places: dict[Step, list[int]] = {}
+    for index, action in enumerate(heard):
+        places.setdefault(Step(*action[:3]), []).append(index)
+    last = -1
+    for number, life in enumerate(lives):
+        findings.num_steps += len(life.steps)
+        first_of_life = True
+        for step in life.steps:
+            known = places.get(step, [])
+            at = bisect_left(known, last + 1)
+            if at == len(known):
+                findings.unheard += 1
+                continue
+            missing = heard[last + 1 : known[at]] if not first_of_life else ()
+            _note_missing(missing, outages, f'recorder {number}', findings)
+            last, first_of_life = known[at], False
+        if life.killed_s is not None and not first_of_life:
+            findings.lost_at_end.append(
+                sum(action.arrival_s <= life.killed_s for action in heard[last + 1 :])
+            )
+    return findings
+
+
+def _note_missing(
+    missing: Sequence[Action], outages: Sequence[Outage], who: str, findings: Findings
+) -> None:
+    for action in missing:
+        if any(outage.start_s <= action.arrival_s <= outage.end_s for outage in outages):
+            findings.beside_outages += 1
+        else:
+            findings.problems.append(
+                f'{who}: the decision of version {action.version} at '
+                f'{action.stamp_ns * 1e-9:.2f} s, heard at {action.arrival_s:.2f} s, is not kept'
+            )
+
+
+class SegmentWatch:
+    """Remembers every segment as it was when first seen."""
+
+    def __init__(self, root: Path):
+        self._store = TrajectoryStore(root)
+        self._digests: dict[Path, str] = {}
+
+    def look(self) -> int:
+        """Take note of new segments; return how many there are."""
+        for path in self._store.segments():
+            if path not in self._digests:
+                self._digests[path] = _digest(path)
+        return len(self._digests)
+
+    def problems(self) -> list[str]:
+        """Name segments that changed or vanished since, and all that cannot be read."""
+        changed = [
+            f'{path}: is not what it was when it appeared'
+            for path, digest in self._digests.items()
+            if not path.exists() or _digest(path) != digest
+        ]
+        found = self._store.verify()
+        return changed + [p.text for p in found if not p.path.name.startswith('.')]
+
+    def lives(self, ends: Sequence[tuple[int, float]]) -> list[Life]:
+        """Split the steps on disk by recorder.
+
+        Args:
+            ends: for each killed recorder how many segments there were, and when it died.
+        """
+        paths = self._store.segments()
+        bounds = [0, *(count for count, _ in ends), len(paths)]
+        killed: list[float | None] = [*(moment for _, moment in ends), None]
+        return [
+            Life([s for path in paths[start:stop] for s in self._steps(path)], moment)
+            for start, stop, moment in zip(bounds[:-1], bounds[1:], killed, strict=True)
+        ]
+
+    def _steps(self, path: Path) -> list[Step]:
+        return [
+            Step(int(stamp), np.asarray(action, np.float32).tobytes(), int(version))
+            for piece in self._store.read_segment(path, fields=())
+            for stamp, action, version in zip(
+                piece.stamp_ns, piece.action, piece.model_version, strict=True
+            )
+        ]
+
+
+class VersionWatch:
+    """Reads every model version the moment it becomes visible."""
+
+    def __init__(self, root: Path, name: str):
+        self.half_visible: list[str] = []
+        self._store, self._name = ModelStore(root), name
+        self._seen: set[int] = set()
+        self._is_ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> int:
+        """Look at all of them once more; return how many there were."""
+        self._is_ending.set()
+        self._thread.join()
+        for version in self._store.versions(self._name):
+            self._verify(version)
+        return len(self._seen)
+
+    def _run(self) -> None:
+        while not self._is_ending.wait(0.05):
+            for version in set(self._store.versions(self._name)) - self._seen:
+                self._verify(version)
+
+    def _verify(self, version: int) -> None:
+        self._seen.add(version)
+        try:
+            self._store.verify(self._name, version)
+        except (ModelRefusedError, StoreError) as error:
+            if version in self._store.versions(self._name):  # Else it was pruned meanwhile.
+                self.half_visible.append(str(error))
+
+
+def bag_steps(bag: Path, target: Path) -> list[Step]:
+    """Recover a bag into `target` and return the decisions in it, in order."""
+    recover_bag(bag, target)
+    decode = Decoder(_ACTION_TYPE)
+    steps = []
+    with open_bag(target) as reader:
+        wanted = [c for c in reader.connections if c.topic.endswith('/policy_action')]
+        for _, _, data in reader.messages(wanted):
+            message = decode(bytes(data))
+            stamp = message.header.stamp
+            executed = np.asarray(message.executed, np.float32).tobytes()
+            steps.append(Step(stamp.sec * 10**9 + stamp.nanosec, executed, int(message.version)))
+    return steps
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
