@@ -5,8 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = 'robot_learning'
-NODES = ('simulator', 'recorder', 'bag_recorder', 'policy', 'trainer')
-COMMANDS = ('train', 'collect', 'evaluate', 'bags', 'models', 'doctor', 'up', 'demo')
+NODES = ('simulator', 'recorder', 'bag_recorder', 'policy', 'trainer', 'replicator')
+COMMANDS = ('train', 'collect', 'evaluate', 'bags', 'teleop', 'models', 'doctor', 'up', 'demo')
 
 
 def shared_files() -> list[tuple[str, list[str]]]:

@@ -127,6 +127,8 @@ MISTAKES = [
     (SCAN + 'part', 'depth', "found 'depth', expected a part of .*: ranges, intensities"),
     (SCAN + 'shape', [8, 1], r'found \[8, 1\], expected \[any\] for ranges'),
     (SCAN + 'shape', [0], 'scan.shape.0: found 0'),
+    (SCAN + 'shape', [2**40], 'scan.shape: found .*, expected at most 134217728 values'),
+    (SCAN + 'shape', [2**20], 'features.0.fields: found a field of 1048576 values'),
     (SCAN + 'shape', [], 'scan.shape: is empty'),
     (SCAN + 'dtype', 'float16', "found 'float16'"),
     (SCAN + 'dtype', 'uint8', 'found uint8, which cannot hold ranges'),

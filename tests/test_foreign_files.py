@@ -1,6 +1,7 @@
 import json
 import os
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,22 @@ def test_no_descriptor_is_left_open(tmp_path):
 def test_text_for_terminals_holds_no_control_characters():
     assert foreign_files.printable('\x1b[2Jred\n\u202e\ud800') == r'\x1b[2Jred\n\u202e\ud800'
     assert len(foreign_files.printable('x' * 10_000)) == 201
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path):
+    sound, bomb, noise = (tmp_path / name for name in ('sound.npz', 'bomb.npz', 'noise.npz'))
+    with zipfile.ZipFile(sound, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('a.npy', bytes(1 << 20))
+    foreign_files.check_zip(sound, REFUSE)
+    with zipfile.ZipFile(bomb, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for number in range(17):
+            archive.writestr(f'{number}.npy', bytes(1 << 20))
+    data = bytearray(bomb.read_bytes())
+    size = (1 << 20).to_bytes(4, 'little')
+    data = data.replace(size, (1 << 30).to_bytes(4, 'little'))  # What each entry claims.
+    bomb.write_bytes(data)
+    with pytest.raises(DataError, match=r'bomb\.npz: unpacks to 18253611008 bytes, expected at'):
+        foreign_files.check_zip(bomb, REFUSE)
+    noise.write_bytes(b'PK' + os.urandom(1000))
+    with pytest.raises(DataError, match=r'noise\.npz: is no zip archive'):
+        foreign_files.check_zip(noise, REFUSE)

@@ -98,6 +98,7 @@ class Campaign:
             exit_code = self._system.stop(PATIENCE_S)
             return self._chapter(exit_code)
         finally:
+            self._witness.close()
             self._system.close()
             self._versions.close()
 

@@ -18,6 +18,7 @@ from robot_learning.trajectory.store import TrajectoryStore
 from witness import Action
 
 _ACTION_TYPE = 'robot_learning_interfaces/msg/PolicyAction'
+_NEIGHBOURS = 5  # Decisions with the same stamp follow each other this closely.
 
 
 class Step(NamedTuple):
@@ -54,39 +55,53 @@ class Findings:
 
 
 def compare(heard: Sequence[Action], lives: Iterable[Life], outages: Sequence[Outage]) -> Findings:
-    """Look each kept step up among those heard, in order; name what is missing in between.
+    """Look each kept step up among those heard, and name what is missing in between.
 
     Between the first and the last step that one recorder kept, every decision that was heard
-    must be kept, unless another process was dead at that moment.
+    must be kept, unless another process was dead at that moment. Of several decisions with the
+    same stamp one is enough: a step has one.
     """
     findings = Findings()
     places: dict[Step, list[int]] = {}
     for index, action in enumerate(heard):
         places.setdefault(Step(*action[:3]), []).append(index)
-    last = -1
+    last = 0
     for number, life in enumerate(lives):
-        findings.num_steps += len(life.steps)
-        first_of_life = True
+        found: list[int] = []
         for step in life.steps:
-            known = places.get(step, [])
-            at = bisect_left(known, last + 1)
-            if at == len(known):
-                findings.unheard += 1
-                continue
-            missing = heard[last + 1 : known[at]] if not first_of_life else ()
-            _note_missing(missing, outages, f'recorder {number}', findings)
-            last, first_of_life = known[at], False
-        if life.killed_s is not None and not first_of_life:
-            findings.lost_at_end.append(
-                sum(action.arrival_s <= life.killed_s for action in heard[last + 1 :])
-            )
+            known = places.get(step)
+            if known:
+                last = _nearest(known, last)
+                found.append(last)
+        findings.num_steps += len(life.steps)
+        findings.unheard += len(life.steps) - len(found)
+        if found:
+            _note_missing(heard, found, outages, f'recorder {number}', findings)
+            if life.killed_s is not None:
+                open_part = heard[max(found) + 1 :]
+                findings.lost_at_end.append(sum(a.arrival_s <= life.killed_s for a in open_part))
     return findings
 
 
+def _nearest(places: list[int], place: int) -> int:
+    """Return the one of sorted `places` next to `place`: worlds begin anew at the same time."""
+    at = bisect_left(places, place)
+    return min(places[max(at - 1, 0) : at + 1], key=lambda other: abs(other - place))
+
+
 def _note_missing(
-    missing: Sequence[Action], outages: Sequence[Outage], who: str, findings: Findings
+    heard: Sequence[Action],
+    found: Sequence[int],
+    outages: Sequence[Outage],
+    who: str,
+    findings: Findings,
 ) -> None:
-    for action in missing:
+    kept = set(found)
+    for index in range(min(kept), max(kept)):
+        action = heard[index]
+        around = range(max(index - _NEIGHBOURS, 0), min(index + _NEIGHBOURS, len(heard)))
+        if any(i in kept and heard[i].stamp_ns == action.stamp_ns for i in around):
+            continue
         if any(outage.start_s <= action.arrival_s <= outage.end_s for outage in outages):
             findings.beside_outages += 1
         else:

@@ -103,13 +103,15 @@ def wait_until(predicate: Callable[[], bool], what: str, timeout_s: float, syste
     """Wait until `predicate` holds.
 
     Raises:
-        AssertionError: it does not in time; the text ends with what the system said last.
+        AssertionError: it does not in time, or the system has ended; the text says what it
+            said last.
     """
     end_s = time.monotonic() + timeout_s
     while not predicate():
-        if time.monotonic() > end_s:
+        if time.monotonic() > end_s or not system.is_up:
+            state = f'not within {timeout_s:g} s' if system.is_up else 'everything has ended'
             tail = '\n'.join(system.output.splitlines()[-40:])
-            raise AssertionError(f'{what}: not within {timeout_s:g} s\n{tail}')
+            raise AssertionError(f'{what}: {state}\n{tail}')
         time.sleep(0.02)
 
 

@@ -84,7 +84,9 @@ class Witness:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; may be called twice."""
+        if self._is_ending.is_set():
+            return
         self._is_ending.set()
         self._thread.join(5.0)
         self._executor.remove_node(self.node)

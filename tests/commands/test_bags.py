@@ -105,3 +105,23 @@ def test_recover_says_what_is_missing(bag, tmp_path, capsys):
     assert bags.main(arguments) == 2
     assert 'nothing in it can be read' in capsys.readouterr().err
     assert not (tmp_path / 'nothing').exists()
+
+
+def test_info_tells_of_a_bag_that_was_never_completed(bag, capsys):
+    (Path(bag) / 'metadata.yaml').unlink()
+    assert bags.main(['info', bag]) == 0
+    printed = capsys.readouterr().out
+    assert 'never completed: bag.mcap has no end yet' in printed
+    assert f'bags recover {bag} --out FOLDER' in printed and '/odom' in printed
+
+
+def test_trim_cuts_a_piece(bag, tmp_path, capsys):
+    piece = str(tmp_path / 'piece')
+    assert bags.main(['trim', bag, '--out', piece, '--last', '0.5', '--topics', '/odom']) == 0
+    printed = capsys.readouterr().out
+    assert '/odom: 10 messages' in printed and '10 messages of 0.500 s' in printed
+    assert bags.main(['info', piece, '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['counts']['/odom']['written'] == 10
+    arguments = ['trim', bag, '--out', piece, '--last', '1', '--start', '0']
+    assert bags.main(arguments) == 2
+    assert '--last: found together with --start' in capsys.readouterr().err

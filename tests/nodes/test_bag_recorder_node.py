@@ -117,13 +117,17 @@ def test_a_second_type_on_a_name_is_told_and_the_first_is_recorded(scene):
     first = talker.publisher('name', quality())
     recorder = begin()
     talker.wait_for_recorder(first)
-    second = talker.publisher('name', quality(), Int32)
-    key = f'skipped {first.topic_name}'
-    reason = talker.wait_until(lambda: talker.values().get(key), 'the second type is told')
-    assert 'std_msgs/msg/Int32 are not recorded, the topic is std_msgs/msg/String' in reason
-    second.publish(Int32(data=5))
-    talker.say(first, 10)
-    talker.wait_for_all(first)
+    other = RawTalker(talker.namespace[1:])  # One participant has one type on a name.
+    try:
+        second = other.publisher('name', quality(), Int32)
+        key = f'skipped {first.topic_name}'
+        reason = talker.wait_until(lambda: talker.values().get(key), 'the second type is told')
+        assert 'std_msgs/msg/Int32 are not recorded, the topic is std_msgs/msg/String' in reason
+        second.publish(Int32(data=5))
+        talker.say(first, 10)
+        talker.wait_for_all(first)
+    finally:
+        other.close()
     output = interrupt(recorder)
     assert f'{first.topic_name}: publishers of type std_msgs/msg/Int32' in output
     found = numbers(bag)[first.topic_name]

@@ -35,7 +35,8 @@ class CameraConfig(BaseConfig):
     """All kinds of fields."""
 
     retries: Annotated[int, Field(ge=0, le=9)] = 3
-    # How colours are written.
+    # How colours are written, which
+    # takes two lines.
     encoding: Literal['rgb8', 'mono8'] = 'rgb8'
     is_mirrored: bool = False
     folder: Path = Path('pictures')
@@ -133,7 +134,7 @@ def test_descriptions_are_the_comments_also_of_inherited_and_nested_fields(make_
     }
     assert said == {
         'rate_hz': 'Pictures per second.',
-        'encoding': 'How colours are written.',
+        'encoding': 'How colours are written, which takes two lines.',
         'exposure_ms': 'None: automatic.',
         'lens.focal_mm': 'From the data sheet.',
         'retries': '',
@@ -171,7 +172,7 @@ def test_every_mistake_is_named_at_once_with_node_and_parameter(make_node):
 
 
 def test_a_mapping_that_is_not_yaml_is_named(make_node):
-    with pytest.raises(ConfigError, match='offsets: is not YAML'):
+    with pytest.raises(ConfigError, match='offsets:1: is not YAML'):
         declare_config(make_node(offsets='{x: '), CameraConfig)
 
 

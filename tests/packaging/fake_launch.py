@@ -67,6 +67,7 @@ class Node:
     namespace: str | None = field(default=None, kw_only=True)
     parameters: list[dict[str, ParameterValue]] | None = field(default=None, kw_only=True)
     remappings: list[tuple[str, str]] | None = field(default=None, kw_only=True)
+    additional_env: dict[str, str] | None = field(default=None, kw_only=True)
     output: str = field(default='log', kw_only=True)
     emulate_tty: bool = field(default=False, kw_only=True)
     prefix: str | None = field(default=None, kw_only=True)

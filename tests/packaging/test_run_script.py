@@ -19,6 +19,7 @@ COMMANDS = (
     'collect',
     'evaluate',
     'bags',
+    'teleop',
     'models',
     'doctor',
     'test',

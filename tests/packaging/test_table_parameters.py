@@ -15,7 +15,8 @@ from robot_learning.commands.process_table import ResolvedProcess
 
 OF_EVERY_NODE = {'use_sim_time'}
 TABLE = process_table.load()
-PROCESSES = process_table.resolve(TABLE, 'bringup', {'record_bag': True, 'session': 'today'})
+GIVEN = {'record_bag': True, 'session': 'today', 'replicate': 'robot'}
+PROCESSES = process_table.resolve(TABLE, 'bringup', GIVEN)
 
 
 def config_class_of(executable: str) -> type:

@@ -134,3 +134,42 @@ def test_learns_a_driver_it_has_not_seen_on_these_episodes(loss):
     assert before['held_out/explained_variance'] < 0.5
     assert after['held_out/explained_variance'] > 0.98
     assert after['held_out/loss'] < before['held_out/loss']
+
+
+def test_the_loss_weighs_the_steps_that_a_person_drove_by_hand():
+    phase = make(loss='squared_error', intervention_weight=3.0, learning_rate=1e-9)
+    constant(phase, mean=0.0, log_std=0.0)
+    data = {
+        'observation': torch.zeros(2, 2),
+        'action': torch.tensor([[0.5], [-0.2]]),
+        'intervention': torch.tensor([True, False]),
+    }
+    loss = phase.update(data)['behavior_cloning/loss'].item()
+    assert loss == pytest.approx((3 * 0.25 + 0.04) / 4, rel=1e-5)
+
+
+def test_a_weight_of_one_is_the_loss_of_before_and_needs_no_marks():
+    marked = {**batch(), 'intervention': torch.arange(16) < 4}
+    first, second = make(), make()
+    first.update(batch())
+    second.update(marked)
+    for a, b in zip(first.actor.parameters(), second.actor.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(('weight', 'expected'), [(1.0, -1.5 / 5), (9.0, 2.5 / 13), (0.0, -0.5)])
+def test_cloning_follows_a_persons_corrections_as_far_as_they_weigh(weight, expected):
+    """The policy did -0.5 in four of five steps, the person 0.5: the answer is their mean."""
+    phase = make(
+        loss='squared_error', intervention_weight=weight, learning_rate=1e-2, normalise=False
+    )
+    is_person = torch.arange(20) % 5 == 0
+    data = {
+        'observation': torch.ones(20, 2),
+        'action': torch.where(is_person, 0.5, -0.5)[:, None],
+        'intervention': is_person,
+    }
+    for _ in range(300):
+        phase.update(data)
+    mean, _ = phase.actor(data['observation'])
+    assert torch.tanh(mean[0, 0]).item() == pytest.approx(expected, abs=0.01)

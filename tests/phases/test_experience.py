@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from point_mass import episodes, from_arrays, point_contract, write_store
 from robot_learning.errors import DataError
 from robot_learning.phases.experience import Experience
@@ -57,6 +58,44 @@ def test_demonstrations_fill_their_share_of_every_batch():
         assert (action == 0.5).sum() == 16
         assert (action == 0.0).sum() == 48
     assert experience.environment_step == steps_of(episodes(5, seed=0, policy=lambda place: 0.0))
+
+
+def helped_episode(person, length=12):
+    """Return an episode in whose steps `person` a person drove; place k at step k."""
+    places = np.arange(length) / 100
+    recorded = from_arrays(0, places, [0.1] * length, [0.0] * length, [False] * length)
+    recorded.intervention[list(person)] = True
+    return recorded
+
+
+@pytest.mark.parametrize('cut', [1, 3, 4, 5, 6, 12])
+def test_what_a_person_did_is_experience_and_demonstration(cut):
+    experience = Experience(
+        point_contract(),
+        1000,
+        seed=0,
+        demonstration_ratio=0.5,
+        interventions_as_demonstrations=True,
+    )
+    recorded = helped_episode(person=(3, 4, 8))
+    for start in range(0, 12, cut):  # Pieces, as a recorder writes them.
+        experience.append([recorded.slice(start, start + cut)], 'robot')
+    draws = [experience.sample(40, 1, 0.9) for _ in range(20)]
+    batch = {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
+    step = (batch['observation'][:, 0] * 100).round().int()
+    following = (batch['next_observation'][:, 0] * 100).round().int()
+    assert (following == step + 1).all()
+    assert set(step[batch['is_offline']].tolist()) == {3, 4, 8}
+    assert set(step[~batch['is_offline']].tolist()) == set(range(11))
+    assert batch['intervention'][batch['is_offline']].all()
+    assert experience.environment_step == 12
+
+
+def test_demonstrations_of_a_person_are_only_taken_where_they_are_wanted():
+    experience = Experience(point_contract(), 1000, seed=0, demonstration_ratio=0.5)
+    experience.append([helped_episode(person=(3, 4, 8))], 'robot')
+    assert experience.num_demonstrations == 0
+    assert not experience.sample(50, 1, 0.9)['is_offline'].any()
 
 
 def test_steps_that_are_not_finite_are_left_out_and_named():

@@ -75,3 +75,10 @@ def test_imitation_counts_only_demonstrations():
     assert torch.equal(action.grad[1], torch.zeros(2))
     nothing = losses.imitation_loss(action, demonstrated, torch.zeros(3, dtype=torch.bool))
     assert nothing.item() == 0
+
+
+def test_imitation_weighs_the_rows():
+    action = torch.tensor([[0.5], [1.0], [0.0]])
+    demonstrated = torch.zeros(3, 1)
+    loss = losses.imitation_loss(action, demonstrated, torch.tensor([3.0, 1.0, 0.0]))
+    assert loss.item() == pytest.approx((3 * 0.25 + 1 * 1.0) / 4)

@@ -43,3 +43,13 @@ def test_an_unknown_phase_is_named_beside_those_there_are():
 def test_overrides_that_are_no_yaml_mapping_are_refused():
     with pytest.raises(ConfigError, match='expected keys and values'):
         recipe.load('sac', overrides='32')
+
+
+def test_overrides_that_are_a_trap_are_refused():
+    for text in (
+        'a: ' + '[' * 5000,
+        'config: {batch_size: .inf}',
+        'config: !!python/name:os.system',
+    ):
+        with pytest.raises(ConfigError, match='overrides'):
+            recipe.load('sac', overrides=text)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,7 @@ def test_the_published_actor_is_the_average_over_updates():
 def test_imitation_pulls_the_mode_towards_demonstrated_actions_only():
     data = batch(size=64)
     data['is_offline'] = torch.arange(64) < 32
+    data['intervention'] = torch.zeros(64, dtype=torch.bool)
     phase = make(imitation_weight=100.0, actor_learning_rate=1e-2)
 
     def distance(rows):
@@ -108,6 +111,30 @@ def test_imitation_pulls_the_mode_towards_demonstrated_actions_only():
         phase._update_actor(data, torch.tensor(0.01))
     assert distance(data['is_offline']) < 0.3 * before
     assert distance(data['is_offline']) < 0.5 * distance(~data['is_offline'])
+
+
+@pytest.mark.parametrize(('weight', 'expected'), [(4.0, (0.09 + 4 * 0.64) / 5), (0.0, 0.09)])
+def test_steps_that_a_person_drove_are_imitated_with_their_weight(weight, expected):
+    phase = make(imitation_weight=1.0, intervention_weight=weight)
+    with torch.no_grad():
+        phase.actor.mean.weight.zero_()
+        phase.actor.mean.bias.zero_()  # The mode is 0 everywhere.
+    data = batch(size=3)
+    size = data['action'].shape[1]
+    data['action'] = torch.tensor([[0.3], [0.8], [0.9]]) / size**0.5 * torch.ones(1, size)
+    data['is_offline'] = torch.tensor([True, True, False])
+    data['intervention'] = torch.tensor([False, True, False])
+    with_loss = actor_loss(phase, data)
+    phase.config = dataclasses.replace(phase.config, imitation_weight=0.0)
+    assert with_loss - actor_loss(phase, data) == pytest.approx(expected, rel=1e-4)
+
+
+def actor_loss(phase, data):
+    """Return the loss at the present parameters; nothing is learned, noise is the same."""
+    for group in phase._actor_optimizer.param_groups:
+        group['lr'] = 0.0
+    phase._generator.manual_seed(0)
+    return phase._update_actor(data, torch.tensor(0.0))['sac/actor_loss'].item()
 
 
 def test_the_serving_room_computes_what_was_learned():

@@ -75,7 +75,10 @@ def wheels(stamp_ns: int, number: float = 2.0):
 
 def decision(stamp_ns: int, number: float, version: int = 3) -> Decision:
     commanded = np.array([number, 0.5], np.float32)
-    return Decision(stamp_ns, commanded, commanded / 2, version, -1.5, True)
+    is_person = number == 2  # Who takes over for one step.
+    return Decision(
+        stamp_ns, commanded, commanded / 2, version, -1.5, True, not is_person, is_person
+    )
 
 
 def outcome(stamp_ns: int, episode: int, step: int, reward: float = 0.0, **ends: bool) -> Outcome:

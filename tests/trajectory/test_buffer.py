@@ -42,6 +42,26 @@ def test_a_transition_is_a_step_and_its_successor(piece_length):
     assert set(here.astype(int)) == {*range(7), *range(1000, 1004), *range(2000, 2008)}
 
 
+def test_transitions_and_windows_tell_what_a_person_did():
+    buffer = make()
+    fill(buffer, [8, 5], piece_length=3)
+    batch = buffer.sample_transitions(300)
+    step = batch['observation'][:, 0] % 1000
+    np.testing.assert_array_equal(batch['intervention'], step == 1)
+    windows = buffer.sample_windows(50, 4)
+    np.testing.assert_array_equal(
+        windows['intervention'], windows['observation'][..., 0] % 1000 == 1
+    )
+
+
+def test_few_offline_steps_are_not_drawn_over_and_over():
+    online, offline = make(), make(seed=1)
+    fill(online, [50])
+    fill(offline, [4])
+    batch = MixedBuffer(online, offline, 0.5).sample_transitions(64)
+    assert batch['is_offline'].sum() == 4
+
+
 def test_n_step_rewards_match_a_loop():
     buffer = make()
     lengths = [8, 5, 9]
@@ -156,12 +176,12 @@ def test_an_empty_buffer_says_what_it_lacks():
 def test_a_mixed_buffer_keeps_the_ratio():
     online, offline = make(seed=1), make(seed=2)
     fill(online, [8])
-    fill(offline, [9], first=5)
+    fill(offline, [12], first=5)
     mixed = MixedBuffer(online, offline, offline_ratio=0.25)
     for batch in (mixed.sample_transitions(40), mixed.sample_windows(40, 2)):
         marks = batch['observation'].reshape(40, -1)[:, 0]
         assert (marks[:30] < 1000).all() and (marks[30:] >= 5000).all()
-    assert len(mixed) == 17
+    assert len(mixed) == 20
     with pytest.raises(ConfigError, match='offline_ratio is 2'):
         MixedBuffer(online, offline, 2)
 

@@ -38,6 +38,8 @@ def test_lock_step_episodes_hold_what_was_sent():
     np.testing.assert_array_equal(first.action[:, 0], [0.5, 1, 1.5, 0])
     np.testing.assert_array_equal(first.altered, [True, True, True, False])
     np.testing.assert_array_equal(first.model_version, [3, 3, 3, -1])
+    np.testing.assert_array_equal(first.intervention, [False, True, False, False])
+    np.testing.assert_array_equal(first.exploring, [True, False, True, False])
     assert np.isnan(first.log_prob[-1]) and np.all(first.log_prob[:-1] == -1.5)
     np.testing.assert_array_equal(first.is_first, [True, False, False, False])
     np.testing.assert_array_equal(first.terminated, [False, False, False, True])

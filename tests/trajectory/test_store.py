@@ -44,6 +44,18 @@ def test_a_segment_has_the_layout_of_robomimic(tmp_path, episodes):
         assert set(demo['field_age_s']) == set(demo['present']) == set(demo['obs'])
 
 
+def test_a_segment_of_before_takeovers_tells_of_none(tmp_path, episodes):
+    path = TrajectoryStore(tmp_path).write_segment(episodes, 'monday', robot())
+    assert any(episode.intervention.any() for episode in TrajectoryStore(tmp_path).episodes())
+    with h5py.File(path, 'r+') as file:
+        for demo in file['data'].values():
+            del demo['intervention'], demo['exploring']
+    for episode in TrajectoryStore(tmp_path).episodes():
+        assert episode.intervention.dtype == episode.exploring.dtype == bool
+        assert len(episode.intervention) == len(episode.exploring) == len(episode)
+        assert not episode.intervention.any()
+
+
 def test_only_wanted_fields_are_read(tmp_path, episodes):
     store = TrajectoryStore(tmp_path)
     path = store.write_segment(episodes, 'monday', robot())
@@ -123,7 +135,7 @@ def test_a_follower_lists_an_unchanged_folder_only_once(tmp_path, episodes, monk
     os.utime(tmp_path / 'monday', (1, 1))
     follower = store.follow()
     assert len(follower.poll()) == 1
-    monkeypatch.setattr(store_module, '_listed', lambda folder: pytest.fail('listed again'))
+    monkeypatch.setattr(store_module, 'listed', lambda folder: pytest.fail('listed again'))
     assert follower.poll() == []
 
 
@@ -139,23 +151,26 @@ def test_a_damaged_segment_is_named_and_skipped(tmp_path, episodes):
     paths = [store.write_segment([e], 'monday', robot()) for e in episodes]
     content = paths[1].read_bytes()
     paths[1].write_bytes(content[: len(content) // 2])
-    (tmp_path / 'monday' / '.segment_000003.hdf5.77').write_bytes(b'half')
+    (tmp_path / 'monday' / '.segment_000003.hdf5.99999999').write_bytes(b'half')
     with pytest.raises(DataError, match=r'segment_000001.hdf5: is truncated'):
         store.read_segment(paths[1])
     assert [e.episode for e in store.episodes()] == [0, 2]
     assert [problem.path for problem in store.skipped] == [paths[1]]
     problems = store.verify()
-    assert [p.path.name for p in problems] == ['segment_000001.hdf5', '.segment_000003.hdf5.77']
+    assert [p.path.name for p in problems] == [
+        'segment_000001.hdf5',
+        '.segment_000003.hdf5.99999999',
+    ]
     assert 'half-written' in problems[1].text
 
 
 def test_verify_finds_contradictions(tmp_path, episodes):
     store = TrajectoryStore(tmp_path)
-    path = store.write_segment(episodes, 'monday', robot())
     assert store.verify() == []
+    episodes[0].action[1, 0] = np.nan
+    episodes[1].stamp_ns[2] = 0
+    path = store.write_segment(episodes, 'monday', robot())
     with h5py.File(path, 'r+') as file:
-        file['data/demo_0/actions'][1, 0] = np.nan
-        file['data/demo_1/stamp_ns'][2] = 0
         file['data'].attrs['total'] = 3
     texts = ' '.join(problem.text for problem in store.verify())
     assert 'actions are not finite' in texts and 'stamps do not increase' in texts

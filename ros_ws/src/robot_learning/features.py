@@ -29,6 +29,7 @@ from robot_learning.message_types import PARTS, default_part
 from robot_learning.registry import Registry
 
 Array = np.ndarray[Any, Any]
+_LARGEST_INPUT = 2**18  # Values of a field; a lidar of 128 rows has as many.
 Block = Callable[[Mapping[str, Array], Array], None]  # Fields [N, ...] into out [N, size].
 
 
@@ -142,6 +143,13 @@ def _parameter_problems(spec: Feature, kind: FeatureKind) -> Iterator[tuple[KeyP
 def _size_problems(
     spec: Feature, kind: FeatureKind, field: ObservationField
 ) -> Iterator[tuple[KeyPath, str]]:
+    if math.prod(field.shape) > _LARGEST_INPUT:
+        yield (
+            ('fields',),
+            f'found a field of {math.prod(field.shape)} values, expected at most '
+            f'{_LARGEST_INPUT}. Name a smaller field.',
+        )
+        return
     if 'size' in kind.uses and len(field.shape) == 1 and field.shape[0] % _sectors(spec):
         yield (
             ('size',),

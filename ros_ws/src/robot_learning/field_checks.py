@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Problems = Iterator[tuple[KeyPath, str]]
 
 _TOPIC = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
+_LARGEST_READING = 2**27  # Values; an image of 7680 x 4320 in colour has three quarters of it.
 _LIMITS = ('unit', 'low', 'high', 'stop', 'max_rate', 'max_acceleration')
 _SCAN_KEYS = ('angle_min', 'angle_max')
 _RANGE_KEYS = ('range_min', 'range_max')
@@ -45,6 +46,13 @@ def field_problems(spec: ObservationField) -> Problems:
         return
     if not spec.shape:
         yield ('shape',), 'is empty, expected the size of every axis. Write [1] for one number.'
+        return
+    if math.prod(spec.shape) > _LARGEST_READING:
+        yield (
+            ('shape',),
+            f'found {list(spec.shape)}, expected at most {_LARGEST_READING} values in a message. '
+            f'Correct it.',
+        )
         return
     name = spec.part or default_part(spec.type)
     yield from _shape_problems(spec, name, parts[name])

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from robot_learning.errors import RobotLearningError
 
 MAX_DEPTH = 64  # Of nested lists and mappings; our own files need eight.
 _LARGEST_INTEGER = 2**64
+_LEAST_UNPACKED = 1 << 30  # Bytes that a packed file of any size may unpack to.
+_LARGEST_RATIO = 1000  # Unpacked to packed bytes; images reach some 100, bombs 1000 and more.
 _KINDS = (
     (stat.S_ISDIR, 'a directory'),
     (stat.S_ISLNK, 'a symbolic link'),
@@ -78,6 +81,21 @@ def names_below(root: Path, names: tuple[str, ...], refuse: Refusal) -> list[str
             return sorted(os.listdir(folder))  # noqa: PTH208 - of a descriptor.
         except OSError as error:
             raise refuse(root.joinpath(*names), f'cannot be read ({error.strerror})') from error
+
+
+def check_zip(path: Path, refuse: Refusal) -> None:
+    """Refuse a zip archive that is none, or would unpack to far more than it is.
+
+    What the archive states is what Python's zipfile unpacks at most.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise refuse(path, f'is no zip archive ({printable(error)})') from error
+    allowed = max(_LEAST_UNPACKED, _LARGEST_RATIO * path.stat().st_size)
+    if unpacked > allowed:
+        raise refuse(path, f'unpacks to {unpacked} bytes, expected at most {allowed}')
 
 
 def parse_json(data: bytes, where: Path | str, refuse: Refusal) -> Any:

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from robot_learning.commands import (
+    bags_export,
     bags_import,
     bags_info,
     bags_record,
@@ -22,6 +23,8 @@ _EXAMPLES = """examples:
   ./run bags trim PATH/TO/BAG --out PATH/TO/PIECE --start 10 --end 20
   ./run bags import PATH/TO/BAG --robot husky        episodes into runs/store
   ./run bags import a.mcap --robot pioneer --out runs/logs/store --json report.json
+  ./run bags export runs/store --format lerobot --out runs/lerobot --fps 10
+  ./run bags import lift.hdf5 --robot arm --map robot0_eef_pos=tip --out runs/store
   ./run bags recover PATH/TO/CUT --out PATH/TO/SOUND
   ./run train --mode supervised --data runs/store --robot husky
 A bag is a folder with metadata.yaml, or one .mcap, .db3 or .bag (ROS 1) file."""
@@ -31,6 +34,7 @@ _ACTIONS = (
     bags_record,
     bags_info,
     bags_import,
+    bags_export,
     bags_trim,
     bags_recover,
 )

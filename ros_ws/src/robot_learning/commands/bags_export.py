@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_learning import config, contract
-from robot_learning.commands.argument_types import positive_float
+from robot_learning.commands.argument_types import number_above, whole_number
 from robot_learning.commands.progress import steps_progress
 from robot_learning.commands.report_output import print_line, write_json
 from robot_learning.errors import ConfigError
@@ -28,13 +28,19 @@ def add_parser(actions: Any) -> None:
     )
     parser.add_argument('--episodes', metavar='LIST', help='such as 0,3-5,10-; default: all')
     parser.add_argument('--robot', help="contract; default: the store's own")
-    parser.add_argument('--fps', type=positive_float, help='lerobot; default: control rate')
+    parser.add_argument(
+        '--fps', type=number_above(0), help='lerobot: of the timestamps; default: control rate'
+    )
     parser.add_argument('--task', help='lerobot: what the robot does, in words')
     parser.add_argument(
         '--images', choices=('video', 'png'), help='lerobot; default: video. png loses nothing'
     )
     parser.add_argument('--codec', choices=('auto', 'av1', 'h264'), help='lerobot; default: auto')
-    parser.add_argument('--crf', type=int, help='lerobot: 0 (exact) to 63 (coarse)')
+    parser.add_argument(
+        '--crf',
+        type=whole_number(0, 63),
+        help='lerobot: 0 (fine) to 63 (coarse); default: 30 or 23',
+    )
     parser.add_argument(
         '--normalize-actions',
         action='store_true',

@@ -123,6 +123,10 @@ def _warnings(numbers: LiveNumbers) -> list[str]:
         texts.append(f'trainer {numbers.train_state}: {numbers.train_detail}')
     if numbers.emergency_stopped:
         texts.append('emergency stop is latched')
+    if numbers.intervention:
+        texts.append('a person drives')
+    if numbers.other_publishers:
+        texts.append(f'past the action gate publish: {", ".join(numbers.other_publishers)}')
     return texts
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robot_learning.commands import model_keys
+from robot_learning.commands import model_keys, models_history
 from robot_learning.errors import (
     KeyFileError,
     ModelRefusedError,
@@ -35,6 +35,7 @@ _EXAMPLES = """examples:
   ./run models activate navigator@12         pin it; without @12: follow the newest again
   ./run models rollback navigator            pin the sound version before the one that serves
   ./run models pardon navigator@12           take a refusal back
+  ./run models history navigator             what became of each version and why; or navigator@12
   ./run models verify                        read everything, name what is damaged and who signed
   ./run models keygen ~/keys/me.pem          a key to sign with; its .pub goes to those who trust
   ./run models sign navigator@12 --key ~/keys/me.pem
@@ -238,6 +239,17 @@ def _signature(store: ModelStore, name: str, version: int) -> str:
         return str(error) if store.has_signature(name, version) else 'none'
 
 
+def _history(store: ModelStore, options: argparse.Namespace) -> _Result:
+    name, version = parse_reference(options.model)
+    if version is None:
+        rows = models_history.fates(store, name)
+        _show_table(options, f'{name}, times in UTC', models_history.COLUMNS, rows)
+        return rows
+    rows = models_history.events_of(store, name, version)
+    _show_table(options, f'{options.model}, times in UTC', ('time', 'state', 'by', 'reason'), rows)
+    return rows
+
+
 def _chosen(store: ModelStore, reference: str) -> tuple[str, int]:
     name, version = parse_reference(reference)
     version = store.serving(name) if version is None else version
@@ -283,6 +295,7 @@ _ACTIONS: dict[str, Callable[[ModelStore, argparse.Namespace], _Result]] = {
     'activate': _activate,
     'rollback': _rollback,
     'pardon': _pardon,
+    'history': _history,
     'verify': _verify,
 }
 _KEY_ACTIONS: dict[
@@ -328,6 +341,7 @@ def _parser() -> argparse.ArgumentParser:
         ('activate', 'pin a version, or follow the newest again'),
         ('rollback', 'pin the sound version before the one that serves'),
         ('pardon', 'take a refusal back'),
+        ('history', 'what became of each version and why'),
     ):
         action = actions.add_parser(name, help=about, parents=[shared])
         action.add_argument('model', metavar='NAME[@VERSION]')

@@ -17,7 +17,8 @@ import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from robot_learning import config, contract
+from robot_learning import config, contract, plain_yaml
+from robot_learning.commands import network
 from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError
 
@@ -58,7 +59,7 @@ class ProcessEntry:
     launch_files: tuple[str, ...]
     essential: bool  # The system stops when it ends for good.
     restart: Restart
-    enabled_by: str | None = None  # Argument that switches it; None: always on.
+    enabled_by: str | None = None  # Argument that switches it, true or not 'none'; None: on.
     parameter_file: str | None = None  # ROS parameter file beside the table; parameters win.
     nice: Annotated[int, Field(ge=0, le=19)] = 0  # How readily it yields the processor.
     parameters: dict[str, Scalar | Translation] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class ProcessTable:
 
     def arguments_of(self, launch_file: str) -> dict[str, Argument]:
         """Return the arguments that `launch_file` declares, in table order."""
-        used = {'namespace', 'clock'}
+        used = {'namespace', 'clock', 'network', 'peers'}
         for entry in self.of_launch_file(launch_file).values():
             used.update(entry.arguments())
         return {name: spec for name, spec in self.arguments.items() if name in used}
@@ -107,6 +108,7 @@ class ResolvedProcess:
     parameter_file: Path | None = None
     nice: int = 0
     clock: str = _CLOCK  # Where simulated time comes from.
+    environment: dict[str, str] = field(default_factory=dict)  # On top of what is inherited.
 
     @property
     def remappings(self) -> dict[str, str]:
@@ -177,9 +179,12 @@ def resolve(
                 f'Choose from: {", ".join(entries)}.'
             )
     values = argument_values(table, given or {})
+    reach = network.environment(
+        str(values.get('network', 'environment')), str(values.get('peers', ''))
+    )
     resolved = []
     for name, entry in entries.items():
-        is_enabled = entry.enabled_by is None or values[entry.enabled_by] is True
+        is_enabled = not entry.enabled_by or values[entry.enabled_by] not in (False, 'none')
         if name in only or (not only and is_enabled):
             parameters = {key: _filled(value, values) for key, value in entry.parameters.items()}
             parameters.update((overrides or {}).get(name, {}))
@@ -194,6 +199,7 @@ def resolve(
                     parameter_file=_beside(table, entry.parameter_file),
                     nice=entry.nice,
                     clock=_namespace(str(values.get('clock', _CLOCK)), 'clock') or _CLOCK,
+                    environment=reach,
                 )
             )
     return resolved
@@ -342,7 +348,7 @@ def _namespace(text: str, argument: str = 'namespace') -> str:
 def _from_text(text: str) -> Scalar:
     """Read `true`, `3`, `0.5` as what they look like; anything else is the text itself."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value, _ = plain_yaml.parse(text, 'argument')
+    except ConfigError:
         return text
     return value if isinstance(value, bool | int | float | str) else text

@@ -336,6 +336,7 @@ def ros_command(process: ResolvedProcess) -> Command:
         ),
         restart=process.restart,
         essential=process.essential,
+        environment=process.environment,
         nice=process.nice,
     )
 

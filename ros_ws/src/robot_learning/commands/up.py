@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from robot_learning.commands import process_table, shared_memory
+from robot_learning.commands import network, process_table, shared_memory
 from robot_learning.commands.process_table import ProcessTable, Scalar
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.supervisor import (
@@ -26,6 +26,9 @@ _EXAMPLES = """examples:
   ./run up --mode real_time --speed 2       the world at twice the wall clock's pace
   ./run up --set simulator.seed=3           one parameter of one process
   ./run up --list                           what would be started, and how
+  ./run up --only simulator,policy,recorder,replicator --replicate robot --network subnet
+                                            learn on another machine; there:
+  ./run up --only trainer,replicator --replicate learner --network subnet
 With a full ROS 2 installation, `ros2 launch robot_learning bringup.launch.py` does the same."""
 
 _METAVARS = {bool: 'true|false', int: 'INTEGER', float: 'NUMBER', str: 'TEXT'}
@@ -61,6 +64,8 @@ def _main(argv: list[str] | None, stop: StopRequests) -> int:
             'Ctrl-C ends them all.',
             flush=True,
         )
+        for text in {network.described(process.environment) for process in processes} - {''}:
+            print(f'up: {text}', flush=True)
         return run(commands, stop)
     except RobotLearningError as error:
         print(error, file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,8 @@ class LiveNumbers:
     update: int = 0
     dropped: int = 0
     emergency_stopped: bool = False
+    intervention: bool = False  # A person drives.
+    other_publishers: tuple[str, ...] = ()  # Nodes that command the robot past the gate.
     health: dict[str, dict[str, str]] = field(default_factory=dict)  # Status name -> values.
     health_level: dict[str, tuple[int, str]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -165,10 +167,19 @@ class LiveNumbers:
             self.version = version
         self._note('version', now_s, state=state, version=version, reason=reason)
 
-    def on_gate(self, counts: Mapping[str, int], emergency_stopped: bool, now_s: float) -> None:
+    def on_gate(
+        self,
+        counts: Mapping[str, int],
+        emergency_stopped: bool,
+        now_s: float,
+        intervention: bool = False,
+        other_publishers: Sequence[str] = (),
+    ) -> None:
         """Take the gate's counts since its node started; one command is one control step."""
         self._gate.update(counts)
         self.emergency_stopped = emergency_stopped
+        self.intervention = intervention
+        self.other_publishers = tuple(other_publishers)
         self.on_steps(self.gate['commands'], now_s)
 
     def on_segment(self, total_steps: int, dropped: int, now_s: float) -> None:

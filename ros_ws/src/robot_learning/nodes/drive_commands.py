@@ -88,7 +88,8 @@ class TwistInput:
             if ros_name in found and kind != self.kind:
                 # The executor lets go of the old one between two callbacks; DDS refuses a topic
                 # of another type until then, so the new one is made at the next look.
-                self._node.destroy_subscription(self._subscription)
+                if self._subscription is not None:
+                    self._node.destroy_subscription(self._subscription)
                 self._subscription = None
                 self.kind = kind
                 self._node.get_logger().info(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -38,17 +39,19 @@ class ForegroundRecording:
         self._arguments = (path, writer, ring, topics, choice)
 
     def __enter__(self) -> ForegroundRecording:
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        try:
+        with ExitStack() as undo:
+            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+            undo.callback(rclpy.try_shutdown)
             self._node = Node('bag_recorder', use_global_arguments=False)
+            undo.callback(self._node.destroy_node)
+            self._executor = make_executor()
+            undo.callback(self._executor.shutdown)
+            self._executor.add_node(self._node)
+            undo.callback(self._executor.remove_node, self._node)
             self.recording = BagRecording(self._node, *self._arguments)
-        except BaseException:
-            rclpy.try_shutdown()
-            raise
-        diagnostics = Diagnostics(self._node)
-        diagnostics.add('bag', self.recording.health)
-        self._executor = make_executor()
-        self._executor.add_node(self._node)
+            undo.callback(self.recording.close)
+            Diagnostics(self._node).add('bag', self.recording.health)
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(
@@ -57,13 +60,7 @@ class ForegroundRecording:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self.recording.close()
-        finally:
-            self._executor.remove_node(self._node)
-            self._executor.shutdown()
-            self._node.destroy_node()
-            rclpy.try_shutdown()
+        self._undo.close()
 
     def turn(self, timeout_s: float) -> None:
         """Let the node do what is due, for as long as nothing is until `timeout_s`."""

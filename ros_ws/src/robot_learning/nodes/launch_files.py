@@ -49,6 +49,7 @@ def _node(process: process_table.ResolvedProcess) -> Node:
         namespace=process.namespace,
         parameters=[*files, parameters],
         remappings=list(process.remappings.items()),
+        additional_env=process.environment,
         output='screen',
         emulate_tty=True,
         prefix=f'nice -n {process.nice}' if process.nice else None,

@@ -122,7 +122,13 @@ class MonitorNode(Node):
     def _on_gate_status(self, msg: GateStatus) -> None:
         counts = {name: int(getattr(msg, name)) for name in _GATE_COUNTS}
         with self._lock:
-            self._numbers.on_gate(counts, msg.emergency_stopped, self._now_s())
+            self._numbers.on_gate(
+                counts,
+                msg.emergency_stopped,
+                self._now_s(),
+                msg.intervention,
+                msg.other_publishers,
+            )
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         with self._lock:

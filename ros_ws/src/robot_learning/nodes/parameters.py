@@ -21,8 +21,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from robot_learning import config
-from robot_learning.errors import ConfigError
+from robot_learning import config, plain_yaml
 
 T = TypeVar('T')
 
@@ -144,13 +143,7 @@ def _given(node: Node, leaf: _Leaf) -> Any:
     if value == '' and _is_optional(leaf.annotation):
         return None
     if isinstance(value, str) and _is_mapping(leaf.annotation):
-        try:
-            return yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f'{_where(node)}: {leaf.name}: is not YAML ({error}). Write a mapping such as '
-                f'"{{key: value}}".'
-            ) from error
+        return plain_yaml.parse(value, f'{_where(node)}: {leaf.name}')[0]
     if value is not None and not isinstance(value, bool | int | float | str):
         return list(value)
     return value
@@ -260,7 +253,9 @@ def _comments(config_class: Any) -> dict[str, str]:
         name, colon, _ = line.strip().partition(':')
         if not colon or not name.isidentifier():
             continue
-        own_line = at_line.get(number)
-        above = at_line.get(number - 1) if lines[number - 2].lstrip().startswith('#') else None
-        comments[name] = own_line or above or ''
+        first = number
+        while first > 1 and lines[first - 2].lstrip().startswith('#'):
+            first -= 1
+        above = ' '.join(at_line[line_number] for line_number in range(first, number))
+        comments[name] = at_line.get(number) or above
     return comments

@@ -7,12 +7,12 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic.dataclasses import dataclass
 
-from robot_learning import config, contract
+from robot_learning import config, contract, plain_yaml
 from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError
+from robot_learning.foreign_files import printable
 from robot_learning.phases.phase import PHASES, Phase
 from robot_learning.phases.trainer import TrainerConfig
 
@@ -74,12 +74,12 @@ def load(phase: str, path: Path | str | None = None, overrides: str = '') -> Rec
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f'overrides {text!r}: is not YAML ({error}). Correct it.') from error
+    data, _ = plain_yaml.parse(text, 'overrides')
     if not isinstance(data, dict):
-        raise ConfigError(f'overrides {text!r}: expected keys and values, "config: {{…}}".')
+        raise ConfigError(
+            f'overrides: found {printable(repr(text))}, expected keys and values. Write '
+            f'"config: {{…}}".'
+        )
     return data
 
 

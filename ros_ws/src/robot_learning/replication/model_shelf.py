@@ -87,6 +87,10 @@ class IncomingModels:
             if is_model(folder):
                 forget_old_parts(folder / RECEIVING / '.parts')
 
+    def release(self) -> None:
+        """See `IncomingShelf`."""
+        self._ownership.release()
+
     def held(self) -> dict[tuple[str, str], str]:
         """Return nothing: all versions are offered again and again, there are only a few."""
         return {}

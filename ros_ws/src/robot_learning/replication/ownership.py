@@ -43,6 +43,12 @@ class Ownership:
                 f'choose another folder.'
             ) from error
 
+    def release(self) -> None:
+        """Let others have it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
 
 def forget_old_parts(folder: Path) -> None:
     """Delete the beginnings of files that nobody has sent any of for a week."""

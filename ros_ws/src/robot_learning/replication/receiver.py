@@ -87,6 +87,7 @@ class Receiver:
         self._on_arrival = on_arrival
         self._origins: dict[str, _Origin] = {}
         self._refused: OrderedDict[str, None] = OrderedDict()  # SHA-256 of files.
+        self._doubted: set[str] = set()  # What came wrong once, the last time.
         self._paused_until_s = 0.0
         self._announced_s: float | None = None
         shelf.open()
@@ -98,17 +99,11 @@ class Receiver:
 
     def backlog(self) -> tuple[int, int]:
         """Return files and bytes that are offered and not here, as far as is known."""
-        files = num_bytes = 0
-        for origin in self._origins.values():
-            for offer, _ in origin.offers.values():
-                item = self._next_item(offer)
-                if item is not None:
-                    names = [entry.name for entry in offer.files]
-                    rest = offer.files[names.index(item.files[0].name) :]
-                    rest = rest if len(item.files) == 1 else item.files
-                    files += len(rest)
-                    num_bytes += sum(entry.num_bytes for entry in rest)
-        return files, num_bytes
+        offers = [
+            offer for origin in self._origins.values() for offer, _ in origin.offers.values()
+        ]
+        files = [entry for offer in offers for item in self._items(offer) for entry in item.files]
+        return len(files), sum(entry.num_bytes for entry in files)
 
     def receiving(self) -> dict[str, int]:
         """Return what is on its way, with the bytes that have not come yet."""
@@ -121,7 +116,7 @@ class Receiver:
             return
         try:
             check_offer(offer)
-            self.shelf.next_item(offer, self._refused)
+            has_news = bool(self.shelf.items(offer, self._refused))
         except ReplicationError as error:
             self._refuse(str(error))
             return
@@ -134,10 +129,11 @@ class Receiver:
             )
             origin = self._origins[offer.origin] = _Origin(window, now_s, OrderedDict())
         origin.heard_s = now_s
-        origin.offers[offer.folder] = offer, now_s
-        while len(origin.offers) > _MAX_OFFERS:
-            origin.offers.popitem(last=False)
-        self._proceed(origin, now_s)
+        if has_news:  # Else it was meant for others, who stand elsewhere.
+            origin.offers[offer.folder] = offer, now_s
+            while len(origin.offers) > _MAX_OFFERS:
+                origin.offers.popitem(last=False)
+            self._proceed(origin, now_s)
 
     def on_chunk(self, chunk: Chunk, now_s: float) -> None:
         """Take a piece of a file."""
@@ -149,7 +145,7 @@ class Receiver:
         try:
             self.rate.add(transfer.take(chunk, now_s), now_s)
         except ReplicationError as error:
-            self._refuse(f'host {chunk.origin}, {chunk.store} {transfer.item.folder}: {error}')
+            self._doubt(transfer.item, error)
             self._stop(origin)
         except OSError as error:
             self._pause(error, origin, now_s)
@@ -170,44 +166,47 @@ class Receiver:
             self._announce(now_s)
 
     def close(self) -> None:
-        """Keep what has come of unfinished files."""
+        """Keep what has come of unfinished files, and let the store go."""
         for origin in self._origins.values():
             self._stop(origin)
+        self.shelf.release()
 
     def _proceed(self, origin: _Origin, now_s: float) -> None:
         """Finish what is complete and begin what comes next."""
         while now_s >= self._paused_until_s:
+            item = origin.transfer.item if origin.transfer else self._choose(origin)
+            if item is None:
+                return
             try:
                 if origin.transfer is None:
-                    item = self._choose(origin)
-                    if item is None:
-                        return
                     origin.transfer = self._begin(item, origin.window, now_s)
                 if not origin.transfer.is_complete:
                     self.error = ''
                     return
-                self._place(origin, origin.transfer.item, now_s)
+                self._place(origin, item, now_s)
                 self.error = ''
+            except ReplicationError as error:
+                self._doubt(item, error)
             except OSError as error:
                 self._pause(error, origin, now_s)
 
     def _choose(self, origin: _Origin) -> Item | None:
         """Return what is wanted first: the newest session or version."""
         for folder in sorted(origin.offers, reverse=True):
-            item = self._next_item(origin.offers[folder][0])
-            if item is not None:
-                return item
+            items = self._items(origin.offers[folder][0])
+            if items:
+                return items[0]
         return None
 
-    def _next_item(self, offer: Offer) -> Item | None:
+    def _items(self, offer: Offer) -> list[Item]:
         try:
-            return self.shelf.next_item(offer, self._refused)
+            return self.shelf.items(offer, self._refused)
         except ReplicationError as error:  # What is here has changed since it was offered.
             self._refuse(str(error))
-            return None
+            return []
 
     def _begin(self, item: Item, window: RequestWindow, now_s: float) -> Transfer:
-        num_bytes = sum(entry.num_bytes for entry in item.files)
+        num_bytes = sum(entry.num_bytes - _size(item.part(entry)) for entry in item.files)
         status = os.statvfs(self.shelf.root)
         free = status.f_bavail * status.f_frsize
         if free < num_bytes + self._config.min_free_bytes:
@@ -243,7 +242,8 @@ class Receiver:
             self._on_arrival(Arrival(self.shelf.store, item.origin, path))
         self._stop(origin)
         offer, _ = origin.offers.get(item.folder, (None, 0.0))
-        if offer is not None and self._next_item(offer) is None:
+        if offer is None or not self._items(offer):
+            origin.offers.pop(item.folder, None)
             self._announce(now_s)  # There may be more in this folder.
 
     def _announce(self, now_s: float) -> None:
@@ -272,6 +272,14 @@ class Receiver:
             f'that disk; receiving goes on by itself.'
         )
 
+    def _doubt(self, item: Item, error: ReplicationError) -> None:
+        """What came is not what was offered: a power cut may explain that once."""
+        key = ' '.join(entry.sha256 for entry in item.files)
+        is_known = key in self._doubted
+        self._doubted = {key}
+        where = f'host {item.origin}, {self.shelf.store} {item.folder}'
+        self._refuse(f'{where}: {error}', item if is_known else None)
+
     def _refuse(self, reason: str, item: Item | None = None) -> None:
         self.num_refused += 1
         self.last_refusal = reason
@@ -279,3 +287,10 @@ class Receiver:
             self._refused[entry.sha256] = None
         while len(self._refused) > _REMEMBERED:
             self._refused.popitem(last=False)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -118,6 +118,10 @@ class IncomingSegments:
                     session, origin = match.groups()
                     self._last[origin, session] = max(names, key=segment_number)
 
+    def release(self) -> None:
+        """See `IncomingShelf`."""
+        self._ownership.release()
+
     def held(self) -> dict[tuple[str, str], str]:
         """See `IncomingShelf`."""
         return dict(self._last)
@@ -192,4 +196,3 @@ def _after(name: str) -> int:
 
 def _segments(folder: Path) -> list[str]:
     return [entry.name for entry in folder.iterdir() if _SEGMENT.fullmatch(entry.name)]
-

@@ -91,7 +91,9 @@ class Sender:
         if len(holdings.last) > MAX_FOLDERS or (not is_known and len(self._peers) >= _MAX_PEERS):
             return
         positions = {
-            folder: last for (origin, folder), last in holdings.last.items() if origin == self._host
+            folder: last
+            for (origin, folder), last in holdings.last.items()
+            if origin == self._host
         }
         if not is_known:
             self._repeat_s.clear()
@@ -151,9 +153,7 @@ class Sender:
             self._offered.popitem(last=False)
         if entries:
             store = self.shelf.store
-            self._send_offer(
-                Offer(self._host, store, bundle.folder, bundle.after, tuple(entries))
-            )
+            self._send_offer(Offer(self._host, store, bundle.folder, bundle.after, tuple(entries)))
 
     def _send_next(self, now_s: float) -> None:
         receiver, wanted = self._wanted.popitem(last=False)

@@ -53,11 +53,14 @@ class IncomingShelf(Protocol):
     root: Path
 
     def open(self) -> None:
-        """Make the folder and take possession of it, until the process ends.
+        """Make the folder and take possession of it, until `release` or the process's end.
 
         Raises:
             ReplicationError: another process receives into it, or it cannot be written.
         """
+
+    def release(self) -> None:
+        """Let another process receive into it."""
 
     def held(self) -> dict[tuple[str, str], str]:
         """Return (origin, folder) -> newest file, for the holdings that receivers announce."""

@@ -80,10 +80,10 @@ class ActionGate:
         self._low: list[float] = contract.action_low.tolist()
         self._high: list[float] = contract.action_high.tolist()
         self._stop: list[float] = contract.action_stop.tolist()
-        self._max_rate = [
+        self._max_rate: list[float] = [
             limit for spec in actions for limit in spec.max_rate or [math.inf] * spec.size
         ]
-        self._max_acceleration = [
+        self._max_acceleration: list[float] = [
             limit for spec in actions for limit in spec.max_acceleration or [math.inf] * spec.size
         ]
         self._max_age_ns = round(min(spec.max_age_s for spec in actions) * 1e9)
@@ -275,7 +275,7 @@ class ActionGate:
         def fastest(distance: float) -> float:
             """Largest rate from which rest is reached within `distance`, this step included."""
             square = 2.0 * max(distance, 0.0) / limit  # s^2
-            return limit * square / (math.sqrt(elapsed_s**2 + square) + elapsed_s)
+            return limit * square / (math.hypot(elapsed_s, math.sqrt(square)) + elapsed_s)
 
         desired = (wanted - previous) / elapsed_s
         if abs(desired) > step:  # Else the next step can come to rest from there.
@@ -285,8 +285,8 @@ class ActionGate:
         desired = min(max(desired, rate - step), rate + step)
         desired = max(desired, -fastest(previous - self._low[i]))
         desired = min(desired, fastest(self._high[i] - previous))
-        reached = previous + desired * elapsed_s
-        return min(max(reached, self._low[i]), self._high[i])  # The last bit of double precision.
+        reached: float = previous + desired * elapsed_s  # To the last bit but one.
+        return min(max(reached, self._low[i]), self._high[i])
 
     def _result(self, executed: Array, reasons: tuple[str, ...]) -> GateResult:
         self.counts.altered += bool(reasons)

@@ -161,10 +161,11 @@ class PolicyServer:
     def _on_not_finite(self, served: Served, features: Array, action: Array) -> None:
         """Condemn the version, unless the one before it fails on the same observation."""
         other = self._succession.behind(served)
-        if not self._config.rollback.enabled or (
-            other is not None and not np.isfinite(other.policy.act(features).action).all()
-        ):
+        if not self._config.rollback.enabled:
             return
+        with np.errstate(all='ignore'):
+            if other is not None and not np.isfinite(other.policy.act(features).action).all():
+                return
         key = served.model, served.version
         count = self._num_not_finite[key] = self._num_not_finite.get(key, 0) + 1
         if count >= self._config.rollback.non_finite:

@@ -90,7 +90,7 @@ class Succession:
     ):
         self.canary: Canary | None = None
         self.num_decisions = 0  # Written by the control thread.
-        self.is_chosen = version >= 0  # A person named the version that serves.
+        self.is_chosen = False  # A person named the version that serves.
         self.last_rollback = ''  # Why serving went back; '' once a newer version serves.
         self._store = store
         self._contract = contract
@@ -141,7 +141,8 @@ class Succession:
         """Serve the version configured, else what served last, and follow newer ones."""
         if self._first_version >= 0:
             with contextlib.suppress(ModelRefusedError):  # Told by _checked.
-                self._serve(self._checked(self._model, self._first_version))
+                first = self._checked(self._model, self._first_version)
+                self._serve(first, is_chosen=True)
             return
         if self._canary_config.ticks and self._store.active(self._model) is None:
             proven = next(self._proven(), None)
@@ -237,8 +238,7 @@ class Succession:
     def _try(self, candidate: Served, is_chosen: bool) -> None:
         serving = self.acting
         if serving is None or is_chosen or not self._canary_config.ticks:
-            self._serve(candidate)
-            self.is_chosen = is_chosen
+            self._serve(candidate, is_chosen=is_chosen)
             return
         reason = (
             f'in shadow of {serving.model}@{serving.version} for '
@@ -325,11 +325,12 @@ class Succession:
             self._report(Change('refused', model, version, reason=str(error)))
             raise
 
-    def _serve(self, served: Served, note: str = '') -> None:
+    def _serve(self, served: Served, note: str = '', is_chosen: bool = False) -> None:
         acting = self.acting
         if acting is not None:
             self._before = (*self._before[1 - _NUM_REMEMBERED :], acting)
         self._served = served
+        self.is_chosen = is_chosen
         self.canary = None
         self.last_rollback = ''
         self._tell('serving', served, note)

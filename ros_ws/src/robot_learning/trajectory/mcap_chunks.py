@@ -31,6 +31,7 @@ class Chunk(NamedTuple):
     content: memoryview
     is_checked: bool  # Its checksum vouches for every byte.
     problem: str  # Why not all of it can be used; empty: all is well.
+    is_packed: bool = False
 
 
 class _Decompressor(Protocol):
@@ -73,16 +74,15 @@ def open_chunk(body: memoryview, is_cut: bool) -> Chunk:
     if size > _MAX_CHUNK:
         return Chunk(memoryview(b''), False, f'chunk claims to hold {size} bytes')
     content, problem = _unpacked(body[at:], compression, size)
+    is_checked = False
     if is_cut:
-        return Chunk(content, False, 'cut inside a chunk')
-    if problem:
-        return Chunk(content, False, problem)
-    if not checksum:
-        problem = '' if len(content) == size else f'chunk has {len(content)} bytes, not {size}'
-        return Chunk(content, False, problem)
-    if zlib.crc32(content) != checksum:
-        return Chunk(content, False, 'checksum of the chunk is wrong')
-    return Chunk(content, True, '')
+        problem = 'cut inside a chunk'
+    elif not problem and checksum:
+        is_checked = zlib.crc32(content) == checksum
+        problem = '' if is_checked else 'checksum of the chunk is wrong'
+    elif not problem and len(content) != size:
+        problem = f'chunk has {len(content)} bytes, not {size}'
+    return Chunk(content, is_checked, problem, bool(compression))
 
 
 def parse_index(body: memoryview) -> dict[int, tuple[int, int]]:

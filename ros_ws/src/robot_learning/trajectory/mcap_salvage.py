@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from robot_learning.trajectory.mcap_chunks import (
+    Chunk,
     Definition,
     InnerMessage,
+    Lost,
     inner_records,
     open_chunk,
     parse_index,
@@ -195,11 +197,19 @@ class McapSalvage:
                 self._of_chunk.add((found.channel, found.log_ns))
                 yield from self._give(found, record, trust)
             else:
-                inside = f'no sound record in the chunk from its byte {found.start}'
-                self._lose(record.start, record.stop, chunk.problem or inside)
+                self._lose_inside(record, chunk, found)
         self._count_lost(index)
         if record.is_cut:
-            self._lose(record.start, record.stop, chunk.problem)
+            self.report.is_complete = False
+            self._open_hole = True
+
+    def _lose_inside(self, record: Record, chunk: Chunk, lost: Lost) -> None:
+        reason = chunk.problem or 'no sound record inside a chunk'
+        if chunk.is_packed:
+            self._lose(record.start, record.stop, reason)
+        else:
+            base = record.stop - len(chunk.content)
+            self._lose(base + lost.start, base + lost.stop, reason)
 
     def _index_behind(self, position: int) -> dict[int, tuple[int, int]]:
         index: dict[int, tuple[int, int]] = {}

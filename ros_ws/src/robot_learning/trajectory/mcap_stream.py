@@ -144,13 +144,13 @@ class McapStream:
         if kind == MESSAGE:
             yield self._message(body)
             return
-        content, _, problem = open_chunk(body, is_cut=False)
-        if problem:
+        opened = open_chunk(body, is_cut=False)
+        if opened.problem:
             raise DataError(
-                f'{self.path}: {problem}. Save what is there with "bags recover {self.path} '
+                f'{self.path}: {opened.problem}. Save what is there with "bags recover {self.path} '
                 f'--out FOLDER".'
             )
-        at = 0
+        content, at = opened.content, 0
         while at < len(content):
             kind, size = _RECORD.unpack_from(content, at)
             record = content[at + HEAD : at + HEAD + size]

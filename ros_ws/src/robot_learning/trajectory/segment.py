@@ -3,7 +3,8 @@
 ```
 /                      attributes: contract_hash, contract (JSON), session, number, format
 data/                  attributes: total (steps), env_args (JSON, what robomimic looks for)
-data/demo_0/           attributes: num_samples, piece (JSON: episode, offset, ...)
+data/demo_0/           attributes: num_samples, piece (JSON: episode, offset, checksums of the
+                       arrays, ...), piece_crc32 (of that JSON)
   obs/<field>          [T, ...]
   actions rewards dones                             robomimic's; dones: terminated or truncated
   commanded altered log_prob model_version stamp_ns terminated truncated is_first
@@ -11,12 +12,14 @@ data/demo_0/           attributes: num_samples, piece (JSON: episode, offset, ..
   field_stamp_ns present field_age_s                groups with one [T] array per field
 ```
 Written beside a running control loop, so h5py's low-level calls are used where there are many
-small arrays: 250 of them take 7 ms instead of 30.
+small arrays: 250 of them take 7 ms instead of 30. A seal stands behind the content, see
+`segment_seal`.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,12 +31,26 @@ import numpy as np
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError
-from robot_learning.trajectory.episode import FLAT, LATER, Array, Episode
+from robot_learning.foreign_files import printable
+from robot_learning.trajectory import hdf5_checks
+from robot_learning.trajectory.episode import FLAT, LATER, PER_FIELD, Array, Episode
+from robot_learning.trajectory.hdf5_checks import Allowance
+from robot_learning.trajectory.segment_seal import array_checksum, is_sealed, seal
 
-FORMAT = 1
+FORMAT = 2  # 1: without checksums.
 _MEMORY_STEP = 1 << 20  # The file is laid out in memory; it grows by this many bytes.
 _IMAGE_BYTES = 1024  # uint8 readings at least this large are compressed.
 _IMAGE_CHUNK = 16  # Steps per compressed chunk.
+_BROKEN = (  # What h5py and JSON make of files that are not what they seem.
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+)
 _RENAMED = {'action': 'actions', 'reward': 'rewards'}  # Ours -> robomimic's.
 
 
@@ -68,7 +85,7 @@ def encode(pieces: Sequence[Episode], session: str, number: int, contract: Robot
         for index, piece in enumerate(pieces):
             _write_piece(data, f'demo_{index}', piece)
         file.flush()
-        return bytes(file.id.get_file_image())
+        return seal(file.id.get_file_image())
 
 
 def read_segment(path: Path | str, fields: Iterable[str] | None = None) -> list[Episode]:
@@ -82,8 +99,16 @@ def read_segment(path: Path | str, fields: Iterable[str] | None = None) -> list[
         DataError: the file is truncated, no HDF5 or has another layout; or a field is absent.
     """
     wanted = None if fields is None else tuple(fields)
-    with open_hdf5(path) as file:
-        return [_read_piece(file['data'][name], wanted) for name in demo_names(file)]
+    with open_segment(path) as (file, is_checked):
+        allowance = Allowance(path)
+        pieces = [
+            read_piece(file['data'][name], wanted, is_checked, allowance)
+            for name in demo_names(file)
+        ]
+        total, expected = sum(map(len, pieces)), int(file['data'].attrs['total'])
+        if total != expected:
+            raise ValueError(f'holds {total} steps, expected {expected} by its header')
+        return pieces
 
 
 def read_info(path: Path | str) -> SegmentInfo:
@@ -92,8 +117,8 @@ def read_info(path: Path | str) -> SegmentInfo:
     Raises:
         DataError: the file is truncated, no HDF5 or has another layout.
     """
-    with open_hdf5(path) as file:
-        headers = [json.loads(file['data'][name].attrs['piece']) for name in demo_names(file)]
+    with open_segment(path) as (file, is_checked):
+        headers = [read_header(file['data'][name], is_checked) for name in demo_names(file)]
         episodes = [header['episode'] for header in headers]
         return SegmentInfo(
             path=Path(path),
@@ -120,15 +145,24 @@ def demo_names(file: h5py.File) -> list[str]:
 @contextmanager
 def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
     """Open a robomimic file for reading; every way in which it is broken is one `DataError`."""
+    with open_segment(path) as (file, _):
+        yield file
+
+
+@contextmanager
+def open_segment(path: Path | str) -> Iterator[tuple[h5py.File, bool]]:
+    """Open as `open_hdf5` does; give also whether the file's seal vouches for all of it."""
     if not Path(path).is_file():
         raise DataError(f'{path}: there is no such file. Name an existing segment.')
     try:
+        is_checked = is_sealed(path)
         with h5py.File(path, 'r', locking=False) as file:
-            yield file
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+            hdf5_checks.check_links(file)
+            yield file, is_checked
+    except _BROKEN as error:
         raise DataError(
-            f'{path}: is truncated, damaged or of another layout ({error}), expected a '
-            f'trajectory file in robomimic layout. Remove it or record it again.'
+            f'{path}: is truncated, damaged or of another layout ({printable(str(error))}), '
+            f'expected a trajectory file in robomimic layout. Remove it or record it again.'
         ) from error
 
 
@@ -140,8 +174,11 @@ def _write_piece(data: h5py.Group, name: str, piece: Episode) -> None:
         'offset': piece.offset,
         'is_complete': piece.is_complete,
         'attributes': piece.attributes,
+        'checksums': {name: array_checksum(array) for name, array in arrays_of(piece)},
     }
-    group.attrs['piece'] = json.dumps(header, default=_plain)
+    text = json.dumps(header, default=_plain)
+    group.attrs['piece'] = text
+    group.attrs['piece_crc32'] = zlib.crc32(text.encode())
     for ours in FLAT:
         _write(group, _RENAMED.get(ours, ours), getattr(piece, ours))
     _write(group, 'dones', (piece.terminated | piece.truncated).astype(np.uint8))
@@ -180,23 +217,39 @@ def _space(shape: tuple[int, ...]) -> h5py.h5s.SpaceID:
     return h5py.h5s.create_simple(shape)
 
 
-def _read(group: h5py.h5g.GroupID, name: str) -> Array:
+def _read(group: h5py.h5g.GroupID, name: str, allowance: Allowance) -> Array:
     try:
         dataset = h5py.h5d.open(group, name.encode())
     except KeyError as error:
         known = ', '.join(key.decode() for key in group)
         raise KeyError(f'holds no {name!r}, only: {known}') from error
+    allowance.claim(dataset, name)
     array = np.empty(dataset.shape, dataset.dtype)
     if array.size:
         dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
     return array
 
 
-def _read_piece(group: h5py.Group, fields: tuple[str, ...] | None) -> Episode:
-    header = json.loads(group.attrs['piece'])
+def read_piece(
+    group: h5py.Group, fields: tuple[str, ...] | None, is_checked: bool, allowance: Allowance
+) -> Episode:
+    """Return one piece.
+
+    Args:
+        group: of the piece.
+        fields: observation fields to read; None: all.
+        is_checked: the file's seal vouches for it; else its checksums are compared.
+        allowance: how much may be read.
+
+    Raises:
+        ValueError: a checksum is wrong.
+        KeyError: an array is not there.
+    """
+    header = read_header(group, is_checked)
+    checksums = header.pop('checksums', {})
     names = tuple(group['obs']) if fields is None else fields
     parts: dict[str, Any] = {
-        ours: _read(group.id, _RENAMED.get(ours, ours))
+        ours: _read(group.id, _RENAMED.get(ours, ours), allowance)
         for ours in FLAT
         if ours not in LATER or ours in group
     }
@@ -206,8 +259,44 @@ def _read_piece(group: h5py.Group, fields: tuple[str, ...] | None) -> Episode:
         ('present', 'present'),
     ):
         subgroup = h5py.h5g.open(group.id, theirs.encode())
-        parts[ours] = {name: _read(subgroup, name) for name in names}
-    return Episode(**header, **parts)
+        parts[ours] = {name: _read(subgroup, name, allowance) for name in names}
+    piece = Episode(**header, **parts)
+    if checksums and not is_checked:
+        _compare(piece, checksums, group.name, fields is None)
+    return piece
+
+
+def read_header(group: h5py.Group, is_checked: bool) -> dict[str, Any]:
+    """Return what a piece says about itself.
+
+    Raises:
+        ValueError: its checksum is wrong.
+    """
+    text = group.attrs['piece']
+    checksum = group.attrs.get('piece_crc32')
+    if not is_checked and checksum is not None and zlib.crc32(text.encode()) != checksum:
+        raise ValueError(f'the checksum of the header of {group.name} is wrong')
+    header: dict[str, Any] = json.loads(text)
+    return header
+
+
+def arrays_of(piece: Episode) -> Iterator[tuple[str, Array]]:
+    """Yield all arrays of a piece by name, as they are named in its checksums."""
+    for name in FLAT:
+        yield name, getattr(piece, name)
+    for group in PER_FIELD:
+        for field, array in getattr(piece, group).items():
+            yield f'{group}/{field}', array
+
+
+def _compare(piece: Episode, checksums: dict[str, int], where: str, is_all: bool) -> None:
+    found = dict(arrays_of(piece))
+    absent = [name for name in checksums if name not in found]
+    if is_all and absent:
+        raise KeyError(f'{where} holds no {", ".join(absent)}')
+    for name, array in found.items():
+        if name in checksums and array_checksum(array) != checksums[name]:
+            raise ValueError(f'the checksum of {name} in {where} is wrong')
 
 
 def _plain(value: Any) -> Any:

@@ -6,31 +6,21 @@ appears complete or not at all: temporary name, fsync, rename, fsync of the fold
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from robot_learning.contract import RobotContract
-from robot_learning.errors import DataError, StoreError
-from robot_learning.trajectory import segment
-from robot_learning.trajectory.episode import FLAT, PER_FIELD, Episode, join
+from robot_learning.errors import DataError
+from robot_learning.trajectory import segment, store_files
+from robot_learning.trajectory.episode import Episode, join
 from robot_learning.trajectory.segment import SegmentInfo
+from robot_learning.trajectory.store_checks import check_store
+from robot_learning.trajectory.store_files import Problem, listed, number, session_names
 
 _LOG = logging.getLogger(__name__)
 _SETTLED_NS = 50_000_000  # A folder changed this recently is listed again: clocks are coarse.
-
-
-class Problem(NamedTuple):
-    """A file that cannot be used, and why."""
-
-    path: Path
-    text: str
 
 
 class TrajectoryStore:
@@ -44,6 +34,7 @@ class TrajectoryStore:
         self.root = Path(root)
         self.skipped: list[Problem] = []
         self._last_number: dict[str, int] = {}
+        self._locks: dict[str, store_files.SessionLock] = {}
 
     def write_segment(
         self, pieces: Sequence[Episode], session: str, contract: RobotContract
@@ -57,22 +48,29 @@ class TrajectoryStore:
         folder = self.root / session
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            number = self._next_number(folder)
-            path = folder / f'segment_{number:06d}.hdf5'
-            _write_atomically(path, segment.encode(pieces, session, number, contract))
+            self._lock(folder)
+            while True:
+                new = self._next_number(folder)
+                path = store_files.segment_path(folder, new)
+                try:
+                    store_files.write_new(path, segment.encode(pieces, session, new, contract))
+                except FileExistsError:  # Another writer of this session was faster.
+                    self._last_number.pop(session, None)
+                    continue
+                break
         except OSError as error:
-            raise StoreError(_explain(folder, error)) from error
-        self._last_number[session] = number
+            raise store_files.explain(folder, error) from error
+        self._last_number[session] = new
         return path
 
     def segments(self, session: str | None = None) -> list[Path]:
         """Return all segments, or those of one session, by session name and number."""
         sessions = self.sessions() if session is None else [session]
-        return [path for name in sessions for path in _listed(self.root / name)]
+        return [path for name in sessions for path in listed(self.root / name)]
 
     def sessions(self) -> list[str]:
         """Return the names of all sessions, sorted."""
-        return _session_names(self.root)
+        return session_names(self.root)
 
     def next_episode(self, session: str) -> int:
         """Return the first episode number that the session does not use yet."""
@@ -130,17 +128,13 @@ class TrajectoryStore:
 
     def verify(self) -> list[Problem]:
         """Read everything; return what is damaged, inconsistent or left over from a crash."""
-        problems = []
-        for path in self.segments():
-            try:
-                problems += [Problem(path, text) for text in _inconsistencies(path)]
-            except DataError as error:
-                problems.append(Problem(path, str(error)))
-        for name in self.sessions():
-            for path in sorted((self.root / name).glob('.segment_*')):
-                text = 'was left half-written by a crash. Remove it.'
-                problems.append(Problem(path, f'{path}: {text}'))
-        return problems
+        return check_store(self.root).problems
+
+    def _lock(self, folder: Path) -> None:
+        """Let nobody repair the session while this lives."""
+        lock = self._locks.get(folder.name)
+        if lock is None or not lock.is_of(folder):
+            self._locks[folder.name] = store_files.SessionLock(folder, is_shared=True)
 
     def _pieces(self, session: str, fields: tuple[str, ...] | None) -> Iterator[Episode]:
         for path in self.segments(session):
@@ -153,7 +147,7 @@ class TrajectoryStore:
     def _next_number(self, folder: Path) -> int:
         last = self._last_number.get(folder.name)
         if last is None:
-            last = max((_number(path) for path in _listed(folder)), default=-1)
+            last = store_files.newest_number(folder)
         return last + 1
 
 
@@ -172,7 +166,7 @@ class SegmentFollower:
         """
         return [
             path
-            for session in _session_names(self._root)
+            for session in session_names(self._root)
             if self._has_changed(session)
             for path in self._news(session)
         ]
@@ -194,9 +188,9 @@ class SegmentFollower:
 
     def _news(self, session: str) -> list[Path]:
         last = self._position.get(session, -1)
-        news = [path for path in _listed(self._root / session) if _number(path) > last]
+        news = [path for path in listed(self._root / session) if number(path) > last]
         if news:
-            self._position[session] = _number(news[-1])
+            self._position[session] = number(news[-1])
         return news
 
 
@@ -213,79 +207,6 @@ def joined(pieces: Iterable[Episode]) -> Iterator[Episode]:
         known.append(piece)
     if known:
         yield join(known)
-
-
-def _inconsistencies(path: Path) -> list[str]:
-    """List what in a readable segment contradicts itself."""
-    info = segment.read_info(path)
-    pieces = segment.read_segment(path)
-    texts = []
-    num_steps = sum(len(piece) for piece in pieces)
-    if num_steps != info.num_steps:
-        texts.append(f'holds {num_steps} steps, expected {info.num_steps} by its header')
-    for piece in pieces:
-        where = f'episode {piece.episode} from step {piece.offset}'
-        lengths = {len(getattr(piece, name)) for name in FLAT}
-        lengths |= {len(v) for group in PER_FIELD for v in getattr(piece, group).values()}
-        if len(lengths) != 1:
-            texts.append(f'{where}: arrays have lengths {sorted(lengths)}, expected one length')
-        elif not np.all(np.diff(piece.stamp_ns) > 0):
-            texts.append(f'{where}: stamps do not increase')
-        elif not np.isfinite(piece.action).all():
-            texts.append(f'{where}: actions are not finite')
-    return [f'{path}: {text}. Remove the file or record it again.' for text in texts]
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with temporary.open('wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _explain(folder: Path, error: OSError) -> str:
-    advice = {
-        errno.ENOSPC: 'Free space on that disk or lower the store budget',
-        errno.EDQUOT: 'Free space within your quota',
-        errno.EACCES: 'Give write permission or choose another store',
-        errno.EPERM: 'Give write permission or choose another store',
-        errno.EROFS: 'That file system is read-only; choose another store',
-        errno.ENOTDIR: 'A part of that path is a file; choose another store',
-        errno.EEXIST: 'That path is a file; choose another store',
-    }.get(error.errno or 0, 'Check the disk')
-    return f'{folder}: a segment cannot be written ({error.strerror or error}). {advice}.'
-
-
-def _session_names(root: Path) -> list[str]:
-    """Return the folders below `root`; hidden ones are imports in progress."""
-    try:
-        with os.scandir(root) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        paths = sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [p for p in paths if p.name.startswith('segment_') and p.suffix == '.hdf5']
-
-
-def _number(path: Path) -> int:
-    return int(path.stem.removeprefix('segment_'))
 
 
 def _size(path: Path) -> int:

@@ -83,8 +83,8 @@ class Headers:
         """Take what a chunk says; what later chunks say wins."""
         steps = chunk.steps
         if chunk.begins:
-            entry = {'episode': steps.episode, 'offset': steps.offset, 'length': 0}
-            self._entries.append({**entry, 'attributes': {}})
+            entry: dict[str, Any] = {'episode': steps.episode, 'offset': steps.offset}
+            self._entries.append({**entry, 'length': 0, 'attributes': {}})
         entry = self._entries[-1]
         entry['length'] += len(steps)
         entry['is_complete'] = steps.is_complete

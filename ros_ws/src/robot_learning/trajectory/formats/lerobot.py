@@ -21,7 +21,7 @@ from robot_learning.trajectory.formats import lerobot_statistics as statistics
 from robot_learning.trajectory.formats import lerobot_tables as tables
 from robot_learning.trajectory.formats.chunks import Chunk, Headers, Pairing, Transitions
 from robot_learning.trajectory.formats.losses import Tally
-from robot_learning.trajectory.formats.video import CameraVideo, VideoConfig
+from robot_learning.trajectory.formats.video import CameraVideo, Codec, Crf, VideoConfig
 
 FORMAT = 1
 _MEGABYTE = 1 << 20
@@ -36,8 +36,8 @@ class LeRobotConfig:
     fps: PositiveFloat | None = None  # Unset: the control rate of the contract.
     task: str | None = None  # Unset: what the episode says, else the contract's task.
     use_videos: bool = True  # Else every picture is a PNG in the table: exact and large.
-    codec: str = 'auto'
-    crf: int | None = None
+    codec: Codec = 'auto'
+    crf: Crf | None = None  # Unset: as the codec needs it.
     max_table_bytes: PositiveInt = 100 * _MEGABYTE
 
 

@@ -39,7 +39,7 @@ class _Row(NamedTuple):
 
     number: int
     first: int  # Row in the data files, counted over all of them.
-    count: int
+    length: int
     data_file: Path
     videos: dict[str, tuple[Path, float]]  # Key -> file and start in seconds.
 
@@ -108,7 +108,7 @@ class _Dataset:
             for entry in ours['trajectories']
             if entry['episode_index'] is not None
         }
-        return ours if told == {row.number: row.count for row in self.episodes} else None
+        return ours if told == {row.number: row.length for row in self.episodes} else None
 
     def columns(self, row: _Row) -> pa.Table:
         """Return the rows of one episode."""
@@ -117,12 +117,12 @@ class _Dataset:
         table = self._table[1]
         index = table.column('episode_index').to_numpy()
         places = np.flatnonzero(index == row.number)
-        if len(places) != row.count or places[-1] - places[0] != row.count - 1:
+        if len(places) != row.length or places[-1] - places[0] != row.length - 1:
             raise DataError(
                 f'{row.data_file}: holds {len(places)} rows of episode {row.number}, expected '
-                f'{row.count} by {layouts.EPISODES}. Copy the data set again.'
+                f'{row.length} by {layouts.EPISODES}. Copy the data set again.'
             )
-        return table.slice(places[0], row.count)
+        return table.slice(places[0], row.length)
 
     def column(self, table: pa.Table, key: str) -> Array:
         """Return one column as its feature describes it."""
@@ -244,8 +244,10 @@ def _light(
     for field, key in layout.arrays.items():
         observations[field] = columns[key]
     shapes = {'action': (contract.action_size,), 'commanded': (contract.action_size,)}
-    flat = {name: columns[name].reshape(-1, *shapes.get(name, ())) for name in FLAT}
-    groups = {
+    flat: dict[str, Any] = {
+        name: columns[name].reshape(-1, *shapes.get(name, ())) for name in FLAT
+    }
+    groups: dict[str, Any] = {
         kind: {field: columns[kind][:, i] for i, field in enumerate(layout.fields)}
         for kind in ('present', 'field_stamp_ns')
     }
@@ -311,7 +313,7 @@ def _foreign(
     for row in dataset.episodes:
         table = dataset.columns(row)
         light = _foreign_steps(dataset, table, row, wanted, stop)
-        repeats = len(light) - row.count
+        repeats = len(light) - row.length
         sources = {key: _with_gap(dataset.frames(key, row, table), repeats) for key in cameras}
         yield from _in_blocks(light, sources, shapes, wanted)
 
@@ -327,7 +329,7 @@ def _foreign_steps(
     numbers = [key for key in wanted if key not in dataset.cameras]
     observations = {key: dataset.column(table, key) for key in numbers}
     action = dataset.column(table, 'action').astype(np.float32)
-    reward = np.full(row.count + 1, np.nan, np.float32)
+    reward = np.full(row.length + 1, np.nan, np.float32)
     if 'next.reward' in dataset.features:
         reward[1:] = dataset.column(table, 'next.reward')[:, 0]
     stamps_s = dataset.column(table, 'timestamp')[:, 0].astype(np.float64)

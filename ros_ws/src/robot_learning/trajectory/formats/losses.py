@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+
 import numpy as np
 
 from robot_learning.trajectory.formats.chunks import Chunk

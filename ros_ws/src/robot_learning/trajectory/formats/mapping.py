@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class Fit:
             observations[name] = values.astype(spec.dtype, copy=False)
             stamps[name] = piece.field_stamp_ns[source.theirs]
             present[name] = piece.present[source.theirs]
-        parts = {}
+        parts: dict[str, Any] = {}
         if ACTION in self._given:
             for kind in ('action', 'commanded'):
                 parts[kind] = self._given[ACTION].of(getattr(piece, kind))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ FORMAT = 'robot_learning npz 1'
 INDEX = 'index.json'
 _LARGEST_JSON = 256 << 20
 _REFUSAL = foreign_files.Refusal(DataError, 'Export the episodes again.')
+_BROKEN = (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -126,11 +128,12 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def _read(file: Path, entry: dict[str, Any], fields: tuple[str, ...] | None) -> Episode:
+    foreign_files.check_zip(file, _REFUSAL)
     try:
         with np.load(file, allow_pickle=False) as archive:
             flat = {name: archive[name] for name in FLAT if _is_there(archive, name)}
-            groups = {kind: _group(archive, kind, fields) for kind in PER_FIELD}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            groups: dict[str, Any] = {kind: _group(archive, kind, fields) for kind in PER_FIELD}
+    except _BROKEN as error:
         raise DataError(
             f'{file}: is no sound archive of an episode ({error}). Export it again.'
         ) from error

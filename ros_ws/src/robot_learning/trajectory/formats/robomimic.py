@@ -245,8 +245,7 @@ def _without_observations(steps: Episode) -> Episode:
     parts: dict[str, Any] = {name: np.array(getattr(steps, name)) for name in FLAT}
     for kind in ('field_stamp_ns', 'present'):
         parts[kind] = {field: np.array(v) for field, v in getattr(steps, kind).items()}
-    observations = {}
-    return Episode(steps.episode, steps.offset, observations=observations, **parts)
+    return Episode(steps.episode, steps.offset, observations={}, **parts)
 
 
 def _joined(parts: Any) -> Array:

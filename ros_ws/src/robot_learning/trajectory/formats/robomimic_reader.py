@@ -20,6 +20,7 @@ from robot_learning.trajectory.formats.foreign import (
     regular_stamps,
     whole_episode,
 )
+from robot_learning.trajectory.hdf5_checks import Allowance
 
 _BLOCK_BYTES = 64 << 20  # Observations read at a time.
 ASSUMPTIONS = (
@@ -60,12 +61,17 @@ def read_robomimic(
             for name in _by_number(file['steps']):
                 yield from _exported(file, name, fields)
             return
-        for number, name in enumerate(segment.demo_names(file)):
+        is_segment = segment.is_segment(file)
+        names = segment.demo_names(file)
+        for number, name in enumerate(() if is_segment else names):
             yield _foreign(path, file['data'][name], number, contract, fields)
 
 
 def _exported(file: h5py.File, name: str, fields: tuple[str, ...] | None) -> Iterator[Episode]:
     steps = file['steps'][name]
+    allowance = Allowance(file.filename)
+    for group in (steps, file['data'][name]):
+        allowance.claim_all(group)
     header = json.loads(steps.attrs['piece'])
     names = tuple(steps['last_obs']) if fields is None else fields
     flat = {key: steps[key][()] for key in FLAT if key not in LATER or key in steps}
@@ -111,6 +117,7 @@ def _foreign(
     `dones` ends a demonstration without saying why, so that the last step is truncated and the
     observation after the last action, `next_obs`, becomes the last step where it is there.
     """
+    Allowance(path).claim_all(group)
     action = np.asarray(group['actions'], np.float32)
     names = tuple(group['obs']) if fields is None else fields
     absent = [name for name in names if name not in group['obs']]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
@@ -83,7 +84,9 @@ class EpisodeSource:
                 f'{info.path}: episode {piece.episode} holds no {", ".join(absent)}, which its '
                 f'contract {self.contract.robot!r} names. Remove the segment.'
             )
-        groups = {kind: {name: getattr(piece, kind)[name] for name in names} for kind in PER_FIELD}
+        groups: dict[str, Any] = {
+            kind: {name: getattr(piece, kind)[name] for name in names} for kind in PER_FIELD
+        }
         attributes = {'session': info.session, **piece.attributes}
         return replace(piece, attributes=attributes, **groups)
 

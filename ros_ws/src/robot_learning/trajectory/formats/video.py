@@ -27,12 +27,16 @@ _PEAK = 255.0
 _NUM_SAMPLES = 64  # Frames of a camera that are compared with the video.
 
 
+Codec = Literal['auto', 'av1', 'h264']
+Crf = Annotated[int, Field(ge=0, le=63)]  # Quality, 0 is the finest.
+
+
 @dataclass(frozen=True, config=STRICT)
 class VideoConfig:
     """How pictures become video. The defaults are LeRobot's."""
 
-    codec: Literal['auto', 'av1', 'h264'] = 'auto'  # AV1 where it can be encoded.
-    crf: Annotated[int, Field(ge=0, le=63)] | None = None  # Unset: 30 for AV1, 23 for H.264.
+    codec: Codec = 'auto'  # AV1 where it can be encoded.
+    crf: Crf | None = None  # Unset: 30 for AV1, 23 for H.264.
     keyframe_interval: PositiveInt = 2  # Short, as learners read frames in random order.
     max_file_bytes: PositiveInt = 200 << 20
 

@@ -1,0 +1,174 @@
+"""Kill -9 of every process of the running loop, at random moments, again and again.
+
+The system runs as `./run up` starts it: simulator, policy, recorder, raw recorder and trainer,
+half of the time in accelerated lock-step, half in real time. One process at a time is killed,
+in random order, at a random moment of its work and now and then once more while it starts; the
+next follows when everything works again. A witness in this process hears what is published. Each
+chapter ends with Ctrl-C, and then everything on disk is held against what the witness heard.
+
+Policies die in real time only as often as --kills says, so that each death shows how long the
+robot went on; in lock-step they die as often as the others do. At last a trainer that is killed
+again and again is compared, bit by bit, with one that was left alone.
+
+    python benchmarks/crash_campaign.py [--kills 100] [--seed 0] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+for folder in ('ros_ws/src', 'tests/phases', 'tests/closed_loop'):
+    sys.path.insert(0, str(ROOT / folder))
+os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(ROOT / 'config' / 'fastdds.xml'))
+os.environ.setdefault('ROS_DOMAIN_ID', '96')
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ['PYTHONPATH'] = os.pathsep.join(
+    [str(ROOT / 'ros_ws' / 'src'), os.environ.get('PYTHONPATH', '')]
+)
+
+import killed_trainer  # noqa: E402
+from campaign import (  # noqa: E402
+    PROCESSES,
+    Campaign,
+    Chapter,
+    Kill,
+    Mode,
+    quantiles,
+    shuffled_schedule,
+)
+from reporting import table, write  # noqa: E402
+
+KILLS_IN_A_CHAPTER = 60
+KEPT_BY = {'recorder': 'recorded', 'bag_recorder': 'bags'}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--kills', type=int, default=100, help='of each process')
+    parser.add_argument('--seed', type=int, default=0, help='of the moments and the order')
+    parser.add_argument('--quick', action='store_true', help='two of each, results apart')
+    arguments = parser.parse_args()
+    num_kills = 2 if arguments.quick else arguments.kills
+    rng = random.Random(arguments.seed)
+    begun_s = time.monotonic()
+    chapters: list[Chapter] = []
+    failures: list[str] = []
+    for number, (mode, schedule) in enumerate(plan(num_kills, rng), 1):
+        print(f'chapter {number}: {len(schedule)} kills in {mode}', flush=True)
+        with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
+            domain_id = int(os.environ['ROS_DOMAIN_ID'])
+            campaign = Campaign(Path(name), mode, domain_id, rng.randrange(10**6))
+            try:
+                chapters.append(campaign.run(schedule, tell))
+            except AssertionError as error:
+                failures.append(f'chapter {number}: {error}')
+                print(failures[-1], flush=True)
+    with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
+        trainer = killed_trainer.compare(
+            Path(name), max(num_kills // 5, 2), arguments.seed, updates_per_step=4 + num_kills // 4
+        )
+    rows = [row(process, chapters) for process in PROCESSES]
+    problems = failures + [text for chapter in chapters for text in troubles(chapter)]
+    problems += [f'trainer: {name} differs' for name in trainer.different]
+    table(rows)
+    print(
+        f'trainer killed {trainer.kills} times on the same data: {trainer.updates} of '
+        f'{trainer.expected_updates} updates, {len(trainer.different)} differences'
+    )
+    print('\n'.join(problems) or 'no problem was found')
+    results = {
+        'seed': arguments.seed,
+        'minutes': round((time.monotonic() - begun_s) / 60, 1),
+        'table': rows,
+        'trainer': trainer._asdict(),
+        'problems': problems,
+    }
+    print(f'written to {write("crash_campaign", results, quick=arguments.quick)}')
+    return 1 if problems else 0
+
+
+def plan(num_kills: int, rng: random.Random) -> Iterable[tuple[Mode, list[str]]]:
+    """Return the chapters: how time passes, and whom to kill in which order."""
+    half = num_kills // 2
+    counts: dict[Mode, dict[str, int]] = {
+        'lock_step': dict.fromkeys(PROCESSES, num_kills - half),
+        'real_time': {**dict.fromkeys(PROCESSES, half), 'policy': num_kills},
+    }
+    for mode, count in counts.items():
+        schedule = shuffled_schedule(count, rng)
+        for start in range(0, len(schedule), KILLS_IN_A_CHAPTER):
+            yield mode, schedule[start : start + KILLS_IN_A_CHAPTER]
+
+
+def tell(kill: Kill) -> None:
+    """Show that the campaign goes on."""
+    zero = '' if kill.to_zero_ms is None else f', robot stood after {kill.to_zero_ms:.0f} ms'
+    print(f'  {kill.process}: works again after {kill.to_work_s:.1f} s{zero}', flush=True)
+
+
+def row(process: str, chapters: Sequence[Chapter]) -> dict[str, Any]:
+    """Sum up all kills of one process; columns about files belong to the recorders' rows."""
+    kills = [kill for chapter in chapters for kill in chapter.kills if kill.process == process]
+    work = quantiles([k.to_work_s for k in kills if k.to_work_s is not None], 1)
+    zero = quantiles([k.to_zero_ms for k in kills if k.to_zero_ms is not None], 0)
+    gone = quantiles([k.orphans_gone_s for k in kills if k.orphans_gone_s is not None], 1)
+    result: dict[str, Any] = {
+        'process': process,
+        'kills': len(kills),
+        'while starting': sum(kill.while_starting for kill in kills),
+        'recovered': sum(kill.has_recovered for kill in kills),
+        'to work p50 s': work[0],
+        'to work max s': work[1],
+        'steps checked': None,
+        'damaged': None,
+        'lost in open file p50': None,
+        'lost in open file max': None,
+        'versions checked': None,
+        'half visible': None,
+        'to zero p50 ms': zero[0],
+        'to zero max ms': zero[1],
+        'children gone max s': gone[1],
+        'orphans': sum(kill.num_orphans for kill in kills),
+        'stale files': None,
+    }
+    if process in KEPT_BY:
+        found = [getattr(chapter, KEPT_BY[process]) for chapter in chapters]
+        lost = quantiles([float(n) for findings in found for n in findings.lost_at_end], 0)
+        result['steps checked'] = sum(findings.num_steps for findings in found)
+        result['damaged'] = sum(len(findings.problems) for findings in found)
+        result['lost in open file p50'], result['lost in open file max'] = lost
+    if process == 'recorder':
+        result['segments'] = sum(chapter.num_segments for chapter in chapters)
+    if process == 'trainer':
+        result['versions checked'] = sum(chapter.num_versions for chapter in chapters)
+        result['half visible'] = sum(len(chapter.half_visible) for chapter in chapters)
+    if process == 'supervisor':
+        result['orphans'] += sum(chapter.num_orphans for chapter in chapters)
+        result['stale files'] = sum(len(chapter.stale_files) for chapter in chapters)
+    return result
+
+
+def troubles(chapter: Chapter) -> list[str]:
+    """List everything in a chapter that must not be."""
+    found = [*chapter.damaged, *chapter.half_visible, *chapter.lost_updates]
+    found += [f'refused: {text}' for text in chapter.refused]
+    found += [f'stale: {name}' for name in chapter.stale_files]
+    if chapter.num_orphans or any(kill.num_orphans for kill in chapter.kills):
+        found.append('processes stayed behind')
+    if chapter.exit_code:
+        found.append(f'`up` ended with exit code {chapter.exit_code}')
+    return [f'{chapter.mode}: {text}' for text in found]
+
+
+if __name__ == '__main__':
+    sys.exit(main())
