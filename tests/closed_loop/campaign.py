@@ -113,7 +113,9 @@ class Campaign:
         arguments = ['--mode', self._mode, '--session', 'today', '--record-bag']
         arguments += ['--model-name', _MODEL, '--seed', str(seed)]
         arguments += ['--phase-config', str(self._folder / 'learning.yaml')]
-        return arguments + [w for key, value in settings.items() for w in ('--set', f'{key}={value}')]
+        return arguments + [
+            w for key, value in settings.items() for w in ('--set', f'{key}={value}')
+        ]
 
     # --- one kill ----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from pathlib import Path
 _MARK = 'ROBOT_LEARNING_CRASH_RUN'  # In the environment of every process that belongs to it.
 _STARTED = re.compile(r'up: (\w+): started, process (\d+)')
 SUPERVISOR = 'supervisor'
+_FIRST_PORT, _PORTS_PER_DOMAIN = 7400, 250  # RTPS 2.5, section 9.6.2.3.
 
 
 class System:
@@ -74,8 +75,14 @@ class System:
         return [pid for pid, environment in _environments() if self._is_mine(environment)]
 
     def shared_memory(self) -> set[str]:
-        """Return the names of the shared memory that its processes have mapped, and we do not."""
+        """Return the names of the shared memory that is its processes' own.
+
+        Ports below 7400 belong to all domains of the machine.
+        """
         names = {name for pid in self.processes() for name in _mapped_names(pid)}
+        first = _FIRST_PORT + _PORTS_PER_DOMAIN * self._domain_id
+        own_ports = {f'fastrtps_port{first + i}' for i in range(_PORTS_PER_DOMAIN)}
+        names = {name for name in names if 'port' not in name or name in own_ports}
         return names - _mapped_names(os.getpid())
 
     def stop(self, timeout_s: float) -> int:

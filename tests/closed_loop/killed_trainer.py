@@ -1,6 +1,5 @@
 """A trainer that is killed -9 again and again against one that is left alone, on the same data."""
 
-import dataclasses
 import json
 import random
 import signal

@@ -132,9 +132,7 @@ class Witness:
         stamp_ns = _stamp_ns(message)
         if not self.outcomes or stamp_ns != self.outcomes[-1].stamp_ns:
             self.outcomes.append(
-                Outcome(
-                    stamp_ns, message.episode, message.step, message.reward, time.monotonic()
-                )
+                Outcome(stamp_ns, message.episode, message.step, message.reward, time.monotonic())
             )
 
     def _on_truth(self, message: Odometry) -> None:

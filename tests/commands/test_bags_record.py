@@ -90,7 +90,7 @@ def test_ctrl_c_ends_soundly_with_a_summary(talker, tmp_path):
 
 
 def test_sigusr1_writes_the_ring_buffer(talker, tmp_path):
-    publisher = talker.publisher('talk', quality(latched=True, depth=5))
+    publisher = talker.publisher('talk', quality(latched=True, depth=50))
     talker.say(publisher, 5)
     arguments = ('--regex', f'^{talker.namespace}/', '--ring', '30', '--out', str(tmp_path))
     with Command(*arguments) as command:

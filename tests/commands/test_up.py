@@ -74,14 +74,48 @@ def test_it_starts_the_table_and_a_signal_ends_everything_in_order(workspace, nu
     assert rest.rstrip().endswith('up: all processes have ended')
 
 
-def test_the_failure_of_an_essential_process_ends_the_rest_with_exit_code_1(workspace):
+def test_an_essential_process_that_always_dies_is_given_up_and_ends_the_rest(workspace):
     (workspace / 'simulator_node').write_text('raise SystemExit("no world")')
-    process = start('--only', 'simulator,trainer')
+    quick = 'Limits(max_restarts=3, first_delay_s=0.05)'
+    code = f"""
+import sys
+from robot_learning.commands import up
+from robot_learning.commands.supervisor import Limits
+run = up.run
+up.run = lambda commands, stop: run(commands, stop, {quick})
+sys.exit(up.main(['--only', 'simulator,trainer']))
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.returncode == 1
+    assert 'simulator: ended 4 times within 60 s and is not started again' in done.stdout
+    assert '    no world' in done.stdout  # Its last words, once more.
+    assert 'simulator ended with exit code 1; it is essential, so all' in done.stdout
+    assert 'trainer: ended' in done.stdout
+
+
+@pytest.mark.parametrize('moment', ['while settings are read', 'while a node imports'])
+def test_ctrl_c_in_the_first_seconds_leaves_no_traceback(workspace, tmp_path, moment):
+    (workspace / 'policy_node').write_text(
+        'import time\nprint("importing", flush=True)\ntime.sleep(1000)\n'
+    )
+    arguments = ['--only', 'policy']
+    if moment == 'while settings are read':
+        os.mkfifo(tmp_path / 'phase.yaml')  # Reading it waits for a writer.
+        arguments = ['--phase-config', str(tmp_path / 'phase.yaml')]
+    process = start(*arguments)
+    if moment == 'while a node imports':
+        read_until(process, '[policy] importing')
+        process.send_signal(signal.SIGINT)
+    else:
+        with (tmp_path / 'phase.yaml').open('w') as file:  # Opens when the other end is read.
+            process.send_signal(signal.SIGINT)
+            file.write('phase: sac')
     output, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1
-    assert '[simulator] no world' in output
-    assert 'simulator ended with exit code 1; it is essential' in output
-    assert 'up: trainer: ended' in output
+    assert process.returncode == 0
+    assert 'Traceback' not in output
+    assert 'started, process' not in output or moment == 'while a node imports'
 
 
 def test_a_mistake_that_only_a_node_finds_is_exit_code_2(workspace):

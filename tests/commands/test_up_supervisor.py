@@ -24,6 +24,7 @@ QUICK = Limits(
     interrupt_s=0.3,
     terminate_s=0.3,
 )
+FEW_PATIENCE = {'stagger_s': 0.2, 'interrupt_s': 0.3, 'terminate_s': 0.3}
 WAIT_FOREVER = 'import time; print("up", flush=True); time.sleep(1000)'
 DEAF = (
     'import signal, time\n'
@@ -60,6 +61,16 @@ def is_alive(pid: int) -> bool:
             return stat.read().rsplit(')', 1)[1].split()[0] != 'Z'
     except FileNotFoundError:
         return False
+
+
+def guardians_of(parent: int) -> list[int]:
+    """Return the living guardians that a process started."""
+    children = Path(f'/proc/{parent}/task/{parent}/children').read_text().split()
+    return [
+        int(pid)
+        for pid in children
+        if is_alive(int(pid)) and b'guardian.py' in Path(f'/proc/{pid}/cmdline').read_bytes()
+    ]
 
 
 @pytest.fixture
@@ -166,6 +177,54 @@ def test_a_failing_process_starts_again_until_it_is_hopeless(tmp_path):
     assert len(gave_up) == 1
     assert 'recorder: ended 3 times within 60 s' in gave_up[0]
     assert 'the disk is on fire' in gave_up[0]
+
+
+def test_a_process_that_fails_a_few_times_and_then_lives_is_kept(tmp_path, lines, collect):
+    marks = tmp_path / 'marks'
+    code = f"""
+    import sys, time
+    with open({str(marks)!r}, 'a+') as file:
+        file.seek(0)
+        lives = len(file.read())
+        file.write('x')
+    if lives < 3:
+        sys.exit('the port is still taken')
+    print('up', flush=True)
+    time.sleep(1000)
+    """
+    limits = Limits(max_restarts=5, first_delay_s=0.02, longest_delay_s=0.05, interrupt_s=0.3)
+    events = []
+    commands = [program('policy', code, restart='on_failure', essential=True)]
+    with Supervisor(commands, collect, events.append, limits) as supervisor:
+
+        def is_up() -> bool:
+            supervisor.poll()
+            return ('policy', 'up') in lines
+
+        until(is_up)
+        assert not supervisor.is_over
+        assert supervisor.num_restarts('policy') == 3
+    assert [event.kind for event in events].count('restarting') == 3
+    assert 'gave_up' not in [event.kind for event in events]
+
+
+def test_a_guardian_that_was_killed_is_replaced(lines, collect):
+    commands = [
+        program('deaf', DEAF),
+        program('flighty', 'raise SystemExit(1)', restart='on_failure'),
+    ]
+    limits = Limits(max_restarts=1000, first_delay_s=0.05, longest_delay_s=0.05, **FEW_PATIENCE)
+    with Supervisor(commands, collect, limits=limits) as supervisor:
+        until(lambda: ('deaf', 'up') in lines)
+        first = guardians_of(os.getpid())
+        assert len(first) == 1
+        os.kill(first[0], signal.SIGKILL)
+
+        def is_replaced() -> bool:
+            supervisor.poll()
+            return bool(set(guardians_of(os.getpid())) - set(first))
+
+        until(is_replaced)
 
 
 def test_delays_between_restarts_double_up_to_a_limit():

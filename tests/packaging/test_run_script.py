@@ -21,6 +21,7 @@ COMMANDS = (
     'bags',
     'teleop',
     'models',
+    'store',
     'doctor',
     'test',
     'prepare',

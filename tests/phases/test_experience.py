@@ -91,6 +91,24 @@ def test_what_a_person_did_is_experience_and_demonstration(cut):
     assert experience.environment_step == 12
 
 
+def test_a_restart_in_the_middle_of_a_takeover_draws_the_same_batches(tmp_path):
+    settings = {'demonstration_ratio': 0.5, 'interventions_as_demonstrations': True}
+    recorded = helped_episode(person=(2, 3, 4, 5))
+    store = TrajectoryStore(tmp_path)
+    store.write_segment([recorded.slice(0, 4)], 'a', point_contract())
+    first = follow(tmp_path, **settings)
+    first.poll()
+    first.sample(8, 1, 0.9)
+    second = follow(tmp_path, **settings)
+    second.restore(first.state())
+    store.write_segment([recorded.slice(4, 12)], 'a', point_contract())
+    first.poll()
+    second.poll()
+    one, other = first.sample(16, 1, 0.9), second.sample(16, 1, 0.9)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert one['is_offline'].any()
+
+
 def test_demonstrations_of_a_person_are_only_taken_where_they_are_wanted():
     experience = Experience(point_contract(), 1000, seed=0, demonstration_ratio=0.5)
     experience.append([helped_episode(person=(3, 4, 8))], 'robot')

@@ -23,7 +23,7 @@ def link_delays(bytes_per_s, num_bytes=2_000_000):
 
 def test_a_fast_link_is_filled():
     delays, total_s = link_delays(50e6)
-    assert total_s < 1.5 * 2e6 / 50e6
+    assert total_s < 2 * 2e6 / 50e6  # It begins carefully.
     assert max(delays) < 0.05
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from robot_learning.trajectory.store import TrajectoryStore
 from wire import CONFIG, Host, Wire, contents, write_segment
@@ -152,8 +154,6 @@ def test_a_killed_sender_is_asked_again(tmp_path):
 
 
 def test_a_limited_sender_keeps_to_its_rate(tmp_path):
-    import dataclasses
-
     wire = Wire()
     slow = dataclasses.replace(CONFIG, max_bytes_per_s=50_000)
     robot, learner = robot_and_learner(wire, tmp_path, config=slow)
@@ -166,7 +166,7 @@ def test_a_limited_sender_keeps_to_its_rate(tmp_path):
 
 def test_nothing_is_said_again_once_all_is_there_but_that_it_is(tmp_path):
     wire = Wire()
-    robot, learner = robot_and_learner(wire, tmp_path)
+    robot, _ = robot_and_learner(wire, tmp_path)
     for number in range(5):
         write_segment(robot.store, 'monday', number)
     wire.run(10)

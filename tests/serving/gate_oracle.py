@@ -6,11 +6,24 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from policies import CONTRACT
 from robot_learning.contract import RobotContract
 
 SECOND = 1_000_000_000
+
+
+def quick(num_examples: int, **more: Any) -> settings:
+    """Settings for shared machines: the same examples every time, and no clock."""
+    return settings(
+        max_examples=num_examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        **more,
+    )
 
 
 class Oracle:

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from gate_oracle import SECOND, Oracle, components, contracts, times_ns
-from hypothesis import given, settings
+from gate_oracle import SECOND, Oracle, components, contracts, quick, times_ns
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -16,8 +16,7 @@ from hypothesis.stateful import (
 )
 from robot_learning.serving.action_gate import ActionGate
 
-# The machines that run this are shared: no deadlines, a few hundred examples.
-QUICK = settings(max_examples=150, deadline=None, database=None)
+QUICK = quick(150)
 
 
 @QUICK
@@ -168,6 +167,4 @@ class GateMachine(RuleBasedStateMachine):
 
 
 TestGateMachine = GateMachine.TestCase
-TestGateMachine.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, database=None
-)
+TestGateMachine.settings = quick(60, stateful_step_count=30)

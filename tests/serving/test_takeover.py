@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from gate_oracle import SECOND, Oracle
-from hypothesis import settings
+from gate_oracle import SECOND, Oracle, quick
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from policies import CONTRACT
@@ -193,6 +192,4 @@ class SharedRobot(RuleBasedStateMachine):
 
 
 TestSharedRobot = SharedRobot.TestCase
-TestSharedRobot.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, database=None
-)
+TestSharedRobot.settings = quick(40, stateful_step_count=30)

@@ -179,7 +179,10 @@ def test_a_set_that_was_edited_since_its_export_counts_as_foreign(tmp_path):
     entries = ['observation.state[0:3]=pose', 'observation.state[3:5]=velocity']
     entries += ['observation.state[5:7]=wheels', 'observation.state[7:10]=goal']
     report, episodes = imported(
-        out, tmp_path, camera_robot(), [*entries, 'observation.state[10:11]=level']
+        out,
+        tmp_path,
+        camera_robot(),
+        [*entries, 'observation.state[10:11]=level', 'observation.images.grey[0:1]=grey'],
     )
     assert [len(episode) for episode in episodes] == [13, 8]
     assert report.assumptions[0].startswith('stamps: timestamp')
@@ -332,7 +335,7 @@ def test_an_archive_with_pickles_is_refused(tmp_path):
         arrays = dict(archive)
     arrays['action'] = np.array([{'a': 1}] * len(arrays['action']), object)
     np.savez(tmp_path / 'n' / 'episode_000000.npz', **arrays)
-    with pytest.raises(DataError, match='is no sound archive.*allow_pickle=False'):
+    with pytest.raises(DataError, match=r'is no sound archive.*allow_pickle=False'):
         imported(tmp_path / 'n', tmp_path, camera_robot())
 
 

@@ -4,7 +4,8 @@ Both want packages of their own, so that they live in another environment:
 
     python3 -m venv readers
     readers/bin/pip install robomimic==0.3.0 lerobot==0.4.4
-    ROBOT_LEARNING_READERS=readers/bin/python ./run test tests/trajectory/test_export_real_readers.py
+    export ROBOT_LEARNING_READERS=$PWD/readers/bin/python
+    ./run test tests/trajectory/test_export_real_readers.py
 """
 
 from __future__ import annotations

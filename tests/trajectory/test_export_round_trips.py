@@ -113,7 +113,7 @@ def test_a_session_and_a_segment_are_exported_alone(store, tmp_path):
         out = tmp_path / str(place)
         assert export(EpisodeSource(path), 'npz', out).num_steps == 7
         (found,) = read_episodes(out, camera_robot())
-        assert_equal(found, list(store.episodes(session='tuesday'))[0])
+        assert_equal(found, next(iter(store.episodes(session='tuesday'))))
 
 
 def test_pieces_without_their_start_or_end_keep_their_place(tmp_path):
@@ -172,7 +172,7 @@ def test_an_import_that_fails_leaves_the_store_as_it_was(store, tmp_path):
     with pytest.raises(StoreError, match='monday: the session exists already'):
         import_dataset(tmp_path / 'out', 'npz', camera_robot(), back)
     (tmp_path / 'out' / 'episode_000003.npz').write_bytes(b'cut')
-    with pytest.raises(DataError, match='episode_000003.npz: is no sound archive'):
+    with pytest.raises(DataError, match=r'episode_000003\.npz: is no zip archive'):
         import_dataset(tmp_path / 'out', 'npz', camera_robot(), back, 'again')
     assert sorted(back.root.rglob('*')) == before
 

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterable
 
-
 _LAST_CALL_S = 1.0  # From the late SIGTERM to SIGKILL.
 
 

@@ -60,9 +60,14 @@ class OtherPublishers:
             for info in self._node.get_publishers_info_by_topic(topic):
                 endpoint = tuple(info.endpoint_gid)
                 name = f'{info.node_namespace.rstrip("/")}/{info.node_name}'
-                if endpoint[:_PREFIX] != self._own_prefix and not self._is_ghost(name, endpoint):
+                if not (self._is_own(name, endpoint) or self._is_ghost(name, endpoint)):
                     found.add(f'{name} ({topic})')
         return found
+
+    def _is_own(self, name: str, endpoint: tuple[int, ...]) -> bool:
+        if self._own_prefix:
+            return endpoint[:_PREFIX] == self._own_prefix
+        return name == self._node.get_fully_qualified_name()
 
     def _is_ghost(self, name: str, endpoint: tuple[int, ...]) -> bool:
         if name != self._node.get_fully_qualified_name():
@@ -72,11 +77,14 @@ class OtherPublishers:
 
 
 def _participant(node: Node) -> tuple[int, ...]:
-    """Return the part of the ids of our endpoints that no other process has."""
+    """Return the part of the ids of our endpoints that no other process has.
+
+    Empty with a middleware that does not show us our own publisher at once.
+    """
     topic = f'{node.get_name()}/endpoint_{uuid.uuid4().hex}'
     publisher = node.create_publisher(Empty, topic, 1)
     try:
-        (info,) = node.get_publishers_info_by_topic(topic)
-        return tuple(info.endpoint_gid)[:_PREFIX]
+        found = node.get_publishers_info_by_topic(topic)
+        return tuple(found[0].endpoint_gid)[:_PREFIX] if found else ()
     finally:
         node.destroy_publisher(publisher)

@@ -36,7 +36,9 @@ class RawTopic:
     publisher hears the stronger ones too, so what comes twice is taken once.
     """
 
-    def __init__(self, node: Node, name: str, type_name: str):
+    def __init__(
+        self, node: Node, name: str, type_name: str, publishers: Iterable[TopicEndpointInfo] = ()
+    ):
         self.name = name
         self.type_name = type_name
         self.gaps = SequenceGaps()
@@ -49,7 +51,8 @@ class RawTopic:
         self._publishers: set[bytes] = set()
         self._leaving: set[Offer] = set()
         self.subscriptions: dict[Offer, Subscription] = {}
-        self._subscribe(ANY)
+        if not self.match(publishers):
+            self._subscribe(ANY)
 
     def describe(self) -> BagTopic:
         """Return what a bag says about the topic."""
@@ -58,7 +61,7 @@ class RawTopic:
 
     def match(self, publishers: Iterable[TopicEndpointInfo]) -> bool:
         """Follow the publishers that there are; tell whether the description changed."""
-        there = {bytes(p.endpoint_gid): p for p in publishers}
+        there = {bytes(p.endpoint_gid): p for p in publishers if p.topic_type == self.type_name}
         is_new = not there.keys() <= self._profiles.keys()
         if not self._publishers <= there.keys():
             self.gaps.restart()
@@ -215,7 +218,7 @@ class RawInput:
             if name not in self.topics and self._includes(name):
                 publishers = self._node.get_publishers_info_by_topic(name)
                 if publishers:
-                    self._add(name, publishers[0].topic_type)
+                    self._add(name, publishers[0].topic_type, publishers)
                 elif len(types) == 1:  # Only listeners yet; the first message counts too.
                     self._add(name, types[0])
         for topic in list(self.topics.values()):
@@ -225,14 +228,16 @@ class RawInput:
                     topic.name,
                     f'publishers of type {other} are not recorded, the topic is {topic.type_name}',
                 )
-            if topic.match(p for p in publishers if p.topic_type == topic.type_name):
+            if topic.match(publishers):
                 self._on_topic(topic.describe())
 
-    def _add(self, name: str, type_name: str) -> None:
+    def _add(
+        self, name: str, type_name: str, publishers: Iterable[TopicEndpointInfo] = ()
+    ) -> None:
         if (name, type_name) in self._skipped:
             return
         try:
-            topic = RawTopic(self._node, name, type_name)
+            topic = RawTopic(self._node, name, type_name, publishers)
         except (ConfigError, MessageError) as error:
             self._skipped.add((name, type_name))
             self._on_skip(name, str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 _RATE_WINDOW_S = 5.0
+_NEGLIGIBLE_S = 1e-6  # Less is rounding.
 
 
 class TokenBucket:
@@ -24,7 +25,8 @@ class TokenBucket:
         self._filled_s = now_s
         burst = self._bytes_per_s * 0.1
         self._balance = min(burst, self._balance + since_s * self._bytes_per_s)
-        return max(0.0, -self._balance / self._bytes_per_s)
+        wait_s = -self._balance / self._bytes_per_s
+        return wait_s if wait_s > _NEGLIGIBLE_S else 0.0
 
     def take(self, num_bytes: int) -> None:
         """Count what was sent; a piece larger than the balance is paid for by waiting."""

@@ -85,7 +85,8 @@ class IncomingModels:
         self._ownership.take()
         for folder in self.root.iterdir():
             if is_model(folder):
-                forget_old_parts(folder / RECEIVING / '.parts')
+                for parts in (folder / RECEIVING).glob('*/.parts'):
+                    forget_old_parts(parts)
 
     def release(self) -> None:
         """See `IncomingShelf`."""
@@ -105,30 +106,28 @@ class IncomingModels:
             wanted = self._missing(offer, folder, by_name)
         if not wanted or all(entry.sha256 in refused for entry in wanted):
             return []
-        receiving = self.root / name / RECEIVING
+        receiving = self.root / name / RECEIVING / offer.origin
         staging, parts = receiving / name / number, receiving / '.parts'
-        return [Item(offer.origin, offer.folder, tuple(wanted), staging, parts)]
+        return [Item(offer.origin, offer.folder, tuple(wanted), folder, staging, parts)]
 
-    def place(self, item: Item) -> Path:
+    def place(self, item: Item) -> None:
         """Let the model store check the version in its hidden place, then rename the folder."""
-        name, number = item.folder.split('/')
-        target = self.root / name / number
         if item.files[0].name == SIGNATURE:
-            (item.staging / SIGNATURE).rename(target / SIGNATURE)
-            durable_files.sync_folder(target)
-            return target
+            (item.staging / SIGNATURE).rename(item.target / SIGNATURE)
+            durable_files.sync_folder(item.target)
+            return
+        name, number = item.folder.split('/')
         staged = {entry.name for entry in item.files}
         for stranger in [path for path in item.staging.iterdir() if path.name not in staged]:
             stranger.unlink()
         try:
-            ModelStore(self.root / name / RECEIVING, self._rules).verify(name, int(number))
+            ModelStore(item.staging.parents[1], self._rules).verify(name, int(number))
         except (ModelRefusedError, StoreError) as error:
             shutil.rmtree(item.staging, ignore_errors=True)
             raise ReplicationError(str(error)) from error
         durable_files.sync_folder(item.staging)
-        item.staging.rename(target)
-        durable_files.sync_folder(target.parent)
-        return target
+        item.staging.rename(item.target)
+        durable_files.sync_folder(item.target.parent)
 
     def _checked(self, offer: Offer) -> tuple[str, str]:
         match = _FOLDER.fullmatch(offer.folder)

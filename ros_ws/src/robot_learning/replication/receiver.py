@@ -191,10 +191,14 @@ class Receiver:
                 self._pause(error, origin, now_s)
 
     def _choose(self, origin: _Origin) -> Item | None:
-        """Return what is wanted first: the newest session or version."""
+        """Return what is wanted first: the newest session or version.
+
+        What comes from another host at the moment need not come from here too.
+        """
+        coming = {o.transfer.item.target for o in self._origins.values() if o.transfer}
         for folder in sorted(origin.offers, reverse=True):
             items = self._items(origin.offers[folder][0])
-            if items:
+            if items and items[0].target not in coming:
                 return items[0]
         return None
 
@@ -234,12 +238,12 @@ class Receiver:
 
     def _place(self, origin: _Origin, item: Item, now_s: float) -> None:
         try:
-            path = self.shelf.place(item)
+            self.shelf.place(item)
         except ReplicationError as error:
             self._refuse(str(error), item)
         else:
             self.num_files += len(item.files)
-            self._on_arrival(Arrival(self.shelf.store, item.origin, path))
+            self._on_arrival(Arrival(self.shelf.store, item.origin, item.target))
         self._stop(origin)
         offer, _ = origin.offers.get(item.folder, (None, 0.0))
         if offer is None or not self._items(offer):

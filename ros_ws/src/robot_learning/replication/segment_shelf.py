@@ -137,13 +137,14 @@ class IncomingSegments:
             return []
         receiving = self.root / RECEIVING / offer.origin
         staging, parts = receiving / offer.folder, receiving / '.parts'
+        session = self.root / f'{offer.folder}@{offer.origin}'
         return [
-            Item(offer.origin, offer.folder, (entry,), staging, parts)
+            Item(offer.origin, offer.folder, (entry,), session / entry.name, staging, parts)
             for entry in offer.files
             if segment_number(entry.name) > position and entry.sha256 not in refused
         ]
 
-    def place(self, item: Item) -> Path:
+    def place(self, item: Item) -> None:
         """Check that a segment can be read and move it into its session."""
         (entry,) = item.files
         source = item.staging / entry.name
@@ -152,13 +153,10 @@ class IncomingSegments:
         except DataError as error:
             source.unlink(missing_ok=True)
             raise ReplicationError(str(error)) from error
-        folder = self.root / f'{item.folder}@{item.origin}'
-        folder.mkdir(exist_ok=True)
-        target = folder / entry.name
-        source.rename(target)
-        durable_files.sync_folder(folder)
+        item.target.parent.mkdir(exist_ok=True)
+        source.rename(item.target)
+        durable_files.sync_folder(item.target.parent)
         self._last[item.origin, item.folder] = entry.name
-        return target
 
     def _check(self, offer: Offer) -> None:
         if not _SESSION.fullmatch(offer.folder):

@@ -23,6 +23,7 @@ class Item(NamedTuple):
     origin: str
     folder: str
     files: tuple[FileEntry, ...]  # In the order in which they are fetched.
+    target: Path  # What becomes visible: a segment, or the folder of a version.
     staging: Path  # Hidden folder where finished files wait for the others.
     parts: Path  # Hidden folder of unfinished files.
 
@@ -76,8 +77,8 @@ class IncomingShelf(Protocol):
             ReplicationError: the offer holds what does not belong here, or contradicts it.
         """
 
-    def place(self, item: Item) -> Path:
-        """Make visible what lies complete in `item.staging`; return the new path.
+    def place(self, item: Item) -> None:
+        """Make visible what lies complete in `item.staging`.
 
         Raises:
             ReplicationError: it does not stand the checks of its store.

@@ -86,7 +86,14 @@ def _from_file(
             episode.attributes.setdefault('session', info.session)
             yield episode
         return
-    yield from joined(importing.read(path, 'robomimic', contract, fields))
+    for episode in joined(importing.read(path, 'robomimic', contract, fields)):
+        size = episode.action.shape[1]
+        if contract is not None and size != contract.action_size:
+            raise ContractError(
+                f'{path}: actions have {size} components, contract {contract.robot!r} has '
+                f'{contract.action_size}. Choose the contract of the robot that recorded them.'
+            )
+        yield episode
 
 
 def _from_folder(

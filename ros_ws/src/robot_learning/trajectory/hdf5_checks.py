@@ -60,10 +60,9 @@ class Allowance:
         if dataset.dtype.kind not in _NUMBERS:
             found = f'{name} holds values of type {dataset.dtype}'
             raise _refusal(self._path, found, 'numbers')
-        if dataset.get_offset() is None:  # Not simply a piece of this file.
-            plan = dataset.get_create_plist()
-            if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
-                raise _refusal(self._path, f'{name} lies in another file', 'all data in it')
+        # With an offset, the array is simply a piece of this file.
+        if dataset.get_offset() is None and _lies_elsewhere(dataset.get_create_plist()):
+            raise _refusal(self._path, f'{name} lies in another file', 'all data in it')
         self._left -= math.prod(dataset.shape) * dataset.dtype.itemsize
         if self._left < 0:
             raise _refusal(
@@ -80,6 +79,14 @@ class Allowance:
                 self.claim(entry.id, f'{group.name}/{name}')
 
         group.visititems(visit)
+
+
+def _lies_elsewhere(plan: h5py.h5p.PropDCID) -> bool:
+    """Tell arrays in other files; a virtual one may be composed of the file's own."""
+    if plan.get_layout() != h5py.h5d.VIRTUAL:
+        return bool(plan.get_external_count())
+    files = [plan.get_virtual_filename(i) for i in range(plan.get_virtual_count())]
+    return any(name != '.' for name in files)
 
 
 def _refusal(path: Path | str, found: str, expected: str) -> DataError:

@@ -125,11 +125,17 @@ def read_info(path: Path | str) -> SegmentInfo:
             session=str(file.attrs['session']),
             number=int(file.attrs['number']),
             contract_hash=str(file.attrs['contract_hash']),
-            contract=json.loads(file.attrs['contract']),
+            contract=stored_contract(file),
             num_steps=int(file['data'].attrs['total']),
             first_episode=min(episodes, default=0),
             last_episode=max(episodes, default=0),
         )
+
+
+def stored_contract(file: h5py.File) -> dict[str, Any]:
+    """Return the contract that stands in a segment, as plain data."""
+    contract: dict[str, Any] = json.loads(file.attrs['contract'])
+    return contract
 
 
 def is_segment(file: h5py.File) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +65,7 @@ class SegmentCheck:
     num_bytes: int = 0
     contract_hash: str = ''
     is_sealed: bool = False
+    is_old: bool = False  # Written before there were checksums.
 
     @property
     def num_steps(self) -> int:
@@ -127,12 +127,11 @@ def _check_head(check: SegmentCheck, file: h5py.File) -> RobotContract | None:
             f'says that it is segment {number}, expected {expected}. Give it its name back.'
         )
     check.contract_hash = str(file.attrs['contract_hash'])
-    if not check.is_sealed:
-        is_old = int(file.attrs['format']) < segment.FORMAT
-        lacking = 'is of before checksums' if is_old else 'was changed after it was written'
-        check.notes.append(f'{lacking}: nothing vouches for its values')
+    check.is_old = int(file.attrs['format']) < 2
+    if not check.is_sealed and not check.is_old:
+        check.notes.append('its seal is gone: it was changed, or cut right behind its content')
     try:
-        contract = contracts.from_dict(json.loads(file.attrs['contract']), str(check.path))
+        contract = contracts.from_dict(segment.stored_contract(file), str(check.path))
     except (ContractError, ValueError) as error:
         check.problems.append(f'its contract cannot be read ({error}). Repair the store.')
         return None
@@ -158,10 +157,10 @@ def _piece_problems(
     """Yield the problems of one piece and note its span."""
     try:
         header = segment.read_header(group, check.is_sealed)
-        fields = None if is_deep else ()
+        must_read = is_deep or not (check.is_sealed or check.is_old)
+        fields = None if must_read else ()
         allowance = Allowance(check.path)
-        # Checksums of what is read are compared even where the seal is sound: after a wrong
-        # write they are not.
+        # What is read is compared with its checksum even where the seal is sound.
         piece = segment.read_piece(group, fields, False, allowance)
         span = PieceSpan(
             int(header['episode']), int(header['offset']), len(piece), bool(header['is_complete'])

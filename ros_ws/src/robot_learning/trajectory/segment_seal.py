@@ -18,7 +18,7 @@ from robot_learning.errors import DataError
 from robot_learning.trajectory.episode import Array
 
 _SEAL = re.compile(rb'\n#segment crc32 ([0-9a-f]{8}) ([0-9a-f]{12})\n')
-SEAL_BYTES = 39
+SEAL_BYTES = 38
 
 
 def seal(content: bytes) -> bytes:

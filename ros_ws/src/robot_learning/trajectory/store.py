@@ -100,11 +100,13 @@ class TrajectoryStore:
 
         Where pieces are missing (pruned, damaged, not yet written) what is left is given as
         trajectories with `offset > 0` or `is_complete` False. Broken files are logged, added
-        to `skipped` and passed over. The session's name is in `attributes['session']`.
+        to `skipped` and passed over. The session's name is in `attributes['session']`. What is
+        missing is in `attributes['missing_before']` and `['missing_after']`, in steps; behind
+        an episode's last known piece it is -1.
         """
         wanted = None if fields is None else tuple(fields)
         for name in self.sessions() if session is None else [session]:
-            for episode in joined(self._pieces(name, wanted)):
+            for episode in _marked(joined(self._pieces(name, wanted))):
                 episode.attributes.setdefault('session', name)
                 yield episode
 
@@ -207,6 +209,24 @@ def joined(pieces: Iterable[Episode]) -> Iterator[Episode]:
         known.append(piece)
     if known:
         yield join(known)
+
+
+def _marked(parts: Iterable[Episode]) -> Iterator[Episode]:
+    """Let parts of episodes say how many steps are missing before and after them."""
+    previous: Episode | None = None
+    for part in parts:
+        if previous is not None:
+            end = previous.offset + len(previous)
+            is_same = previous.episode == part.episode and part.offset >= end
+            if not previous.is_complete:
+                previous.attributes['missing_after'] = part.offset - end if is_same else -1
+            yield previous
+        if part.offset:
+            is_known = previous is not None and is_same
+            part.attributes['missing_before'] = part.offset - (end if is_known else 0)
+        previous = part
+    if previous is not None:
+        yield previous
 
 
 def _size(path: Path) -> int:

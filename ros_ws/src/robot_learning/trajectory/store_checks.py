@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robot_learning.errors import DataError, StoreError
+from robot_learning.errors import StoreError
 from robot_learning.trajectory import store_files
 from robot_learning.trajectory.segment_checks import PieceSpan, SegmentCheck, check_segment
 from robot_learning.trajectory.store_files import DAMAGED, Problem
@@ -132,6 +132,7 @@ def check_session(folder: Path, is_deep: bool = False) -> SessionCheck:
     """Check one session."""
     check = SessionCheck(folder.name, is_being_written=store_files.is_being_written(folder))
     losses = read_losses(folder)
+    newest = store_files.newest_number(folder)  # Now: a recorder may go on.
     first_hash = ''
     for path in store_files.listed(folder):
         found = check_segment(path, is_deep)
@@ -141,7 +142,12 @@ def check_session(folder: Path, is_deep: bool = False) -> SessionCheck:
         first_hash = first_hash or found.contract_hash
         if found.contract_hash not in ('', first_hash):
             check.notes.append(f'{path.name}: has another contract than the segments before')
-    _check_numbers(folder, check, losses)
+    num_old = sum(segment.is_old for segment in check.segments)
+    if num_old:
+        check.notes.append(
+            f'{num_old} segments are of before checksums: their values are unchecked'
+        )
+    _check_numbers(folder, newest, check, losses)
     _check_order(check, losses)
     _check_other_files(folder, check)
     check.notes += [f'segment {number} is lost' for number in losses.segments]
@@ -164,11 +170,11 @@ def read_losses(folder: Path) -> Losses:
         return Losses()  # Found again by the check, and written anew by the next repair.
 
 
-def _check_numbers(folder: Path, check: SessionCheck, losses: Losses) -> None:
+def _check_numbers(folder: Path, newest: int, check: SessionCheck, losses: Losses) -> None:
     """Look for numbers that are skipped; older segments may have been pruned."""
     there = [store_files.number(segment.path) for segment in check.segments]
     known = {*there, *losses.segments}
-    for number in range(min(there, default=0), store_files.newest_number(folder) + 1):
+    for number in range(min(there, default=0), newest + 1):
         if number not in known:
             check.absent.append(number)
             path = store_files.segment_path(folder, number)
@@ -233,11 +239,3 @@ def _has_segments(folder: Path) -> bool:
     if store_files.listed(folder) or store_files.temporaries(folder):
         return True
     return (folder / DAMAGED / LOSSES).is_file()
-
-
-def readable(path: Path) -> bool:
-    """Tell whether nothing is wrong with a segment by itself."""
-    try:
-        return not check_segment(path, is_deep=False).problems
-    except DataError:
-        return False

@@ -29,10 +29,10 @@ class Mapping(NamedTuple):
         return self.theirs + span
 
     def of(self, values: Array) -> Array:
-        """Return the components that are meant of [T, ...]."""
+        """Return the components that are meant, along the last axis of [T, ..., D]."""
         if self.components is None or values.ndim < 2:
             return values
-        return values[:, slice(*self.components)]
+        return values[..., slice(*self.components)]
 
 
 def parse(entries: Sequence[str], contract: RobotContract) -> dict[str, Mapping]:

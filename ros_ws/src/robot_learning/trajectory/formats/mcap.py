@@ -1,8 +1,7 @@
 """Episodes become a bag again, whose import through the recorder gives the same episodes.
 
 Every reading that a step used becomes a message with its measured stamp; decisions, outcomes and
-marks carry the rest. Time must run forward in a bag, so that trajectories that go back in time
-begin a new one.
+marks carry the rest. Each session has a bag of its own, and another one where its time goes back.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _NEVER = 2**62
 
 
 class McapWriter:
-    """Writes one bag, or one per stretch of time that runs forward."""
+    """Writes one bag, or one per session and stretch of time that runs forward."""
 
     def __init__(self, path: Path, contract: RobotContract):
         self._path = path
@@ -46,12 +45,13 @@ class McapWriter:
         self._told = False  # The task gave a reward in the open trajectory.
         self._bags: list[_Bag] = []
         self._previous_ns = -_NEVER  # Of the newest step of the open bag.
+        self._session: str | None = None  # That the open bag holds.
 
     def add(self, chunk: Chunk) -> None:
         """Write the messages of one chunk."""
         self._headers.note(chunk)
         steps = chunk.steps
-        if chunk.begins and (not self._bags or steps.stamp_ns[0] <= self._previous_ns):
+        if chunk.begins and not self._goes_on(steps):
             self._begin_bag()
         bag = self._bags[-1]
         number = int(steps.attributes.get('source_episode', steps.episode))
@@ -83,6 +83,11 @@ class McapWriter:
         """Give up; what was written is worthless."""
         for bag in self._bags:
             bag.close()
+
+    def _goes_on(self, steps: Episode) -> bool:
+        """Tell whether one recorder, and so one bag, can have seen these steps after the last."""
+        session, self._session = self._session, str(steps.attributes.get('session', ''))
+        return session == self._session and int(steps.stamp_ns[0]) > self._previous_ns
 
     def _begin_bag(self) -> None:
         if self._bags:
@@ -139,7 +144,10 @@ class McapWriter:
                 f'them for whole ones.'
             )
         if len(self._bags) > 1:
-            losses.append(f'one timeline: there are {len(self._bags)} bags, as time goes back.')
+            losses.append(
+                f'one timeline: there are {len(self._bags)} bags, one for each session and after '
+                f'each jump back in time.'
+            )
         return losses
 
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from robot_learning.contract import RobotContract
-from robot_learning.errors import ContractError, DataError
+from robot_learning.errors import DataError
 from robot_learning.trajectory import segment
 from robot_learning.trajectory.contract_match import check_contract
 from robot_learning.trajectory.episode import FLAT, LATER, Array, Episode
@@ -50,7 +50,7 @@ def read_robomimic(
 
     Raises:
         DataError: the file is broken or has another layout, or a field is absent.
-        ContractError: the file names another contract, or its actions have another size.
+        ContractError: the file names another contract.
     """
     path = Path(path)
     with segment.open_hdf5(path) as file:
@@ -70,8 +70,9 @@ def read_robomimic(
 def _exported(file: h5py.File, name: str, fields: tuple[str, ...] | None) -> Iterator[Episode]:
     steps = file['steps'][name]
     allowance = Allowance(file.filename)
-    for group in (steps, file['data'][name]):
-        allowance.claim_all(group)
+    allowance.claim_all(steps)
+    if name in file['data']:  # Not there for a single step.
+        allowance.claim_all(file['data'][name])
     header = json.loads(steps.attrs['piece'])
     names = tuple(steps['last_obs']) if fields is None else fields
     flat = {key: steps[key][()] for key in FLAT if key not in LATER or key in steps}
@@ -126,11 +127,6 @@ def _foreign(
             f'{path}: {group.name} holds no {", ".join(absent)}, only '
             f'{", ".join(group["obs"])}. Choose from these.'
         )
-    if contract is not None and action.shape[1:] != (contract.action_size,):
-        raise ContractError(
-            f'{path}: actions have {action.shape[-1]} components, contract {contract.robot!r} '
-            f'has {contract.action_size}. Choose the contract of the robot that recorded them.'
-        )
     observations = {name: np.asarray(group['obs'][name]) for name in names}
     _check_lengths(path, group, {**observations, 'actions': action})
     reward = _rewards(group, len(action))
@@ -139,8 +135,10 @@ def _foreign(
             name: np.concatenate([values, np.asarray(group['next_obs'][name])[-1:]])
             for name, values in observations.items()
         }
-        stop = np.zeros((1, action.shape[1]), np.float32)
-        action = np.concatenate([action, stop if contract is None else contract.action_stop[None]])
+        stop = np.zeros_like(action[:1])
+        if contract is not None and contract.action_size == action.shape[1]:
+            stop = contract.action_stop[None]
+        action = np.concatenate([action, stop])
     else:
         reward = reward[:-1]
     reward = np.concatenate([np.zeros(1, np.float32), reward])
