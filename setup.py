@@ -6,7 +6,18 @@ from setuptools import find_packages, setup
 
 NAME = 'robot_learning'
 NODES = ('simulator', 'recorder', 'bag_recorder', 'policy', 'trainer', 'replicator')
-COMMANDS = ('train', 'collect', 'evaluate', 'bags', 'teleop', 'models', 'store', 'doctor', 'up', 'demo')
+COMMANDS = (
+    'train',
+    'collect',
+    'evaluate',
+    'bags',
+    'teleop',
+    'models',
+    'store',
+    'doctor',
+    'up',
+    'demo',
+)
 
 
 def shared_files() -> list[tuple[str, list[str]]]:

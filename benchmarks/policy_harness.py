@@ -6,6 +6,7 @@ Import it first: it sets the environment of ROS for this process and those it st
 from __future__ import annotations
 
 import array
+import gc
 import json
 import os
 import signal
@@ -91,6 +92,7 @@ class Robot(Node):
             while not stop.is_set():
                 executor.spin_once(timeout_sec=0.1)
 
+        gc.disable()  # A robot does not stop to look through what this one keeps.
         thread = threading.Thread(target=spin)
         thread.start()
         try:

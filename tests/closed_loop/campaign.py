@@ -20,7 +20,7 @@ _ORPHANS_S = 15.0  # So long may what a killed supervisor leaves take to end.
 _MODEL = 'walker'
 _FLUSH_S = 0.5
 _WINDOW_S = 0.6  # Of the world, in which a robot without commands has to stand.
-_AROUND_S = 1.5  # Before and after an outage in which a step may be incomplete.
+_AROUND_S = 1.5  # Before a kill, in which a step may be incomplete.
 _AGAIN = 0.15  # Share of kills that hit the process again while it starts.
 _LEARNING = """
 phase: sac
@@ -128,6 +128,7 @@ class Campaign:
         saved_update = self._saved_update()
         before = {process: len(self._system.pids(process)) for process in PROCESSES}
         kill, killed_s = self._kill(name, while_starting=False)
+        outage_s = killed_s - _AROUND_S
         if measures_stop:
             kill.to_zero_ms = self._time_to_zero_ms()
         if self._rng.random() < _AGAIN:
@@ -141,7 +142,7 @@ class Campaign:
         self._await_work('all', PROCESSES, time.monotonic())
         for each in self._kills:
             each.has_recovered = True
-        self._outages[name].append(Outage(killed_s - _AROUND_S, time.monotonic()))
+        self._outages[name].append(Outage(outage_s, time.monotonic()))
         if name in ('trainer', SUPERVISOR):
             self._check_trainer(saved_update, killed_s)
         on_kill(kill)

@@ -41,6 +41,7 @@ class Life(NamedTuple):
 
     steps: list[Step]
     killed_s: float | None  # None: it ended in order.
+    last_steps: frozenset[int] = frozenset()  # Of episodes: what is decided there moves nothing.
 
 
 @dataclass
@@ -63,13 +64,17 @@ def compare(heard: Sequence[Action], lives: Iterable[Life], outages: Sequence[Ou
     """
     findings = Findings()
     places: dict[Step, list[int]] = {}
+    places_of_stamp: dict[int, list[int]] = {}
     for index, action in enumerate(heard):
         places.setdefault(Step(*action[:3]), []).append(index)
+        places_of_stamp.setdefault(action.stamp_ns, []).append(index)
     last = 0
     for number, life in enumerate(lives):
         found: list[int] = []
-        for step in life.steps:
+        for index, step in enumerate(life.steps):
             known = places.get(step)
+            if not known and index in life.last_steps:
+                known = places_of_stamp.get(step.stamp_ns)
             if known:
                 last = _nearest(known, last)
                 found.append(last)
@@ -145,18 +150,23 @@ class SegmentWatch:
         bounds = [0, *(count for count, _ in ends), len(paths)]
         killed: list[float | None] = [*(moment for _, moment in ends), None]
         return [
-            Life([s for path in paths[start:stop] for s in self._steps(path)], moment)
+            self._life(paths[start:stop], moment)
             for start, stop, moment in zip(bounds[:-1], bounds[1:], killed, strict=True)
         ]
 
-    def _steps(self, path: Path) -> list[Step]:
-        return [
-            Step(int(stamp), np.asarray(action, np.float32).tobytes(), int(version))
-            for piece in self._store.read_segment(path, fields=())
-            for stamp, action, version in zip(
-                piece.stamp_ns, piece.action, piece.model_version, strict=True
-            )
-        ]
+    def _life(self, paths: Iterable[Path], killed_s: float | None) -> Life:
+        steps: list[Step] = []
+        last_steps = set()
+        for piece in (p for path in paths for p in self._store.read_segment(path, fields=())):
+            steps += [
+                Step(int(stamp), np.asarray(action, np.float32).tobytes(), int(version))
+                for stamp, action, version in zip(
+                    piece.stamp_ns, piece.action, piece.model_version, strict=True
+                )
+            ]
+            if piece.is_complete:
+                last_steps.add(len(steps) - 1)
+        return Life(steps, killed_s, frozenset(last_steps))
 
 
 class VersionWatch:

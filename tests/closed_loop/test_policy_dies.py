@@ -3,81 +3,22 @@
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
-from nav_msgs.msg import Odometry
-from rclpy.context import Context
-from rclpy.node import Node
 from robot_learning import contract as contracts
-from robot_learning.nodes import qos
-from robot_learning.nodes.run import make_executor
-from robot_learning_interfaces.msg import PolicyAction, StepOutcome
+from witness import Witness
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'serving'))
 import policies
 
 DEADLINE_S = 30.0
 CIRCLE = (0.0, 0.805)  # tanh of these is 0.2 m/s and 1 rad/s: round and round in free space.
-STANDING_M_S = 0.02
 STOP_WITHIN_S = 0.2
+WINDOW_S = 0.6  # After the kill, in which the robot comes to rest and stays so.
 SAMPLE_S = 1 / 30  # The kill comes up to this long after the newest speed.
-
-
-class Observer:
-    """Watches the robot's true speed, the steps of the world and what the policy decides."""
-
-    def __init__(self):
-        self.context = Context()
-        rclpy.init(context=self.context)
-        self.node = Node('observer', context=self.context)
-        self.speeds = []  # Simulated seconds, m/s.
-        self.stamps_ns = []  # Of outcomes, without those sent again.
-        self.num_actions = 0
-        node = self.node
-        node.create_subscription(
-            Odometry, 'ground_truth/odom', self._on_truth, qos.qos_profile('sensor')
-        )
-        node.create_subscription(StepOutcome, 'outcome', self._on_outcome, qos.OUTCOME_QOS)
-        node.create_subscription(
-            PolicyAction, 'policy_action', self._on_action, qos.POLICY_ACTION_QOS
-        )
-        self._executor = make_executor(self.context)
-        self._executor.add_node(node)
-        self._is_ending = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def close(self):
-        self._is_ending.set()
-        self._thread.join(5.0)
-        self._executor.remove_node(self.node)
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.try_shutdown(context=self.context)
-
-    def _on_truth(self, message):
-        stamp = message.header.stamp
-        self.speeds.append((stamp.sec + stamp.nanosec * 1e-9, message.twist.twist.linear.x))
-
-    def _on_outcome(self, message):
-        stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-        if not self.stamps_ns or stamp_ns != self.stamps_ns[-1]:
-            self.stamps_ns.append(stamp_ns)
-
-    def _on_action(self, message):
-        self.num_actions += message.version >= 0
-
-    def _spin(self):
-        while not self._is_ending.is_set():
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def is_driving(self):
-        return bool(self.speeds) and self.speeds[-1][1] > 0.15
 
 
 def wait_until(predicate, what):
@@ -117,10 +58,9 @@ def processes():
 
 
 @pytest.fixture
-def observer():
-    watching = Observer()
-    yield watching
-    watching.close()
+def witness():
+    with Witness() as watching:
+        yield watching
 
 
 @pytest.fixture
@@ -139,30 +79,33 @@ def start_policy(processes, models, mode):
     return processes.start('policy_node', models=models, mode=mode, use_sim_time='true')
 
 
+def num_decisions(witness):
+    return sum(action.version >= 0 for action in witness.actions)
+
+
 def test_in_real_time_the_robot_stops_within_200_ms_and_drives_on_with_the_next_policy(
-    processes, observer, models
+    processes, witness, models
 ):
     settings = {'mode': 'real_time', 'world.camera': "'off'"}
     processes.start('simulator_node', **settings)
     policy = start_policy(processes, models, 'free_running')
-    wait_until(observer.is_driving, 'driving')
-    killed_s = observer.speeds[-1][0]  # In simulated time, which does not wait for the observer.
+    wait_until(lambda: witness.is_driving, 'driving')
+    killed_s = witness.speeds[-1].stamp_s  # In simulated time, which does not wait for us.
     policy.kill()
-    wait_until(lambda: observer.speeds[-1][0] > killed_s + 0.6, 'speeds after the kill')
-    moving = [t for t, speed in observer.speeds if abs(speed) > STANDING_M_S]
-    assert moving[-1] - killed_s < STOP_WITHIN_S + SAMPLE_S
+    wait_until(lambda: witness.speeds[-1].stamp_s > killed_s + WINDOW_S, 'speeds after the kill')
+    assert witness.standstill_s(killed_s, WINDOW_S) < STOP_WITHIN_S + SAMPLE_S
     start_policy(processes, models, 'free_running')
-    wait_until(observer.is_driving, 'driving again')
+    wait_until(lambda: witness.is_driving, 'driving again')
 
 
-def test_in_lock_step_time_stands_still_until_the_next_policy_comes(processes, observer, models):
+def test_in_lock_step_time_stands_still_until_the_next_policy_comes(processes, witness, models):
     processes.start('simulator_node', **{'world.camera': "'off'"})
     policy = start_policy(processes, models, 'lock_step')
-    wait_until(lambda: observer.num_actions > 50, 'decisions')
+    wait_until(lambda: num_decisions(witness) > 50, 'decisions')
     policy.kill()
     policy.wait()
-    num_actions = observer.num_actions
+    num_before = num_decisions(witness)
     start_policy(processes, models, 'lock_step')
-    wait_until(lambda: observer.num_actions > num_actions + 50, 'decisions again')
-    steps_ns = np.diff(observer.stamps_ns)
+    wait_until(lambda: num_decisions(witness) > num_before + 50, 'decisions again')
+    steps_ns = np.diff([outcome.stamp_ns for outcome in witness.outcomes])
     assert set(steps_ns) == {contracts.load('arena').control_period_ns}

@@ -4,18 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
-import rclpy
-from rclpy.context import Context
-from rclpy.node import Node
 from robot_learning.model_store import ModelStore
-from robot_learning.nodes import qos
-from robot_learning.nodes.run import make_executor
-from robot_learning_interfaces.msg import PolicyAction, TrainingMetrics
+from witness import Witness
 
 DEADLINE_S = 60.0
 LEARNED = 40  # Updates before the kill.
@@ -32,53 +26,10 @@ trainer:
 """
 
 
-class Observer:
-    """Counts what the policy decides and remembers how far the trainer is."""
-
-    def __init__(self):
-        self.num_actions = 0
-        self.versions = set()
-        self.progress = []  # (state, update)
-        self._context = Context()
-        rclpy.init(context=self._context)
-        self._node = Node('observer', context=self._context)
-        self._node.create_subscription(
-            PolicyAction, 'policy_action', self._on_action, qos.POLICY_ACTION_QOS
-        )
-        self._node.create_subscription(
-            TrainingMetrics, 'training_metrics', self._on_metrics, qos.NOTICE_QOS
-        )
-        self._executor = make_executor(self._context)
-        self._executor.add_node(self._node)
-        self._is_ending = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def close(self):
-        self._is_ending.set()
-        self._thread.join(5.0)
-        self._executor.remove_node(self._node)
-        self._executor.shutdown()
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
-
-    def _on_action(self, message):
-        self.num_actions += 1
-        self.versions.add(message.version)
-
-    def _on_metrics(self, message):
-        self.progress.append((message.state, message.update))
-
-    def _spin(self):
-        while not self._is_ending.is_set():
-            self._executor.spin_once(timeout_sec=0.05)
-
-
 @pytest.fixture
-def observer():
-    watching = Observer()
-    yield watching
-    watching.close()
+def witness():
+    with Witness() as watching:
+        yield watching
 
 
 @pytest.fixture
@@ -118,18 +69,18 @@ def trainer_pids(output: Path) -> list[int]:
     return [int(line.split()[-1]) for line in lines if 'trainer: started, process' in line]
 
 
-def test_the_robot_drives_on_and_the_next_trainer_resumes(system, observer, tmp_path):
+def test_the_robot_drives_on_and_the_next_trainer_resumes(system, witness, tmp_path):
     store = ModelStore(tmp_path / 'models')
-    wait_until(lambda: max(observer.versions, default=-1) >= 1, 'a version that drives', system)
+    wait_until(lambda: max(witness.versions(), default=-1) >= 1, 'a version that drives', system)
     wait_until(lambda: saved_updates(tmp_path) >= LEARNED, 'a checkpoint', system)
     os.kill(trainer_pids(system)[0], signal.SIGKILL)
-    before, learned = observer.num_actions, len(observer.progress)
+    before, learned = len(witness.actions), len(witness.training)
     newest = max(store.versions(MODEL))
-    wait_until(lambda: observer.num_actions > before + 20, 'decisions without trainer', system)
+    wait_until(lambda: len(witness.actions) > before + 20, 'decisions without trainer', system)
     wait_until(lambda: len(trainer_pids(system)) == 2, 'another trainer', system)
 
     def resumed():
-        return [update for state, update in observer.progress[learned:] if state == 'training']
+        return [t.update for t in witness.training[learned:] if t.state == 'training']
 
     wait_until(resumed, 'learning again', system)
     assert min(resumed()) >= LEARNED  # One that began anew would report its first updates.

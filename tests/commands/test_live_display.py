@@ -35,12 +35,14 @@ def test_the_panel_shows_what_the_line_shows():
 def test_trouble_is_shown():
     numbers = running()
     numbers.on_version('refused', 13, 'weights [1] are not finite', 15.0)
-    numbers.emergency_stopped = True
+    numbers.on_gate({'commands': 700}, True, 15.0, True, ['/joe (cmd_vel)'])
     console = Console(file=io.StringIO(), width=100)
     console.print(live_display.panel(numbers, 15.0, 60.0))
     text = console.file.getvalue()
     assert 'model version 13: weights [1] are not finite' in text
     assert 'emergency stop is latched' in text
+    assert 'a person drives' in text
+    assert 'past the action gate publish: /joe (cmd_vel)' in text
 
 
 def test_before_the_first_episode_nothing_is_claimed():

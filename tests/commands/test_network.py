@@ -26,6 +26,15 @@ def test_peers_are_hosts_to_look_for():
     assert 'learner.local' in network.described(variables, {})
 
 
+def test_with_peers_alone_datagrams_are_not_sent_twice():
+    profile = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+    ours = {profile: str(process_table.default_path().parent / 'fastdds.xml')}
+    assert network.environment('localhost', 'a', ours)[profile].endswith('/fastdds_peers.xml')
+    assert profile not in network.environment('localhost', '', ours)
+    assert profile not in network.environment('subnet', 'a', ours)
+    assert profile not in network.environment('localhost', 'a', {profile: '/etc/mine.xml'})
+
+
 @pytest.mark.parametrize('peers', ['a b', '$(rm)', '-x'])
 def test_what_is_no_address_is_named(peers):
     with pytest.raises(ConfigError, match='argument peers: found'):
@@ -45,10 +54,8 @@ def test_every_process_of_the_table_gets_it():
     )
     assert 'replicator' in [process.name for process in processes]
     for process in processes:
-        assert ros_command(process).environment == {
-            network.RANGE: 'SUBNET',
-            network.PEERS: '10.0.0.2',
-        }
+        given = ros_command(process).environment
+        assert given == {network.RANGE: 'SUBNET', network.PEERS: '10.0.0.2'}
 
 
 @pytest.mark.parametrize(

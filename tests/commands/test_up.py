@@ -95,27 +95,32 @@ sys.exit(up.main(['--only', 'simulator,trainer']))
     assert 'trainer: ended' in done.stdout
 
 
-@pytest.mark.parametrize('moment', ['while settings are read', 'while a node imports'])
-def test_ctrl_c_in_the_first_seconds_leaves_no_traceback(workspace, tmp_path, moment):
+def test_ctrl_c_while_settings_are_read_starts_nothing_and_leaves_no_traceback(workspace):
+    code = """
+import os, signal, sys
+from robot_learning.commands import process_table, up
+process_table.check = lambda processes: os.kill(os.getpid(), signal.SIGINT)
+sys.exit(up.main(['--only', 'policy']))
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'started, process' not in done.stdout
+    assert 'up: all processes have ended' in done.stdout
+
+
+def test_ctrl_c_while_a_node_imports_leaves_no_traceback(workspace):
     (workspace / 'policy_node').write_text(
         'import time\nprint("importing", flush=True)\ntime.sleep(1000)\n'
     )
-    arguments = ['--only', 'policy']
-    if moment == 'while settings are read':
-        os.mkfifo(tmp_path / 'phase.yaml')  # Reading it waits for a writer.
-        arguments = ['--phase-config', str(tmp_path / 'phase.yaml')]
-    process = start(*arguments)
-    if moment == 'while a node imports':
-        read_until(process, '[policy] importing')
-        process.send_signal(signal.SIGINT)
-    else:
-        with (tmp_path / 'phase.yaml').open('w') as file:  # Opens when the other end is read.
-            process.send_signal(signal.SIGINT)
-            file.write('phase: sac')
+    process = start('--only', 'policy')
+    read_until(process, '[policy] importing')
+    process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
+    assert 'policy: ended by SIGINT' in output
     assert 'Traceback' not in output
-    assert 'started, process' not in output or moment == 'while a node imports'
 
 
 def test_a_mistake_that_only_a_node_finds_is_exit_code_2(workspace):

@@ -90,18 +90,21 @@ class Talker:
         """
         heard = {topic: self._heard.get(topic, set()) for topic in self._publishers}
 
-        def new(topic: str) -> set[bytes]:
+        def new(topic: str) -> dict[bytes, str]:
             found = self.node.get_subscriptions_info_by_topic(self._publishers[topic].topic_name)
             offered = self._publishers[topic].qos_profile.durability
             return {
-                bytes(info.endpoint_gid)
+                bytes(info.endpoint_gid): info.node_name  # One node may subscribe twice.
                 for info in found
-                if info.node_name != 'talker' and info.qos_profile.durability >= offered
-            } - heard[topic]
+                if info.node_name != 'talker'
+                and info.qos_profile.durability >= offered
+                and bytes(info.endpoint_gid) not in heard[topic]
+            }
 
         self.wait_until(
             lambda: all(
-                len(new(topic)) >= count and publisher.get_subscription_count() >= count
+                len(set(new(topic).values())) >= count
+                and publisher.get_subscription_count() >= count
                 for topic, publisher in self._publishers.items()
             ),
             'connection with the recorders',
@@ -109,7 +112,7 @@ class Talker:
         end = time.monotonic() + 0.7  # They may subscribe anew to match these publishers.
         while time.monotonic() < end:
             self.spin(0.01)
-        self._heard = {topic: heard[topic] | new(topic) for topic in self._publishers}
+        self._heard = {topic: heard[topic] | set(new(topic)) for topic in self._publishers}
 
     def send(self, topic: str, message: Any, stamp_ns: int) -> None:
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)

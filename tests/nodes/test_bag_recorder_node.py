@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from raw_talker import RawTalker, notes, numbers, quality
+from rclpy.duration import Duration
+from rclpy.qos import LivelinessPolicy
 from robot_learning.trajectory import bag_metadata
 from rosbags.rosbag2 import Reader
 from std_msgs.msg import Int32
@@ -46,13 +48,17 @@ def test_publishers_of_every_kind_are_recorded_without_loss(scene):
     mixed_a = talker.publisher('mixed', quality(latched=True, depth=2))
     talker.say(mixed_a, 4)
     mixed_b = talker.publisher('mixed', quality(reliable=False))
+    strict = quality()
+    strict.deadline = strict.liveliness_lease_duration = Duration(seconds=20)
+    strict.liveliness = LivelinessPolicy.MANUAL_BY_TOPIC
+    strict = talker.publisher('strict', strict)
     recorder = begin()
-    for publisher in (reliable, best_effort, mixed_b):
+    for publisher in (reliable, best_effort, mixed_b, strict):
         talker.wait_for_recorder(publisher)
     late = talker.publisher('late', quality())
     talker.wait_for_recorder(late)
     heard = dict(talker.sent)
-    everybody = (latched, reliable, best_effort, mixed_a, mixed_b, late)
+    everybody = (latched, reliable, best_effort, mixed_a, mixed_b, strict, late)
     for _ in range(100):
         for publisher in everybody:
             talker.say(publisher, period_s=0.0005)

@@ -4,6 +4,7 @@ import contextlib
 import math
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -73,6 +74,23 @@ class Person:
         twist.linear.x, twist.angular.z = linear, angular
         self.twists.publish(message)
 
+    @contextlib.contextmanager
+    def driving(self, linear=0.0, angular=0.0):
+        """Keep sending, as a teleoperation does, until the end of the block."""
+        ending = threading.Event()
+
+        def work():
+            while not ending.wait(0.05):
+                self.drive(linear, angular)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ending.set()
+            thread.join()
+
     def push(self, forward, left=0.0, is_enabled=True):
         self.joy.publish(Joy(axes=[left, forward, 0.0], buttons=[0, 0, 0, 0, int(is_enabled)]))
 
@@ -123,20 +141,20 @@ def test_in_lock_step_the_next_step_is_the_persons_and_is_recorded_as_such(stepp
     world, person, store, recorder = stepped
     rover = world.rover
     assert world.step() == FULL_SPEED
-    person.drive(linear=-0.05, angular=0.9)
-    wait_until(lambda: is_taken_over(rover), 'takeover')
-    # At once, and not in a jump: 2.5 m/s^2 are half a m/s per step.
-    assert world.step() == pytest.approx((0.0, 0.9), abs=1e-6)
-    assert world.step() == pytest.approx((-0.05, 0.9), abs=1e-6)
-    action = rover.action_for(world.stamp)
-    assert (action.intervention, action.model, action.version) == (True, '', -1)
-    assert list(action.commanded) == pytest.approx([-0.05, 0.9])
-    assert math.isnan(action.log_probability)
-    person.drive(linear=9.0)  # The gate limits a person as it limits the policy.
-    wait_until(lambda: world.step() == FULL_SPEED, 'the newer command')
-    action = rover.action_for(world.stamp)
-    assert action.intervention and action.altered
-    assert list(action.commanded) == pytest.approx([9.0, 0.0])
+    with person.driving(linear=-0.05, angular=0.9):
+        wait_until(lambda: is_taken_over(rover), 'takeover')
+        # At once, and not in a jump: 2.5 m/s^2 are half a m/s per step.
+        assert world.step() == pytest.approx((0.0, 0.9), abs=1e-6)
+        assert world.step() == pytest.approx((-0.05, 0.9), abs=1e-6)
+        action = rover.action_for(world.stamp)
+        assert (action.intervention, action.model, action.version) == (True, '', -1)
+        assert list(action.commanded) == pytest.approx([-0.05, 0.9])
+        assert math.isnan(action.log_probability)
+    with person.driving(linear=9.0):  # The gate limits a person as it limits the policy.
+        wait_until(lambda: world.step() == FULL_SPEED, 'the newer command')
+        action = rover.action_for(world.stamp)
+        assert action.intervention and action.altered
+        assert list(action.commanded) == pytest.approx([9.0, 0.0])
     wait_until(lambda: not is_taken_over(rover), 'handed back after the timeout')
     assert world.step() == FULL_SPEED
     action = rover.action_for(world.stamp)
@@ -201,7 +219,7 @@ def test_any_twist_takes_over_and_the_policy_goes_on_when_it_stops(free):
     with rover.sensing(20):
         wait_until(lambda: latest(rover) == FULL_SPEED, 'the policy drives')
         wait_for_twist_type(rover, person)
-        assert rover.actions[-1].intervention
+        wait_until(lambda: rover.actions[-1].intervention, 'marked as a person')
         wait_until(lambda: is_taken_over(rover), 'gate_status that says so')
         wait_until(lambda: latest(rover) == FULL_SPEED, 'the policy drives again')
         wait_until(lambda: not is_taken_over(rover), 'gate_status that says so')

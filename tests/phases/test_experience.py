@@ -138,6 +138,7 @@ def test_a_broken_segment_is_named_and_passed_over(tmp_path):
     experience.poll()
     assert experience.num_episodes == 10
     assert str(broken) in experience.skipped[0]
+    assert experience.metrics()['data/skipped_segments'] == 1
 
 
 def test_segments_of_a_robot_that_does_not_fit_are_named(tmp_path):

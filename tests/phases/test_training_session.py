@@ -68,3 +68,19 @@ def test_demonstrations_let_learning_begin_before_the_robot_moves(tmp_path):
     assert progress.update == 15
     assert progress.environment_step == 0
     assert progress.train_ratio != pytest.approx(0)
+
+
+def test_one_damaged_segment_is_named_and_counted_and_the_rest_is_learned_from(tmp_path, caplog):
+    write_store(tmp_path / 'store', 20, seed=0)
+    segments = sorted((tmp_path / 'store').glob('*/segment_*.hdf5'))
+    content = bytearray(segments[1].read_bytes())
+    content[len(content) // 2] ^= 1
+    segments[1].write_bytes(content)
+    to = Destination(tmp_path / 'models', 'nav', tmp_path)
+    trainer = follow_store(
+        point_contract(), small('sac', warmup_steps=10), tmp_path / 'store', to, seed=0
+    )
+    progress = trainer.run(10)
+    assert progress.update == 10
+    assert progress.metrics['data/skipped_segments'] == 1
+    assert str(segments[1]) in caplog.text and 'left out of learning' in caplog.text

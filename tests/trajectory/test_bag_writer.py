@@ -125,7 +125,9 @@ def test_a_bag_ends_soundly_on_a_full_disk_and_says_what_is_missing(tmp_path, di
     writer.close()
     found = read(bag)
     assert 20 < len(found) < 40 and found == plain(sent)[: len(found)]
-    counts = BagNotes.from_custom_data(bag_metadata.read(bag)['custom_data']).counts['/image']
+    notes = BagNotes.from_custom_data(bag_metadata.read(bag)['custom_data'])
+    assert 'No space left on device' in notes.problem and notes.state == 'complete'
+    counts = notes.counts['/image']
     assert (counts.received, counts.written, counts.dropped) == (60, len(found), 60 - len(found))
     assert not (bag / '.reserve').exists()
 

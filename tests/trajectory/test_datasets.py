@@ -118,3 +118,22 @@ def test_what_holds_no_episodes_is_named(tmp_path):
     (tmp_path / 'other.hdf5').write_bytes(b'no HDF5 at all')
     with pytest.raises(DataError, match='is truncated, damaged or of another layout'):
         list(read_episodes(tmp_path / 'other.hdf5'))
+
+
+def test_a_damaged_segment_is_left_out_by_name_and_the_rest_is_read(store, caplog):
+    store, (first, _) = store
+    store.segments('monday')[0].write_bytes(b'no HDF5 at all')
+    found = list(read_episodes(store.root, robot()))
+    assert [(e.attributes['session'], e.episode, e.offset) for e in found] == [
+        ('monday', 0, 3),
+        ('monday', 1, 0),
+        ('tuesday', 0, 0),
+    ]
+    assert found[0].attributes['missing_before'] == 3
+    assert_equal(found[2], first)
+    assert 'monday/segment_000000.hdf5' in caplog.text
+    assert '1 damaged segments were left out' in caplog.text and 'store repair' in caplog.text
+    for path in store.segments():
+        path.write_bytes(b'no HDF5 at all')
+    with pytest.raises(DataError, match=r'none of its segments can be read. The first: .*000000'):
+        list(read_episodes(store.root, robot()))

@@ -283,6 +283,18 @@ def test_a_broken_lerobot_set_is_one_clear_error(tmp_path, damage):
     assert list((tmp_path / 'store').glob('*')) == []
 
 
+def test_a_picture_that_does_not_decode_is_one_clear_error(tmp_path):
+    path = write_lerobot(tmp_path / 'lift', pictures='image')
+    file = path / 'data/chunk-000/file-000.parquet'
+    table = pq.read_table(file)
+    pictures = [{'bytes': b'no picture', 'path': None}] * len(table)
+    place = table.column_names.index('observation.images.top')
+    table = table.set_column(place, 'observation.images.top', pa.array(pictures))
+    pq.write_table(table, file)
+    with pytest.raises(DataError, match='a picture does not decode'):
+        imported(path, tmp_path, arm(top=CAMERA), STATE_MAP)
+
+
 def test_a_broken_robomimic_file_is_one_clear_error(tmp_path):
     entries = ['eef_pos=tip', 'joints[0:2]=speed']
     cut = write_robomimic(tmp_path / 'cut.hdf5')

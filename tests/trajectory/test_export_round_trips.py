@@ -164,6 +164,27 @@ def test_nothing_is_left_behind_when_an_export_fails(store, tmp_path, monkeypatc
             export(EpisodeSource(store.root), kind, out)
 
 
+@pytest.mark.parametrize('kind', ['robomimic', 'lerobot', 'npz', 'mcap'])
+def test_data_that_vanish_in_the_middle_leave_nothing_half_written(tmp_path, kind):
+    store = fill(tmp_path / 'store')
+    source = EpisodeSource(store.root)
+    store.segments('tuesday')[0].unlink()
+    out = tmp_path / 'exported' / ('out.hdf5' if kind == 'robomimic' else 'out')
+    with pytest.raises(DataError, match='there is no such file'):
+        export(source, kind, out)
+    assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize('kind', ['robomimic', 'npz'])
+def test_what_a_killed_export_left_is_replaced(store, tmp_path, kind):
+    out = tmp_path / ('out.hdf5' if kind == 'robomimic' else 'out')
+    hidden = out.with_name(f'.exporting_{out.name}')
+    hidden.mkdir()
+    (hidden / 'half').write_bytes(b'')
+    export(EpisodeSource(store.root), kind, out)
+    assert not hidden.exists() and not (out / 'half').exists()
+
+
 def test_an_import_that_fails_leaves_the_store_as_it_was(store, tmp_path):
     export(EpisodeSource(store.root), 'npz', tmp_path / 'out')
     back = TrajectoryStore(tmp_path / 'back')

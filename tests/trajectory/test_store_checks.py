@@ -1,5 +1,6 @@
 import os
 import random
+import re
 import shutil
 
 import h5py
@@ -70,7 +71,7 @@ def test_every_flipped_byte_and_every_cut_of_a_segment_is_found_and_never_read(t
                 assert any(str(path) in text for text in texts(store))
         else:  # Only the seal was hit: the content is whole.
             assert found == expected
-            assert broken[:-SEAL_BYTES] == content[:-SEAL_BYTES] or number % 2 == 0
+            assert broken.startswith(content[:-SEAL_BYTES])
 
 
 def test_values_that_were_changed_are_found_without_the_seal(store):
@@ -101,37 +102,31 @@ def test_a_header_that_was_changed_is_found(store):
 
 
 @pytest.mark.parametrize(
-    ('name', 'change', 'expected'),
+    ('change', 'expected'),
     [
-        ('ends', lambda e: e.terminated.__setitem__(2, True), 'an end stands before the last'),
-        ('no end', lambda e: e.terminated.__setitem__(-1, False), 'last step of the episode has'),
+        (lambda e: e.terminated.__setitem__(2, True), 'an end stands before the last'),
+        (lambda e: e.terminated.__setitem__(-1, False), 'last step of the episode has'),
         (
-            'first',
             lambda e: e.is_first.__setitem__(3, True),
             r'steps \[0, 3\] are marked as first',
         ),
-        ('both', lambda e: e.truncated.__setitem__(-1, True), 'both terminated and truncated'),
-        ('reward', lambda e: e.reward.__setitem__(1, np.inf), 'rewards are infinite'),
-        ('dtype', lambda e: setattr(e, 'reward', e.reward.astype('f8')), 'reward is float64'),
-        ('size', lambda e: setattr(e, 'action', e.action[:, :1]), r'action has shape \[1\]'),
-        ('length', lambda e: setattr(e, 'reward', e.reward[:-1]), 'arrays have lengths'),
+        (lambda e: e.truncated.__setitem__(-1, True), 'both terminated and truncated'),
+        (lambda e: e.reward.__setitem__(1, np.inf), 'rewards are infinite'),
+        (lambda e: setattr(e, 'reward', e.reward.astype('f8')), 'reward is float64'),
+        (lambda e: setattr(e, 'action', e.action[:, :1]), r'action has shape \[1\]'),
+        (lambda e: setattr(e, 'reward', e.reward[:-1]), 'arrays have lengths'),
         (
-            'shape',
             lambda e: e.observations.__setitem__('pose', e.observations['pose'][:, :2]),
             r'pose is float32 \[6, 2\], expected float32 \[6, 3\]',
         ),
-        ('absent', lambda e: e.observations.pop('pose'), 'has observations'),
+        (lambda e: e.observations.pop('pose'), 'has observations'),
     ],
 )
-def test_what_contradicts_itself_or_the_contract_is_named(
-    tmp_path, episodes, name, change, expected
-):
+def test_what_contradicts_itself_or_the_contract_is_named(tmp_path, episodes, change, expected):
     change(episodes[0])
     store = TrajectoryStore(tmp_path / 'store')
     store.write_segment(episodes, 'monday', robot())
-    with pytest.raises(AssertionError):
-        assert texts(store) == []
-    assert any(__import__('re').search(expected, text) for text in texts(store)), texts(store)
+    assert any(re.search(expected, text) for text in texts(store)), texts(store)
 
 
 def test_only_a_deep_check_reads_observations(tmp_path, episodes):
@@ -152,12 +147,10 @@ def test_contracts_are_compared_with_their_hash(store):
     assert 'expected 0123456789abcdef as it says' in texts(store)[0]
 
 
-def test_missing_segments_and_steps_are_named(store):
+def test_a_missing_segment_is_named(store):
     store.segments('monday')[1].unlink()
-    missing, hole = texts(store)
-    assert 'segment_000001.hdf5: is missing' in missing
-    # The second half of episode 0 is not known to exist: its first piece just ends.
-    assert 'segment_000001' in missing and hole if len(texts(store)) == 2 else True
+    (text,) = texts(store)
+    assert 'segment_000001.hdf5: is missing, segments before and behind it are there' in text
 
 
 def test_a_hole_inside_an_episode_is_named_in_steps(tmp_path, episodes):

@@ -34,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
     console().print(_table(info))
     for topic, reason in info.get('skipped', {}).items():
         print_line(f'not recorded: {topic}: {reason}')
+    if info.get('problem'):
+        print_line(f'while recording: {info["problem"]}')
     if info['state'] != COMPLETE:
         files = ', '.join(Path(file).name for file in info['open_files'])
         print_line(f'{info["state"]}: {files} has no end yet; shown is what is in it.')

@@ -67,7 +67,7 @@ def add_parser(actions: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Record one bag; return 1 if it is not complete."""
+    """Record one bag; return 1 if something that was received is not in it."""
     if not (options.topics or options.all or options.regex or options.robot):
         raise ConfigError(
             'bags record: found no topics to record. Name some, or give --all, --regex or --robot.'
@@ -83,12 +83,14 @@ def run(options: argparse.Namespace) -> int:
     console().print(_summary(bag))
     for topic, reason in bag.skipped.items():
         print_line(f'not recorded: {topic}: {reason}')
-    if bag.error:
-        print(bag.error, file=sys.stderr)
-        return 1
     size = f'{bag.num_bytes / 1e6:.1f} MB'
     print_line(f'{size} were in the ring buffer' if bag.is_ring else f'{size} in {bag.path}')
-    return 0
+    dropped = sum(counts.dropped for counts in bag.counts().values())
+    if not (dropped or bag.error):
+        return 0
+    reason = bag.last_error or f'{bag.path}: the disk was too slow. Record less, or use --zstd.'
+    print(f'{dropped} messages are not in the bag. {reason}', file=sys.stderr)
+    return 1
 
 
 class _SnapshotRequests:

@@ -296,5 +296,4 @@ class _Watch:
 
 def recorded_steps(episodes: Path, session: str) -> int:
     """Count the control steps in the store's segments of one session."""
-    store = TrajectoryStore(episodes)
-    return sum(store.read_info(path).num_steps for path in store.segments(session))
+    return sum(info.num_steps for info in TrajectoryStore(episodes).infos(session))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from robot_learning.errors import ConfigError
 
 RANGE, PEERS = 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_STATIC_PEERS'
+_PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 _LOCAL = ('LOCALHOST', 'OFF')
 _OLD = 'ROS_LOCALHOST_ONLY'  # Where it is 1, ROS ignores the other two.
 _ADDRESS = re.compile(r'[A-Za-z0-9](?:[A-Za-z0-9_.:-]{0,253}[A-Za-z0-9])?')
@@ -44,12 +46,22 @@ def environment(
             )
     if addresses:
         variables[PEERS] = ';'.join(addresses)
+        variables.update(_profile(variables[RANGE], inherited))
     if (network == 'subnet' or addresses) and inherited.get(_OLD) == '1':
         raise ConfigError(
             f'environment: {_OLD} is 1, which keeps ROS on this machine whatever else is asked '
             f'for. Unset it.'
         )
     return variables
+
+
+def _profile(reach: str, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return our Fast DDS profile for peers, unless the user has another one."""
+    profile = Path(inherited.get(_PROFILE) or 'none')
+    other = profile.with_name('fastdds_peers.xml')
+    if reach in _LOCAL and profile.name == 'fastdds.xml' and other.is_file():
+        return {_PROFILE: str(other)}
+    return {}
 
 
 def described(variables: Mapping[str, str], inherited: Mapping[str, str] | None = None) -> str:

@@ -138,8 +138,13 @@ def _locked() -> set[_Inode] | None:
         lines = (PROCESSES / 'locks').read_text().splitlines()
     except OSError:
         return None
-    places = (word for line in lines for word in line.split() if word.count(':') == 2)
-    return {_parsed(*place.split(':')) for place in places}
+    return {
+        _parsed(device, number)
+        for line in lines
+        for word in line.split()
+        if word.count(':') == 2  # Major and minor device, inode.
+        for device, _, number in (word.rpartition(':'),)
+    }
 
 
 def _mapped(directory: str) -> set[_Inode]:
@@ -155,9 +160,10 @@ def _mapped(directory: str) -> set[_Inode]:
         for line in lines:
             if directory in line:
                 _, _, _, device, number, *_ = line.split()
-                found.add(_parsed(*device.split(':'), number))
+                found.add(_parsed(device, number))
     return found
 
 
-def _parsed(major: str, minor: str, number: str) -> _Inode:
+def _parsed(device: str, number: str) -> _Inode:
+    major, minor = device.split(':')
     return _Inode(int(major, 16), int(minor, 16), int(number))

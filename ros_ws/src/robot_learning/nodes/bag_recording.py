@@ -101,6 +101,11 @@ class BagRecording:
         """Why nothing can be written at the moment; empty when all is well."""
         return self._error if isinstance(self._sink, RingBuffer) else self._sink.error
 
+    @property
+    def last_error(self) -> str:
+        """Why something could not be written, the last time it could not."""
+        return self.error or self._sink.notes.problem
+
     def counts(self) -> dict[str, MessageCounts]:
         """Return what became of the messages, by topic."""
         if self._input.failure is not None:

@@ -292,7 +292,7 @@ class PolicyNode(Node):
         return self.get_clock().now().nanoseconds
 
     def _on_emergency_stop(self, message: Bool) -> None:
-        if message.data:  # False does not release: that takes the service.
+        if message.data and not self._stop.is_pressed:  # False does not release: a service does.
             self._gate.press()
             self._stop_for_emergency()  # First the stop, then the file.
             self._keep_pressed('the topic emergency_stop')

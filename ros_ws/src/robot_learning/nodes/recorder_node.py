@@ -202,7 +202,9 @@ class RecorderNode(Node):
         if writer.error:
             return Health(ERROR, writer.error, values)
         if writer.lost_steps:
-            return Health(WARN, f'{writer.lost_steps} steps were lost', values)
+            episodes = ', '.join(map(str, writer.lost_episodes))
+            text = f'{writer.lost_steps} steps of episodes {episodes} were lost'
+            return Health(WARN, text, values)
         return Health(OK, 'writing', values)
 
     def _episodes_health(self) -> Health:

@@ -6,10 +6,13 @@ recorder, trainer and policy work on folders of their own host as always.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
 import sys
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
@@ -51,6 +54,7 @@ from robot_learning.trajectory import segment
 
 _CHUNK_DEPTH = 64
 _MAX_RECEIVERS = 64  # Further hosts are not served.
+_NAMESAKE_S = 30.0  # Another host of the same name is remembered for so long.
 _NOTICES = {SegmentWritten: 'segment_written', ModelVersion: 'model_version'}
 
 Direction = Literal['send', 'receive', 'none']
@@ -86,6 +90,8 @@ class ReplicatorNode(Node):
         self._num_steps = 0  # That came here.
         self._failure: BaseException | None = None
         self._last_refusal = ''
+        self._own_offers: deque[tuple[int, int]] = deque(maxlen=256)  # When they were sent.
+        self._namesake_s = -math.inf  # When another host of the same name was heard.
         self._models = ModelStore(config.models)
         self._make_publishers()
         self._replicator = Replicator(
@@ -151,7 +157,7 @@ class ReplicatorNode(Node):
         """Listen to what concerns the directions that are switched on."""
         directions = (self._config.segments, self._config.versions)
         if 'receive' in directions:
-            self._listen(FileOffer, 'offers', messages.offer)
+            self._listen(FileOffer, 'offers', self._known_offer)
             self._listen(FileChunk, f'{self._host}/chunks', messages.chunk, _CHUNK_DEPTH)
         if 'send' in directions:
             self._listen(FileHoldings, 'holdings', self._known_holdings)
@@ -175,6 +181,12 @@ class ReplicatorNode(Node):
 
     def _topic(self, name: str) -> str:
         return f'{self._config.channel}/{name}'
+
+    def _known_offer(self, message: FileOffer) -> Offer:
+        """Read an offer; notice when it comes from a host that calls itself as this one does."""
+        if message.origin == self._host and _sent(message) not in self._own_offers:
+            self._namesake_s = time.monotonic()
+        return messages.offer(message)
 
     def _known_holdings(self, message: FileHoldings) -> Holdings:
         """Prepare to answer a receiver that is heard for the first time.
@@ -200,7 +212,9 @@ class ReplicatorNode(Node):
     # --- the replication thread ------------------------------------------------------------
 
     def _send_offer(self, offer: Offer) -> None:
-        self._offers.publish(messages.offer_message(offer, self._now()))
+        message = messages.offer_message(offer, self._now())
+        self._own_offers.append(_sent(message))
+        self._offers.publish(message)
 
     def _send_holdings(self, holdings: Holdings) -> None:
         self._holdings.publish(messages.holdings_message(holdings, self._now()))
@@ -271,12 +285,23 @@ class ReplicatorNode(Node):
         if progress.last_refusal != self._last_refusal:
             self._last_refusal = progress.last_refusal
             self.get_logger().warning(progress.last_refusal)
+        if time.monotonic() - self._namesake_s < _NAMESAKE_S:
+            text = (
+                f'another host calls itself {self._host} too, so that their sessions mix. Give '
+                f'each its own name with --host.'
+            )
+            self.get_logger().error(text, throttle_duration_sec=30.0)
+            return Health(ERROR, text, values)
         if progress.error:
             self.get_logger().error(progress.error, throttle_duration_sec=30.0)
             return Health(ERROR, progress.error, values)
         if not progress.peers:
             return Health(WARN, f'no other host is heard{_reach()}', values)
         return Health(OK, f'with {values["peers"]}', values)
+
+
+def _sent(message: FileOffer) -> tuple[int, int]:
+    return message.header.stamp.sec, message.header.stamp.nanosec
 
 
 def _reach() -> str:

@@ -13,7 +13,7 @@ import torch
 
 from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
-from robot_learning.errors import DataError
+from robot_learning.errors import ContractError, DataError
 from robot_learning.features import FeatureBuilder
 from robot_learning.phases.phase import Batch, PolicySpace, TrainingData
 from robot_learning.trajectory.buffer import MixedBuffer, ReplayBuffer
@@ -61,6 +61,7 @@ class Experience:
         self.segments: list[str] = []  # Consumed, '<session>/segment_000012.hdf5', in order.
         self.sources: list[str] = []  # Other data that was appended, by name.
         self.skipped: list[str] = []  # What could not be used, and why.
+        self.num_skipped_segments = 0  # Damaged, or of another robot.
         self.environment_step = 0
         self.num_episodes = 0
         self._open_return: dict[tuple[object, int], float] = {}
@@ -116,12 +117,14 @@ class Experience:
         return TrainingData(joined['observation'], joined['action'], reward)
 
     def metrics(self) -> dict[str, float]:
-        """Return the mean return and success rate of the last complete episodes."""
+        """Return mean return and success rate of the last episodes, and segments left out."""
         metrics = {'episode/count': float(self.num_episodes)}
         if self._returns:
             metrics['episode/return'] = float(np.mean(self._returns))
         if self._successes:
             metrics['episode/success'] = float(np.mean(self._successes))
+        if self.num_skipped_segments:
+            metrics['data/skipped_segments'] = float(self.num_skipped_segments)
         return metrics
 
     def state(self) -> dict[str, Any]:
@@ -166,8 +169,9 @@ class Experience:
         try:
             self._check_contract(store, path)
             pieces = store.read_segment(path, self.builder.fields)
-        except DataError as error:
-            self.skipped.append(str(error))
+        except (DataError, ContractError) as error:
+            self.skipped.append(f'{error} It is left out of learning.')
+            self.num_skipped_segments += 1
             return
         self.segments.append(name)
         for piece in pieces:

@@ -32,7 +32,7 @@ class TransferConfig:
     """How much travels at once, how often things are repeated, and what is too much."""
 
     chunk_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 32768  # Fits one UDP datagram.
-    window_bytes: Annotated[int, Field(ge=2048)] = 524288  # Most that one receiver has asked for.
+    window_bytes: Annotated[int, Field(ge=2048)] = 262144  # More overflows the usual UDP buffers.
     delay_s: PositiveFloat = 0.25  # A range that takes longer is a sign to ask for less at once.
     max_bytes_per_s: NonNegativeInt = 0  # Of files, to all receivers together; 0: no limit.
     offer_s: PositiveFloat = 2.0  # Offers and holdings are repeated this often.

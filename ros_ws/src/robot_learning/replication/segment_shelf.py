@@ -7,6 +7,7 @@ session go by the number and never look back.
 
 from __future__ import annotations
 
+import bisect
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -42,7 +43,7 @@ class OutgoingSegments:
         self.problem = ''
         self._root = root
         self._ahead = ahead
-        self._listed: dict[str, tuple[int, list[str]]] = {}  # Session -> time of change, names.
+        self._listed: dict[str, tuple[int, list[int]]] = {}  # Session -> time of change, numbers.
 
     def bundles(self, positions: Collection[Mapping[str, str]]) -> Iterator[Bundle]:
         """Yield the next segments of sessions, the newest session first."""
@@ -52,13 +53,16 @@ class OutgoingSegments:
             num_behind = 0
             for session in sessions:
                 last = position.get(session, '')
-                news = [n for n in self._names(session) if segment_number(n) > _after(last)]
+                numbers = self._numbers(session)
+                begin = bisect.bisect_right(numbers, _after(last))
+                news = numbers[begin : begin + self._ahead]
                 if not news:
                     continue
                 if (session, last) not in given:
                     given.add((session, last))
                     folder = self._root / session
-                    yield Bundle(session, last, tuple(folder / n for n in news[: self._ahead]))
+                    paths = tuple(folder / f'segment_{number:06d}.hdf5' for number in news)
+                    yield Bundle(session, last, paths)
                 num_behind += 1
                 if num_behind == _MAX_SESSIONS:
                     break
@@ -78,19 +82,19 @@ class OutgoingSegments:
             )
         return sorted(names.difference(odd), reverse=True)
 
-    def _names(self, session: str) -> list[str]:
+    def _numbers(self, session: str) -> list[int]:
         folder = self._root / session
         try:
             changed_ns = folder.stat().st_mtime_ns
             known = self._listed.get(session)
             if known is not None and known[0] == changed_ns:
                 return known[1]
-            names = sorted(_segments(folder), key=segment_number)
+            numbers = sorted(map(segment_number, _segments(folder)))
         except OSError:
             return []
         if time.time_ns() - changed_ns > _SETTLED_NS:
-            self._listed[session] = changed_ns, names
-        return names
+            self._listed[session] = changed_ns, numbers
+        return numbers
 
 
 class IncomingSegments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -189,14 +190,17 @@ def _check_speed(policy: GaussianTanhPolicy, probes: Array, period_ns: int, wher
 
 def _check_actions(policy: GaussianTanhPolicy, probes: Array, where: str) -> None:
     noise = np.zeros(policy.spec.action_size)
-    low = np.asarray(policy.spec.action_low) - _LIMIT_TOLERANCE
-    high = np.asarray(policy.spec.action_high) + _LIMIT_TOLERANCE
+    low = [limit - _LIMIT_TOLERANCE for limit in policy.spec.action_low]
+    high = [limit + _LIMIT_TOLERANCE for limit in policy.spec.action_high]
     with np.errstate(all='ignore'):  # What overflows shows in the result.
         for i, features in enumerate(probes):
-            action, log_prob = policy.act(features, noise)
-            if not (np.all(action >= low) and np.all(action <= high) and math.isfinite(log_prob)):
+            output = policy.act(features, noise)
+            action = output.action.tolist()
+            # Plain floats: this thread keeps the interpreter from the control thread.
+            is_inside = all(map(operator.le, low, action)) and all(map(operator.le, action, high))
+            if not (is_inside and math.isfinite(output.log_prob)):
                 raise ModelRefusedError(
-                    f'{where}: answers {action.tolist()} (log-probability {log_prob}) to stored '
-                    f'observation {i}, expected finite actions between {low.tolist()} and '
-                    f'{high.tolist()}. Serve another version.'
+                    f'{where}: answers {action} (log-probability {output.log_prob}) to stored '
+                    f'observation {i}, expected finite actions between {low} and {high}. Serve '
+                    f'another version.'
                 )

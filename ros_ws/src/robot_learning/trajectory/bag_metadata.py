@@ -22,6 +22,7 @@ _NEVER = 2**63 - 1  # Start of a file without messages, as rosbag2 writes it.
 _COUNTS = 'counts '  # Keys of custom_data: this and a topic.
 _SKIPPED = 'skipped '
 _STATE = 'robot_learning.state'
+_PROBLEM = 'robot_learning.problem'
 RECORDING, COMPLETE = 'recording', 'complete'
 
 
@@ -82,16 +83,19 @@ class BagNotes:
         state: 'recording' until the bag is complete; empty for bags of other recorders.
         counts: by topic.
         skipped: topic -> why it is not in the bag.
+        problem: why the disk refused, the last time it did.
     """
 
     state: str = ''
     counts: dict[str, MessageCounts] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    problem: str = ''
 
     def to_custom_data(self) -> dict[str, str]:
         """Return the form that stands in the bag."""
         return {
             _STATE: self.state,
+            **({_PROBLEM: self.problem} if self.problem else {}),
             **{_COUNTS + topic: json.dumps(asdict(c)) for topic, c in self.counts.items()},
             **{_SKIPPED + topic: reason for topic, reason in self.skipped.items()},
         }
@@ -99,8 +103,9 @@ class BagNotes:
     @classmethod
     def from_custom_data(cls, data: Mapping[str, str] | None) -> BagNotes:
         """Read what `to_custom_data` wrote; what others wrote is ignored."""
-        notes = cls(state=(data or {}).get(_STATE, ''))
-        for key, value in (data or {}).items():
+        data = data or {}
+        notes = cls(data.get(_STATE, ''), problem=data.get(_PROBLEM, ''))
+        for key, value in data.items():
             if key.startswith(_COUNTS):
                 notes.counts[key.removeprefix(_COUNTS)] = MessageCounts(**json.loads(value))
             elif key.startswith(_SKIPPED):

@@ -107,6 +107,7 @@ def _notes(path: Path) -> dict[str, Any]:
     return {
         'counts': {topic: asdict(counts) for topic, counts in notes.counts.items()},
         'skipped': notes.skipped,
+        'problem': notes.problem,
     }
 
 

@@ -250,6 +250,7 @@ class BagWriter:
             effect()
         except OSError as error:
             self.error = f'{self.path}: cannot be written ({error.strerror}). Free disk space.'
+            self.notes.problem = self.error
             self._refused_s = time.monotonic()
             return False
         self.error = ''

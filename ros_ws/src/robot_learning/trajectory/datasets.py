@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from robot_learning.trajectory.episode import PER_FIELD, Episode
 from robot_learning.trajectory.formats import importing, mapping
 from robot_learning.trajectory.store import TrajectoryStore, joined
 
+_LOG = logging.getLogger(__name__)
 _BAGS = ('.bag', '.mcap', '.db3')
 _HDF5 = ('.hdf5', '.h5')
 
@@ -67,10 +69,24 @@ def _from_store(
     sessions = store.sessions() if session is None else [session]
     if contract is not None:
         for name in sessions:
-            for path in store.segments(name)[:1]:  # A session has one recorder, one contract.
-                check_contract(path, store.read_info(path).contract, contract)
+            info = next(store.infos(name), None)  # A session has one recorder, one contract.
+            if info is not None:
+                check_contract(info.path, info.contract, contract)
+    found = False
     for name in sessions:
-        yield from store.episodes(fields, name)
+        for episode in store.episodes(fields, name):
+            found = True
+            yield episode
+    if store.skipped and not found:
+        raise DataError(
+            f'{store.root}: none of its segments can be read. The first: {store.skipped[0].text}'
+        )
+    if store.skipped:
+        _LOG.warning(
+            '%s: %d damaged segments were left out. "./run store repair" saves what is in them.',
+            store.root,
+            len(store.skipped),
+        )
 
 
 def _from_file(

@@ -190,7 +190,8 @@ class McapFile:
 
     def _write_end(self, metadata: Mapping[str, Mapping[str, str]]) -> None:
         self.flush()
-        pieces, indexes = [], []
+        pieces: list[bytes] = []
+        indexes: list[bytes] = []
         at = self._file_size
         for name, content in metadata.items():
             record = _record(METADATA, _text(name) + _map(content))

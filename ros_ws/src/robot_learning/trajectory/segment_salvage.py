@@ -6,10 +6,12 @@ file where that harms nobody, and every piece is compared with its checksums aft
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import shutil
 import struct
+import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -23,11 +25,12 @@ from robot_learning.contract import RobotContract
 from robot_learning.errors import RobotLearningError
 from robot_learning.trajectory import segment, store_files
 from robot_learning.trajectory.episode import Episode
-from robot_learning.trajectory.hdf5_checks import Allowance, check_links
+from robot_learning.trajectory.hdf5_checks import Allowance
 from robot_learning.trajectory.segment_checks import piece_problems
 from robot_learning.trajectory.segment_seal import is_sealed
 
-_PATIENCE_S = 120.0
+PATIENCE_S = 60.0  # HDF5 may never come back from damaged bytes; a large segment takes a second.
+_DISK_REFUSES = 2  # Exit code of the other process.
 _END_ADDRESS = 40  # Where HDF5's first block says how long the file is, in its oldest version.
 _BROKEN = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, MemoryError)
 _Place = tuple[int, int]  # Episode and offset.
@@ -46,40 +49,64 @@ def salvage(
 
     Returns:
         False: no piece is sound, and nothing was written.
+
+    Raises:
+        OSError: the disk refuses.
     """
-    process = multiprocessing.get_context('spawn').Process(
-        target=_run, args=(path, target, frozenset(unwanted), fallback), daemon=True
-    )
-    process.start()
-    process.join(_PATIENCE_S)
-    if process.is_alive():
-        process.kill()
-        process.join()
-    if process.exitcode != 0:
-        target.unlink(missing_ok=True)
-    return target.is_file()
+    with tempfile.TemporaryDirectory(prefix='salvage_') as folder:
+        copy, result = Path(folder) / 'copy.hdf5', Path(folder) / 'result.hdf5'
+        shutil.copyfile(path, copy)
+        process = multiprocessing.get_context('spawn').Process(
+            target=_run, args=(path, copy, result, frozenset(unwanted), fallback), daemon=True
+        )
+        process.start()
+        process.join(PATIENCE_S)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        if process.exitcode == _DISK_REFUSES:
+            raise OSError(errno.ENOSPC, 'no space for the sound pieces', str(result))
+        if process.exitcode != 0 or not result.is_file():
+            return False
+        durable_files.write(target, result.read_bytes())
+    return True
 
 
 def _run(
-    path: Path, target: Path, unwanted: Collection[_Place], fallback: dict[str, Any] | None
+    path: Path,
+    copy: Path,
+    result: Path,
+    unwanted: Collection[_Place],
+    fallback: dict[str, Any] | None,
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix='salvage_') as folder:
-        copy = Path(folder) / 'copy.hdf5'
-        shutil.copyfile(path, copy)
-        must_have_checksums = not _seems_whole(path)
-        _extend(copy)
-        with h5py.File(copy, 'r', locking=False) as file:
-            check_links(file)
-            contract = _contract(file, fallback)
-            pieces = [
-                piece
-                for piece in _pieces(file, copy, contract, must_have_checksums)
-                if (piece.episode, piece.offset) not in unwanted
-            ]
-    if pieces:
-        session = path.parent.name
-        content = segment.encode(pieces, session, store_files.number(path), contract)
-        durable_files.write(target, content)
+    """Rewrite a copy of `path`; runs in the other process."""
+    try:
+        content = _rewritten(path, copy, unwanted, fallback)
+    except (*_BROKEN, RobotLearningError):
+        sys.exit(1)
+    try:
+        if content:
+            result.write_bytes(content)
+    except OSError:
+        sys.exit(_DISK_REFUSES)
+
+
+def _rewritten(
+    path: Path, copy: Path, unwanted: Collection[_Place], fallback: dict[str, Any] | None
+) -> bytes:
+    """Return a segment of the sound pieces; nothing if there are none."""
+    must_have_checksums = not _seems_whole(path)
+    _extend(copy)
+    with h5py.File(copy, 'r', locking=False) as file:
+        contract = _contract(file, fallback)
+        pieces = [
+            piece
+            for piece in _pieces(file, copy, contract, must_have_checksums)
+            if (piece.episode, piece.offset) not in unwanted
+        ]
+    if not pieces:
+        return b''
+    return segment.encode(pieces, path.parent.name, store_files.number(path), contract)
 
 
 def _seems_whole(path: Path) -> bool:
@@ -123,6 +150,7 @@ def _pieces(
     """Yield every piece that is whole and does not contradict itself, in order."""
     for name in segment.demo_names(file):
         try:
+            _check_links(file['data'], name)
             group = file['data'][name]
             header = segment.read_header(group, is_checked=False)
             if must_have_checksums and 'checksums' not in header:
@@ -132,3 +160,12 @@ def _pieces(
                 yield piece
         except (*_BROKEN, RobotLearningError):
             continue
+
+
+def _check_links(data: h5py.Group, name: str) -> None:
+    """Refuse a piece that leads to other files (ValueError); others may be damaged there."""
+    kinds = [data.id.links.get_info(name.encode()).type]
+    group = data[name]  # Its links can be visited as long as it lives.
+    group.id.links.visit(lambda _, info: kinds.append(info.type), info=True)
+    if set(kinds) != {h5py.h5l.TYPE_HARD}:
+        raise ValueError(f'{name} leads elsewhere')

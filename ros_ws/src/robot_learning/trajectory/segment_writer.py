@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from robot_learning.contract import RobotContract
 from robot_learning.errors import StoreError
 from robot_learning.trajectory.episode import Episode
 from robot_learning.trajectory.store import TrajectoryStore
+
+_LOG = logging.getLogger(__name__)
 
 
 class WrittenSegment(NamedTuple):
@@ -34,6 +37,7 @@ class SegmentWriter:
     Attributes:
         error: why nothing can be written at the moment; empty when all is well.
         lost_steps: steps given up because too many were waiting.
+        lost_episodes: numbers of the episodes that they belong to.
         total_steps: steps written.
     """
 
@@ -49,6 +53,7 @@ class SegmentWriter:
     ):
         self.error = ''
         self.lost_steps = 0
+        self.lost_episodes: list[int] = []
         self.total_steps = 0
         self._store = store
         self._session = session
@@ -84,15 +89,15 @@ class SegmentWriter:
             self._is_ending = True
             self._changed.notify()
         self._thread.join()
-        self.lost_steps += sum(len(piece) for piece in self._waiting)
+        self._lose(self._waiting)
         self._waiting.clear()
 
     def _shorten(self) -> None:
         excess = sum(len(piece) for piece in self._waiting) - self._max_waiting_steps
         while excess > 0:
-            lost = len(self._waiting.popleft())
-            self.lost_steps += lost
-            excess -= lost
+            piece = self._waiting.popleft()
+            self._lose([piece])
+            excess -= len(piece)
 
     def _run(self) -> None:
         while True:
@@ -112,24 +117,42 @@ class SegmentWriter:
                 return
 
     def _write(self, pieces: list[Episode]) -> bool:
+        """Write a segment; False: try these pieces again."""
         try:
             path = self._store.write_segment(pieces, self._session, self._contract)
         except StoreError as error:
-            self.error = str(error)
-            self._on_error(self.error)
+            self._refuse(str(error))
             return False
+        except (TypeError, ValueError, RuntimeError, MemoryError) as error:
+            with self._changed:
+                self._lose(pieces)
+            self._refuse(
+                f'{self._session}: {len(pieces)} pieces cannot be stored ({error}). They are '
+                f'lost; look at what is put into attributes of episodes.'
+            )
+            return True
         self.error = ''
         num_steps = sum(len(piece) for piece in pieces)
         self.total_steps += num_steps
         episodes = [piece.episode for piece in pieces]
-        self._on_written(
+        num_bytes = path.stat().st_size if path.exists() else 0  # May be pruned already.
+        self._announce(
             WrittenSegment(
-                path,
-                path.stat().st_size,
-                num_steps,
-                self.total_steps,
-                min(episodes),
-                max(episodes),
+                path, num_bytes, num_steps, self.total_steps, min(episodes), max(episodes)
             )
         )
         return True
+
+    def _announce(self, written: WrittenSegment) -> None:
+        try:
+            self._on_written(written)
+        except Exception:  # Who listens must not end the recording.
+            _LOG.exception('%s: its notice could not be sent; the segment is stored', written.path)
+
+    def _refuse(self, text: str) -> None:
+        self.error = text
+        self._on_error(text)
+
+    def _lose(self, pieces: Iterable[Episode]) -> None:
+        self.lost_steps += sum(len(piece) for piece in pieces)
+        self.lost_episodes = sorted({*self.lost_episodes, *(piece.episode for piece in pieces)})

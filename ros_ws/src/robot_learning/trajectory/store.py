@@ -93,6 +93,14 @@ class TrajectoryStore:
         """Return what one segment says about itself; see `segment.read_info`."""
         return segment.read_info(path)
 
+    def infos(self, session: str) -> Iterator[SegmentInfo]:
+        """Yield what a session's segments say about themselves; broken ones as in `episodes`."""
+        for path in listed(self.root / session):
+            try:
+                yield segment.read_info(path)
+            except DataError as error:
+                self._skip(path, error)
+
     def episodes(
         self, fields: Iterable[str] | None = None, session: str | None = None
     ) -> Iterator[Episode]:
@@ -143,8 +151,12 @@ class TrajectoryStore:
             try:
                 yield from segment.read_segment(path, fields)
             except DataError as error:
-                _LOG.warning('%s', error)
-                self.skipped.append(Problem(path, str(error)))
+                self._skip(path, error)
+
+    def _skip(self, path: Path, error: DataError) -> None:
+        if all(problem.path != path for problem in self.skipped):
+            _LOG.warning('%s', error)
+            self.skipped.append(Problem(path, str(error)))
 
     def _next_number(self, folder: Path) -> int:
         last = self._last_number.get(folder.name)

@@ -54,9 +54,16 @@ def pictures(frames: Array) -> pa.Array:
 
 
 def read_picture(value: Any) -> Array:
-    """Return one entry of such a column as [H, W, 3] uint8."""
-    with Image.open(io.BytesIO(value['bytes'])) as image:
-        return np.array(image.convert('RGB'))
+    """Return one entry of such a column as [H, W, 3] uint8.
+
+    Raises:
+        ValueError: it is no picture, or one far too large.
+    """
+    try:
+        with Image.open(io.BytesIO(value['bytes'])) as image:
+            return np.array(image.convert('RGB'))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f'a picture does not decode: {error}') from error
 
 
 def tasks_table(tasks: list[str]) -> pa.Table:
