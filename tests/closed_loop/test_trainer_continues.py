@@ -8,6 +8,6 @@ import killed_trainer
 
 
 def test_a_trainer_that_is_killed_learns_the_same_bit_by_bit(tmp_path):
-    result = killed_trainer.compare(tmp_path, num_kills=3, seed=5)
+    result = killed_trainer.compare(tmp_path, num_kills=2, seed=5, updates_per_step=4)
     assert result.different == ()
     assert result.updates == result.expected_updates

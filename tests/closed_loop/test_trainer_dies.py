@@ -11,7 +11,7 @@ import pytest
 from robot_learning.model_store import ModelStore
 from witness import Witness
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 LEARNED = 40  # Updates before the kill.
 MODEL = 'walker'
 PHASE = """

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 from robot_learning.commands import train
+from robot_learning.model_files import ModelFileRules
+from robot_learning.model_signatures import generate_key
 from robot_learning.model_store import ModelStore
+from robot_learning.trusted_keys import TrustedKeys
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'phases'))
 from point_mass import point_contract, write_store
@@ -59,6 +62,20 @@ def test_cloning_reports_what_it_measured_on_held_out_episodes(run):
     manifest = ModelStore(run.folder / 'models').manifest('cloned', result['version'])
     assert manifest['provenance']['sources'] == [str(run.folder / 'store')]
     assert 'speed error, root mean square (m/s)' in captured.out
+
+
+def test_versions_are_signed_with_the_key_that_is_named(run):
+    signer = generate_key(run.folder / 'maker.pem')
+    keys = TrustedKeys(run.folder / 'trusted.json')
+    keys.add(signer.public_key, 'maker')
+    options = ('--num-updates=50', f'--config={run.folder / "small.yaml"}')
+    code, result, _ = run(*options, f'--sign-with={run.folder / "maker.pem"}')
+    assert code == 0
+    store = ModelStore(run.folder / 'models', ModelFileRules(True, keys.path))
+    assert store.signed_by('cloned', result['version']) == 'maker'
+    store.verify('cloned', result['version'])
+    code, _, captured = run(*options, f'--sign-with={run.folder / "absent.pem"}')
+    assert (code, 'absent.pem: cannot be read' in captured.err) == (2, True)
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_same_command_goes_on(run):

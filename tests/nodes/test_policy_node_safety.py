@@ -195,3 +195,18 @@ def test_a_twin_of_the_same_name_counts_once_it_cannot_be_our_predecessors_ghost
     assert others.names == ('/policy (cmd_vel)',)
     node.infos = node.infos[:1]
     assert others.look().gone == ['/policy (cmd_vel): publishes no commands any more']
+
+
+def test_a_publisher_is_named_once_its_name_is_known():
+    node, now_s = FakeNode(), [0.0]
+    others = OtherPublishers(node, ['cmd_vel'], lambda: now_s[0])
+    node.infos = [FakeInfo('_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_', 2, 7)]
+    assert others.look().appeared == []
+    node.infos = [FakeInfo('/joe', 2, 7)]
+    assert len(others.look().appeared) == 1
+    assert others.names == ('/joe (cmd_vel)',)
+    node.infos = [FakeInfo('_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_', 3, 7)]
+    others.look()
+    now_s[0] = 5.0
+    others.look()
+    assert others.names == ('a program without a ROS node (cmd_vel)',)

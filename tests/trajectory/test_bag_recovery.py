@@ -1,6 +1,10 @@
 import errno
 import os
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -34,8 +38,8 @@ def content(folder):
 
 
 def long_bag(path, compression=CompressionMode.NONE):
-    """Write 3 MB or so: several chunks."""
-    return write_bag(path, closed_loop([60] * 80), compression=compression)
+    """Write 1.6 MB or so: two chunks."""
+    return write_bag(path, closed_loop([60] * 40), compression=compression)
 
 
 def split_bag(folder, **config):
@@ -241,3 +245,33 @@ def test_a_topic_with_two_offers_of_quality_keeps_both(tmp_path):
     with Reader(tmp_path / 'sound') as reader:
         counts = sorted(c.msgcount for c in reader.connections)
         assert counts == [1, 1, 5, 7] and len(list(reader.messages())) == 14
+
+
+_KILLED = """
+import os, signal, sys
+sys.path[:0] = sys.argv[2:]
+from pathlib import Path
+from raw_bags import loop_messages
+from robot_learning.trajectory.bag_writer import BagWriter, BagWriterConfig
+topics, messages = loop_messages()
+writer = BagWriter(Path(sys.argv[1]), BagWriterConfig(flush_s=0.001, max_file_bytes=20_000))
+for topic in topics:
+    writer.set_topic(topic)
+for number in range(10**9):
+    writer.put(messages[number % len(messages)]._replace(sequence=number, log_ns=number))
+    if number > 400 and sum(c.written for c in writer.counts().values()) > 300:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_of_a_recorder_killed_with_9_every_message_that_was_in_a_file_is_saved(tmp_path):
+    bag = tmp_path / 'bag'
+    folders = [str(Path(__file__).parent), *sys.path]
+    result = subprocess.run([sys.executable, '-c', _KILLED, str(bag), *folders], timeout=120)
+    assert result.returncode == -signal.SIGKILL
+    recovery = recover_bag(bag, tmp_path / 'sound')
+    found = read_mcap(tmp_path / 'sound' / 'sound_0.mcap')
+    assert [message.sequence for message in found] == list(range(len(found)))
+    assert len(found) == recovery.saved.total() > 300
+    _, messages = loop_messages()
+    assert all(m.data == messages[m.sequence % len(messages)].data for m in found)

@@ -217,12 +217,12 @@ def _verify(store: ModelStore, options: argparse.Namespace) -> _Result:
                 store.verify(name, version)
             except ModelRefusedError as error:
                 problem = str(error)
-            row = {'model': name, 'version': version, 'problem': problem}
-            rows.append(row | {'signature': _signature(store, name, version)})
+            found = {'model': name, 'version': version, 'problem': problem}
+            rows.append(found | {'signature': _signature(store, name, version)})
     damaged = [row for row in rows if row['problem']]
     _show_table(options, str(store.root), ('model', 'version', 'signature'), rows)
     for row in damaged:
-        _say(options, row['problem'])
+        _say(options, str(row['problem']))
     _say(options, f'{len(rows) - len(damaged)} of {len(rows)} versions are sound.')
     for path in strange:
         problem = f'{path}: does not belong into a model store. Look at it and remove it.'

@@ -14,6 +14,10 @@ _PREFIX = 12  # Bytes of an endpoint's id that name its participant, that is its
 # A node that was killed stays in the graph until its lease ends, 20 s by default: after our own
 # restart, our predecessor is no rival.
 _LEASE_S = 25.0
+# An endpoint is seen before its node's name; one that never tells it, as programs without ROS,
+# is reported all the same.
+_NAMELESS = '_NODE_NAME_UNKNOWN_'
+_NAMING_S = 5.0
 
 
 class News(NamedTuple):
@@ -37,7 +41,7 @@ class OtherPublishers:
         self._topics = tuple(dict.fromkeys(topics))
         self._now_s = now_s
         self._own_prefix = _participant(node)
-        self._seen_s: dict[tuple[int, ...], float] = {}  # Endpoints under our own name.
+        self._seen_s: dict[tuple[int, ...], float] = {}  # Doubtful endpoints, since when.
         self.names: tuple[str, ...] = ()  # '/node (topic)', sorted.
 
     def look(self) -> News:
@@ -60,7 +64,9 @@ class OtherPublishers:
             for info in self._node.get_publishers_info_by_topic(topic):
                 endpoint = tuple(info.endpoint_gid)
                 name = f'{info.node_namespace.rstrip("/")}/{info.node_name}'
-                if not (self._is_own(name, endpoint) or self._is_ghost(name, endpoint)):
+                if info.node_name == _NAMELESS:
+                    name = 'a program without a ROS node'
+                if not (self._is_own(name, endpoint) or self._is_doubtful(name, endpoint)):
                     found.add(f'{name} ({topic})')
         return found
 
@@ -69,11 +75,15 @@ class OtherPublishers:
             return endpoint[:_PREFIX] == self._own_prefix
         return name == self._node.get_fully_qualified_name()
 
-    def _is_ghost(self, name: str, endpoint: tuple[int, ...]) -> bool:
-        if name != self._node.get_fully_qualified_name():
+    def _is_doubtful(self, name: str, endpoint: tuple[int, ...]) -> bool:
+        if name == self._node.get_fully_qualified_name():
+            patience_s = _LEASE_S
+        elif name.startswith('/'):
             return False
+        else:
+            patience_s = _NAMING_S
         now_s = self._now_s()
-        return now_s - self._seen_s.setdefault(endpoint, now_s) < _LEASE_S
+        return now_s - self._seen_s.setdefault(endpoint, now_s) < patience_s
 
 
 def _participant(node: Node) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from robot_learning_interfaces.msg import GateStatus
 
 from robot_learning.metrics import LatencyHistogram
 from robot_learning.nodes.command_output import CommandOutput
-from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
+from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health, RecentGrowth
 from robot_learning.nodes.other_publishers import OtherPublishers
 from robot_learning.nodes.qos import STATUS_QOS
 from robot_learning.nodes.version_notices import model_health
@@ -57,6 +57,7 @@ class PolicyStatus:
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(1 / rate_hz, self._publish_gate_status, clock=steady)
         self._graph_timer = node.create_timer(1.0, self._look_around, clock=steady)
+        self._growth = RecentGrowth()
         self._diagnostics = Diagnostics(node, hardware_id=robot)
         self._diagnostics.add('gate', self._gate_health)
         self._diagnostics.add('model', self._model_health)
@@ -101,7 +102,7 @@ class PolicyStatus:
         if gate.is_pressed:
             level, text = ERROR, f'emergency stop: {self._parts.emergency_stop.text}'
         elif gate.is_stale:
-            level, text = ERROR, 'stopped: no fresh observation'
+            level, text = ERROR, 'stopped: no fresh observation. See the status "observation"'
         elif driver := self._parts.takeover.driver(time.monotonic()):
             level, text = OK, f'a person drives: {driver}'
         elif gate.last_reasons:
@@ -125,6 +126,10 @@ class PolicyStatus:
             'stamp_to_command_max_ms': stamp.max,
             'missed_ticks': self._gate.counts.missed_ticks,
         }
+        missed = self._growth.per_second('missed_ticks', self._gate.counts.missed_ticks)
+        if missed:
+            text = f'{missed:.2g} control steps/s come too late. Give the node more processor'
+            return Health(WARN, text, values)
         text = f'p50 {decision.p50:.2f} ms, p99 {decision.p99:.2f} ms'
         return Health(OK, text if decision.num else 'no decision yet', values)
 

@@ -23,7 +23,7 @@ from robot_learning_interfaces.srv import EndEpisode, StartEpisode
 from robot_learning import contract
 from robot_learning.config import STRICT
 from robot_learning.errors import MessageError
-from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
+from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health, RecentGrowth
 from robot_learning.nodes.matched_subscription import MatchedSubscription, keep_matching
 from robot_learning.nodes.messages import make_converter
 from robot_learning.nodes.parameters import declare_config
@@ -222,16 +222,20 @@ class RecorderNode(Node):
         return Health(OK, text, values)
 
     def _topic_health(self, topic: str) -> Callable[[], Health]:
+        growth = RecentGrowth()
+
         def health() -> Health:
             counts = self._recorder.counts()[topic].to_dict()
             problem = self._intake.problems.get(topic, '')
             if problem:
                 return Health(WARN, problem, counts)
-            bad = [name for name in ('dropped', 'overflow', 'non_finite', 'late') if counts[name]]
+            rates = {name: growth.per_second(name, counts[name]) for name in _LOSSES}
+            bad = [f'{rate:.2g} messages/s {_LOSSES[n]}' for n, rate in rates.items() if rate]
             if bad:
-                text = ', '.join(f'{counts[name]} {name}' for name in bad)
-                return Health(WARN, text, counts)
-            return Health(OK, 'receiving' if counts['received'] else 'nothing received', counts)
+                return Health(WARN, '; '.join(bad), counts)
+            lost = ', '.join(f'{counts[name]} {name}' for name in _LOSSES if counts[name])
+            text = 'receiving' if counts['received'] else 'nothing received yet'
+            return Health(OK, f'{text}; earlier: {lost}' if lost else text, counts)
 
         return health
 

@@ -19,7 +19,7 @@ from robot_learning import contract
 from robot_learning.config import STRICT
 from robot_learning.errors import SimulationError
 from robot_learning.nodes.audience import Audience
-from robot_learning.nodes.diagnostics import OK, WARN, Diagnostics, Health
+from robot_learning.nodes.diagnostics import OK, WARN, Diagnostics, Health, RecentGrowth
 from robot_learning.nodes.drive_commands import CommandType, DriveCommands
 from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.qos import COMMAND_QOS
@@ -81,6 +81,7 @@ class SimulatorNode(Node):
         self._drive = DriveCommands(self, 'cmd_vel', config.command_type, self._loop.on_command)
         self._subscribe_to_skills()
         self._offer_services()
+        self._growth = RecentGrowth()
         self._diagnostics = Diagnostics(self, hardware_id=self._world.contract.robot)
         self._diagnostics.add('world', self._world_health)
         self._diagnostics.add('commands', self._command_health)
@@ -210,8 +211,13 @@ class SimulatorNode(Node):
             'late': numbers.num_late,
             'camera': self._world.camera_status,
         }
-        if numbers.num_late:
-            return Health(WARN, f'real time was lost {numbers.num_late} times', values)
+        late = self._growth.per_second('late', numbers.num_late)
+        if late:
+            text = f'real time is lost {late:.2g} times/s. Lower speed, or give it more processor'
+            return Health(WARN, text, values)
+        if self._is_paused:
+            text = 'the world is paused. Call ~/pause with false to go on'
+            return Health(WARN, text, values)
         return Health(OK, f'{numbers.steps_per_second:.0f} control steps/s', values)
 
     def _command_health(self) -> Health:
@@ -228,7 +234,8 @@ class SimulatorNode(Node):
         if self._drive.problem:
             return Health(WARN, self._drive.problem, values)
         if not self._drive.num_publishers:
-            return Health(WARN, 'nobody publishes cmd_vel', values)
+            text = 'nobody publishes cmd_vel, the robot stands. Start the policy node'
+            return Health(WARN, text, values)
         return Health(OK, f'taking {self._drive.kind}', values)
 
 

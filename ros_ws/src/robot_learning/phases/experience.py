@@ -138,6 +138,7 @@ class Experience:
             'buffer': self._buffer.state(),
             'environment_step': self.environment_step,
             'num_episodes': self.num_episodes,
+            'num_skipped_segments': self.num_skipped_segments,
             'open_returns': open_returns,
             'returns': list(self._returns),
             'successes': list(self._successes),
@@ -156,6 +157,7 @@ class Experience:
         self._buffer.restore(state['buffer'])
         self.environment_step = state['environment_step']
         self.num_episodes = state['num_episodes']
+        self.num_skipped_segments = state.get('num_skipped_segments', 0)  # Pruned ones are not.
         self._open_return = {(s, e): total for s, e, total in state['open_returns']}
         self._returns = deque(state['returns'], _RECENT_EPISODES)
         self._successes = deque(state['successes'], _RECENT_EPISODES)

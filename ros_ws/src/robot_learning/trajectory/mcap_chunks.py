@@ -22,7 +22,22 @@ _PIECE = 1 << 16  # Bytes unpacked at once: what stands before damage is kept.
 _MAX_CHUNK = 1 << 32  # Bytes; a chunk that claims more is damaged.
 _MESSAGE_HEAD = struct.Struct('<HIQQ')
 
-Index = Mapping[int, tuple[int, int]]  # Offset in the chunk -> channel, time.
+
+class ChunkIndex(NamedTuple):
+    """What the index behind a chunk says about its messages."""
+
+    entries: Mapping[int, tuple[int, int]]  # Offset in the chunk -> channel, time.
+    is_complete: bool  # It has the messages of all channels.
+
+    def allows(self, offset: int, channel: int, log_ns: int) -> bool:
+        """Tell whether a message may stand there."""
+        entry = self.entries.get(offset)
+        if entry is None and not self.is_complete:
+            return all(channel != indexed for indexed, _ in self.entries.values())
+        return entry == (channel, log_ns)
+
+
+NO_INDEX = ChunkIndex({}, is_complete=False)
 
 
 class Chunk(NamedTuple):
@@ -98,14 +113,16 @@ def parse_message(body: memoryview) -> InnerMessage:
     return InnerMessage(channel, log_ns, data, publish_ns, sequence)
 
 
-def inner_records(content: memoryview, index: Index) -> Iterator[InnerMessage | Definition | Lost]:
+def inner_records(
+    content: memoryview, index: ChunkIndex
+) -> Iterator[InnerMessage | Definition | Lost]:
     """Yield what a chunk holds; where a record is not sound, the index says where to go on.
 
     Args:
         content: of the chunk, unpacked.
-        index: of its messages; empty: there is none, or a checksum vouches for the content.
+        index: of its messages; without entries: there is none, or a checksum vouches for them.
     """
-    offsets = sorted(offset for offset in index if offset < len(content))
+    offsets = sorted(offset for offset in index.entries if offset < len(content))
     at = 0
     while at < len(content):
         stop = _record_stop(content, at, offsets, index)
@@ -120,10 +137,12 @@ def inner_records(content: memoryview, index: Index) -> Iterator[InnerMessage | 
         at = stop
 
 
-def _record_stop(content: memoryview, at: int, offsets: list[int], index: Index) -> int | None:
+def _record_stop(
+    content: memoryview, at: int, offsets: list[int], index: ChunkIndex
+) -> int | None:
     """Return where the record at `at` ends; None if it contradicts itself or the index."""
     stop = _plain_stop(content, at)
-    if stop is None or not index:
+    if stop is None or not index.entries:
         return stop
     following = bisect.bisect_right(offsets, at)
     limit = offsets[following] if following < len(offsets) else len(content)
@@ -131,8 +150,10 @@ def _record_stop(content: memoryview, at: int, offsets: list[int], index: Index)
         return None
     if content[at] == MESSAGE:
         channel, _, log_ns, _ = _MESSAGE_HEAD.unpack_from(content, at + HEAD)
-        if index.get(at) != (channel, log_ns):
+        if not index.allows(at, channel, log_ns):
             return None
+        if not index.is_complete:
+            return stop
         between: int | None = stop
         while between is not None and between < limit:  # Only definitions stand in between.
             is_definition = content[between] in (SCHEMA, CHANNEL)

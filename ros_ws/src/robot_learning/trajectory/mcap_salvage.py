@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from robot_learning.trajectory.mcap_chunks import (
+    NO_INDEX,
     Chunk,
+    ChunkIndex,
     Definition,
     InnerMessage,
     Lost,
@@ -183,14 +185,14 @@ class McapSalvage:
         chunk = open_chunk(self._body(record), record.is_cut)
         is_checked = chunk.is_checked or self._is_data_checked
         if chunk.problem and not record.is_cut and not self._is_data_checked:
-            for found in inner_records(chunk.content, {}):
+            for found in inner_records(chunk.content, NO_INDEX):
                 if isinstance(found, Definition):
                     self._definitions.add(found.kind, found.body, DOUBTFUL)
             self._lose_chunk(record, chunk.problem, index)
             return
         trust = CHECKED if is_checked else UNCHECKED
         self._of_chunk = set()
-        for found in inner_records(chunk.content, {} if is_checked else index):
+        for found in inner_records(chunk.content, NO_INDEX if is_checked else index):
             if isinstance(found, Definition):
                 self._definitions.add(found.kind, found.body, trust)
             elif isinstance(found, InnerMessage):
@@ -211,13 +213,14 @@ class McapSalvage:
             base = record.stop - len(chunk.content)
             self._lose(base + lost.start, base + lost.stop, reason)
 
-    def _index_behind(self, position: int) -> dict[int, tuple[int, int]]:
-        index: dict[int, tuple[int, int]] = {}
+    def _index_behind(self, position: int) -> ChunkIndex:
+        entries: dict[int, tuple[int, int]] = {}
         for part in self._parts[position + 1 :]:
-            if not isinstance(part, Record) or part.is_cut or part.kind != MESSAGE_INDEX:
-                break
-            index.update(parse_index(self._body(part)))
-        return index
+            is_record = isinstance(part, Record) and not part.is_cut
+            if not is_record or part.kind != MESSAGE_INDEX:
+                return ChunkIndex(entries, is_complete=is_record)
+            entries.update(parse_index(self._body(part)))
+        return ChunkIndex(entries, is_complete=False)
 
     def _give(self, message: InnerMessage, record: Record, trust: int) -> Iterator[Message]:
         channel = self._definitions.channel(message.channel)
@@ -241,27 +244,25 @@ class McapSalvage:
         else:
             self._lose(damage.start, damage.stop, damage.reason)
 
-    def _lose_chunk(self, record: Record, reason: str, index: dict[int, tuple[int, int]]) -> None:
+    def _lose_chunk(self, record: Record, reason: str, index: ChunkIndex) -> None:
         self._of_chunk = set()
         self._count_lost(index)
         self._note_chunk(record.start, record.stop, reason, index)
-        if not index:
+        if not index.entries:
             first_ns, last_ns = chunk_head(self._body(record))[:2]
             self.report.holes.append(TimeHole(first_ns, last_ns))
 
-    def _count_lost(self, index: dict[int, tuple[int, int]]) -> int:
+    def _count_lost(self, index: ChunkIndex) -> int:
         """Count the messages of an index that the chunk before it did not give."""
-        lost = [entry[0] for entry in index.values() if entry not in self._of_chunk]
+        lost = [entry[0] for entry in index.entries.values() if entry not in self._of_chunk]
         self._lost.update(lost)
         return len(lost)
 
-    def _note_chunk(
-        self, start: int, stop: int, reason: str, index: dict[int, tuple[int, int]]
-    ) -> None:
+    def _note_chunk(self, start: int, stop: int, reason: str, index: ChunkIndex) -> None:
         self.report.lose(start, stop, reason)
         self.report.is_complete = False
-        if index:
-            times = [time for _, time in index.values()]
+        if index.entries:
+            times = [time for _, time in index.entries.values()]
             self.report.holes.append(TimeHole(min(times), max(times)))
 
     def _lose(self, start: int, stop: int, reason: str) -> None:
