@@ -75,7 +75,8 @@ def compare(heard: Sequence[Action], lives: Iterable[Life], outages: Sequence[Ou
         for index, step in enumerate(life.steps):
             known = places.get(step)
             if not known and index in life.last_steps:
-                known = places_of_stamp.get(step.stamp_ns)
+                near = places_of_stamp.get(step.stamp_ns, ())
+                known = [place for place in near if abs(place - last) <= _NEIGHBOURS]
             if known:
                 last = _nearest(known, last)
                 found.append(last)

@@ -4,12 +4,12 @@ from robot_learning.replication.flow import RateMeter, RequestWindow, TokenBucke
 
 def link_delays(bytes_per_s, num_bytes=2_000_000):
     """Fetch over a link with a queue; return the time each range took, and the total time."""
-    window = RequestWindow(64_000, 512_000, delay_s=0.25)
+    window = RequestWindow(512_000, delay_s=0.25)
     now_s = asked = length = 0
     free_s, delays, under_way = 0.0, [], []
     while length < num_bytes:
         while asked - length <= window.num_bytes // 2:
-            end = length + window.num_bytes
+            end = max(asked + 1, length + window.num_bytes)
             begin_s = max(now_s, free_s)
             free_s = begin_s + (end - asked) / bytes_per_s
             under_way.append((free_s + 0.002, end, now_s))

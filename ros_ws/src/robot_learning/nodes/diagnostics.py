@@ -99,7 +99,9 @@ class Diagnostics:
         try:
             return part()
         except Exception as error:  # Whatever is wrong with it, the node's work goes on.
-            text = f'its health cannot be told ({type(error).__name__}: {error}). Report this fault'
+            text = (
+                f'its health cannot be told ({type(error).__name__}: {error}). Report this fault'
+            )
             self._node.get_logger().error(f'{name}: {text}.', throttle_duration_sec=60.0)
             return Health(ERROR, text)
 

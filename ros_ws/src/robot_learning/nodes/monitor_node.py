@@ -25,6 +25,7 @@ from robot_learning_interfaces.msg import (
 )
 
 from robot_learning.evaluation.live_numbers import LiveNumbers
+from robot_learning.nodes.diagnostics import OK, Diagnostics, Health
 from robot_learning.nodes.qos import EPISODE_EVENT_QOS, NOTICE_QOS, POLICY_ACTION_QOS, STATUS_QOS
 
 _STATES = {
@@ -76,12 +77,22 @@ class MonitorNode(Node):
         subscribe(SegmentWritten, 'segment_written', self._on_segment_written, NOTICE_QOS)
         subscribe(GateStatus, 'gate_status', self._on_gate_status, STATUS_QOS)
         subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        Diagnostics(self).add('listening', self._health)
 
     def ignore_actions(self) -> None:
         """Stop listening to the policy's actions; not to be called from a callback."""
         if self._first_action is not None:
             self.destroy_subscription(self._first_action)
             self._first_action = None
+
+    def _health(self) -> Health:
+        with self._lock:
+            numbers = self._numbers
+            steps, silent_s = numbers.session_steps, None
+            if numbers.last_progress_s is not None:
+                silent_s = self._now_s() - numbers.last_progress_s
+        values = {'session_steps': steps, 'seconds_since_progress': silent_s}
+        return Health(OK, f'{steps} control steps heard of', values)
 
     def _on_episode_event(self, msg: EpisodeEvent) -> None:
         with self._lock:

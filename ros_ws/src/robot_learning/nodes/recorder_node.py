@@ -38,6 +38,12 @@ from robot_learning.trajectory.signals import MARKS, Mark
 from robot_learning.trajectory.store import TrajectoryStore
 
 _OPERATOR = 'operator'
+_LOSSES = {  # Counts of messages that did not become readings, and what to do about each.
+    'dropped': 'are dropped before they reach us. Give the recorder more processor',
+    'overflow': 'find no room to wait in order. Lower recorder.reorder_window_s or their rate',
+    'non_finite': 'hold NaN or infinity. Check the sensor',
+    'late': 'come too late to be put in order. Raise recorder.reorder_window_s',
+}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -203,7 +209,7 @@ class RecorderNode(Node):
             return Health(ERROR, writer.error, values)
         if writer.lost_steps:
             episodes = ', '.join(map(str, writer.lost_episodes))
-            text = f'{writer.lost_steps} steps of episodes {episodes} were lost'
+            text = f'{writer.lost_steps} steps of episodes {episodes} were lost. Free space'
             return Health(WARN, text, values)
         return Health(OK, 'writing', values)
 

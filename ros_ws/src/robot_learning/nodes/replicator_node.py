@@ -20,8 +20,10 @@ from typing import Any, Literal
 
 from builtin_interfaces.msg import Time
 from pydantic.dataclasses import dataclass
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 from robot_learning_interfaces.msg import (
     FileChunk,
     FileHoldings,
@@ -52,7 +54,9 @@ from robot_learning.replication.sender import Sender
 from robot_learning.replication.shelf import IncomingShelf, OutgoingShelf
 from robot_learning.trajectory import segment
 
-_CHUNK_DEPTH = 64
+_QOS = qos.qos_profile('reliable')
+# Best effort: the receiver asks again for what it lacks, and at once; DDS would send it too.
+_CHUNK_QOS = qos.qos_profile('sensor', depth=256)
 _MAX_RECEIVERS = 64  # Further hosts are not served.
 _NAMESAKE_S = 30.0  # Another host of the same name is remembered for so long.
 _NOTICES = {SegmentWritten: 'segment_written', ModelVersion: 'model_version'}
@@ -99,6 +103,8 @@ class ReplicatorNode(Node):
         )
         self._subscribe()
         Diagnostics(self, self._host).add('replication', self._health)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._end_if_broken, clock=steady)
         self._replicator.start()
         self.get_logger().info(
             f'host {self._host}: segments: {config.segments} ({config.store}), versions: '
@@ -111,10 +117,9 @@ class ReplicatorNode(Node):
 
     def _make_publishers(self) -> None:
         publish = self.create_publisher
-        reliable = qos.qos_profile('reliable')
-        self._offers = publish(FileOffer, self._topic('offers'), reliable)
-        self._holdings = publish(FileHoldings, self._topic('holdings'), reliable)
-        self._requests = publish(FileRequest, self._topic('requests'), reliable)
+        self._offers = publish(FileOffer, self._topic('offers'), _QOS)
+        self._holdings = publish(FileHoldings, self._topic('holdings'), _QOS)
+        self._requests = publish(FileRequest, self._topic('requests'), _QOS)
         self._chunks: dict[str, Publisher] = {}  # By receiver: only that one gets them.
         self._segment_written = publish(SegmentWritten, 'segment_written', qos.NOTICE_QOS)
         self._model_version = publish(ModelVersion, 'model_version', qos.NOTICE_QOS)
@@ -158,7 +163,7 @@ class ReplicatorNode(Node):
         directions = (self._config.segments, self._config.versions)
         if 'receive' in directions:
             self._listen(FileOffer, 'offers', self._known_offer)
-            self._listen(FileChunk, f'{self._host}/chunks', messages.chunk, _CHUNK_DEPTH)
+            self._listen(FileChunk, f'{self._host}/chunks', messages.chunk, _CHUNK_QOS)
         if 'send' in directions:
             self._listen(FileHoldings, 'holdings', self._known_holdings)
             self._listen(FileRequest, 'requests', messages.request)
@@ -168,7 +173,7 @@ class ReplicatorNode(Node):
                 )
 
     def _listen(
-        self, kind: type, topic: str, read: Callable[[Any], Message], depth: int | None = None
+        self, kind: type, topic: str, read: Callable[[Any], Message], profile: QoSProfile = _QOS
     ) -> None:
         def on_message(message: Any) -> None:
             try:
@@ -176,7 +181,6 @@ class ReplicatorNode(Node):
             except ReplicationError as error:
                 self.get_logger().warning(str(error), throttle_duration_sec=10.0)
 
-        profile = qos.qos_profile('reliable', depth)
         self.create_subscription(kind, self._topic(topic), on_message, profile)
 
     def _topic(self, name: str) -> str:
@@ -205,7 +209,7 @@ class ReplicatorNode(Node):
             self._chunks[receiver] = self.create_publisher(
                 FileChunk,
                 self._topic(f'{receiver}/chunks'),
-                qos.qos_profile('reliable', _CHUNK_DEPTH),
+                _CHUNK_QOS,
             )
         return messages.holdings(message)
 
@@ -276,9 +280,12 @@ class ReplicatorNode(Node):
 
     # --- diagnostics -----------------------------------------------------------------------
 
-    def _health(self) -> Health:
-        if self._failure is not None:  # A fault of ours: ends the process, which is restarted.
+    def _end_if_broken(self) -> None:
+        """End the process for a fault of ours: it is restarted."""
+        if self._failure is not None:
             raise self._failure
+
+    def _health(self) -> Health:
         progress = self._replicator.progress
         values = {'peers': ', '.join(progress.peers), **progress.values}
         values['last_refusal'] = progress.last_refusal

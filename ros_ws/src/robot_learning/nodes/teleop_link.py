@@ -15,6 +15,7 @@ from robot_learning_interfaces.msg import GateStatus
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from robot_learning.nodes.diagnostics import OK, WARN, Diagnostics, Health
 from robot_learning.nodes.qos import COMMAND_QOS, EMERGENCY_STOP_QOS, STATUS_QOS
 from robot_learning.nodes.teleop_input import TOPIC
 
@@ -34,6 +35,7 @@ class TeleopLink:
         self._has_pressed = False
         self._release = node.create_client(Trigger, 'policy/release_emergency_stop')
         node.create_subscription(GateStatus, 'gate_status', self._on_status, STATUS_QOS)
+        Diagnostics(node).add('driving', self._health)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(node)
 
@@ -65,6 +67,11 @@ class TeleopLink:
         """Handle what has arrived."""
         for _ in range(10):
             self._executor.spin_once(timeout_sec=0.0)
+
+    def _health(self) -> Health:
+        if self.is_heard:
+            return Health(OK, 'a policy node listens')
+        return Health(WARN, f'nobody listens to {TOPIC}. Start a policy node')
 
     def _on_status(self, status: GateStatus) -> None:
         self.status = status

@@ -10,6 +10,7 @@ import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from robot_learning.trajectory.episode import Episode
 
 _IDLE_S = 0.2
 _REPORT_S = 1.0  # While nothing is learned.
+_PATIENCE_S = 60.0  # Without new steps or updates, before that is called wrong.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -88,6 +90,8 @@ class TrainerNode(Node):
         self._phase = config.phase
         self._progress = Progress(detail='' if config.phase else 'Waiting for train_phase.')
         self._announced: int | None = None
+        self._reported_s = time.monotonic()  # When the learning thread last told its progress.
+        self._newest_step = (0, self._reported_s)  # Environment steps, and since when.
         self._metrics = self.create_publisher(TrainingMetrics, 'training_metrics', qos.NOTICE_QOS)
         self._versions = self.create_publisher(ModelVersion, 'model_version', qos.NOTICE_QOS)
         self.create_subscription(
@@ -195,7 +199,7 @@ class TrainerNode(Node):
         """Publish where training stands; called on the learning thread."""
         if progress.state == 'waiting' and progress.detail != self._progress.detail:
             self.get_logger().info(progress.detail, throttle_duration_sec=10.0)
-        self._progress = progress
+        self._progress, self._reported_s = progress, time.monotonic()
         msg = TrainingMetrics()
         msg.header.stamp = self.get_clock().now().to_msg()
         msg.phase = self._phase
@@ -231,11 +235,25 @@ class TrainerNode(Node):
         self._versions.publish(msg)
 
     def _health(self) -> Health:
-        progress = self._progress
-        level = {'failed': ERROR, 'waiting': WARN}.get(progress.state, OK)
+        progress, now_s = self._progress, time.monotonic()
+        if progress.environment_step != self._newest_step[0]:
+            self._newest_step = (progress.environment_step, now_s)
+        silence_s, step_silence_s = now_s - self._reported_s, now_s - self._newest_step[1]
+        level, text = OK, progress.detail or progress.state
+        if progress.state == 'failed':
+            level, text = ERROR, f'{text} Look at the log of the trainer'
+        elif progress.state == 'waiting' and self._phase and step_silence_s > _PATIENCE_S:
+            level = WARN
+            text = (
+                f'has stopped learning: no new steps for {step_silence_s:.0f} s. Are the recorder '
+                f'and the robot running?'
+            )
+        elif progress.state == 'training' and silence_s > _PATIENCE_S:
+            level = WARN
+            text = f'no update for {silence_s:.0f} s. Is the disk slow, or the machine busy?'
         return Health(
             level,
-            progress.detail or progress.state,
+            text,
             {
                 'phase': self._phase,
                 'update': progress.update,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 _RATE_WINDOW_S = 5.0
+_SMALLEST_WINDOW = 2800  # Two pieces that an Ethernet frame holds, headers included.
 _NEGLIGIBLE_S = 1e-6  # Less is rounding.
 
 
@@ -36,16 +37,22 @@ class TokenBucket:
 class RequestWindow:
     """How many bytes a receiver has under way, so that they arrive within a given time.
 
-    Ranges that come quickly double it, ranges that come late halve it: what waits in the queues
-    of a slow link stays short, and a fast link is filled.
+    Ranges that come quickly let it grow, ranges that come late or not at all let it shrink: what
+    waits in the queues of a slow link stays short, and a fast link is filled. It grows like a TCP
+    window: doubling at first, and in small steps once something was lost (RFC 5681).
+
+    Attributes:
+        num_bytes: the size.
+        range_s: how long the last range took; 0 before the first.
     """
 
-    def __init__(self, smallest: int, largest: int, delay_s: float):
-        self._smallest = smallest
-        self._largest = max(smallest, largest)
+    def __init__(self, largest: int, delay_s: float):
+        self.num_bytes = _SMALLEST_WINDOW
+        self.range_s = 0.0
+        self._largest = max(_SMALLEST_WINDOW, largest)
         self._delay_s = delay_s
+        self._careful_above = self._largest
         self._sent: deque[tuple[int, float]] = deque()  # End of a range, when it was asked for.
-        self.num_bytes = smallest
 
     def on_request(self, end: int, now_s: float) -> None:
         """Note that everything before `end` has been asked for."""
@@ -54,16 +61,31 @@ class RequestWindow:
     def on_arrival(self, length: int, now_s: float) -> None:
         """Note that everything before `length` has come."""
         while self._sent and self._sent[0][0] <= length:
-            took_s = now_s - self._sent.popleft()[1]
-            if took_s > self._delay_s:
-                self.num_bytes = max(self._smallest, self.num_bytes // 2)
-            elif took_s < self._delay_s / 2:
-                self.num_bytes = min(self._largest, self.num_bytes * 2)
+            self.range_s = now_s - self._sent.popleft()[1]
+            if self.range_s > self._delay_s:
+                self._resize(self.num_bytes // 2)
+            elif self.range_s < self._delay_s / 2:
+                doubled = 2 * self.num_bytes
+                is_careful = doubled > self._careful_above
+                self._resize(self.num_bytes + self.num_bytes // 16 if is_careful else doubled)
 
-    def restart(self) -> None:
-        """Forget what is under way: it is lost."""
+    def on_loss(self) -> None:
+        """Something was lost: half as much may be less than the link drops."""
+        self._careful_above = max(_SMALLEST_WINDOW, self.num_bytes // 2)
+        self._resize(self._careful_above)
+
+    def on_silence(self) -> None:
+        """Nothing came at all: begin again, carefully."""
+        self.on_loss()
+        self._resize(_SMALLEST_WINDOW)
+        self.forget()
+
+    def forget(self) -> None:
+        """What is under way does not matter any more."""
         self._sent.clear()
-        self.num_bytes = self._smallest
+
+    def _resize(self, num_bytes: int) -> None:
+        self.num_bytes = min(max(num_bytes, _SMALLEST_WINDOW), self._largest)
 
 
 class RateMeter:

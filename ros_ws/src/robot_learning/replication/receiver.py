@@ -124,9 +124,7 @@ class Receiver:
         if origin is None:
             if len(self._origins) >= _MAX_PEERS:
                 return
-            window = RequestWindow(
-                2 * self._config.chunk_bytes, self._config.window_bytes, self._config.delay_s
-            )
+            window = RequestWindow(self._config.window_bytes, self._config.delay_s)
             origin = self._origins[offer.origin] = _Origin(window, now_s, OrderedDict())
         origin.heard_s = now_s
         if has_news:  # Else it was meant for others, who stand elsewhere.

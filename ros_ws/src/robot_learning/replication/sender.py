@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from robot_learning.replication.shelf import Bundle, OutgoingShelf
 
 _MAX_PEERS = 64  # Further hosts are not served.
 _REMEMBERED = 4096  # Files that may be asked for.
+_MAX_RANGES = 64  # Of one receiver.
 _AT_ONCE = 8  # Chunks between two looks at what has come in.
 
 
@@ -36,12 +37,20 @@ class _Peer:
 
 @dataclasses.dataclass
 class _Wanted:
-    """The range that a receiver has asked for and not been sent."""
+    """The ranges of a file that a receiver has asked for and not been sent."""
 
     request: Request
     path: Path
-    next: int
-    end: int
+    ranges: deque[tuple[int, int]]  # Begin and end, in the order in which they are sent.
+
+    def add(self, begin: int, end: int) -> None:
+        """Note another range; a receiver that asks for something twice has lost the rest."""
+        if self.ranges[-1][1] == begin:
+            self.ranges[-1] = self.ranges[-1][0], end
+        elif end <= self.ranges[0][0] and len(self.ranges) < _MAX_RANGES:
+            self.ranges.appendleft((begin, end))
+        else:
+            self.ranges = deque([(begin, end)])
 
 
 class Sender:
@@ -108,10 +117,13 @@ class Sender:
         path, entry = known
         end = min(request.offset + request.num_bytes, entry.num_bytes)
         before = self._wanted.get(request.receiver)
-        if before and before.path == path and before.end == request.offset:
-            before.end = end
-        elif request.offset < end and (before or len(self._wanted) < _MAX_PEERS):
-            self._wanted[request.receiver] = _Wanted(request, path, request.offset, end)
+        if request.offset >= end:
+            return
+        if before and before.request.sha256 == request.sha256 and before.path == path:
+            before.add(request.offset, end)
+        elif before or len(self._wanted) < _MAX_PEERS:
+            ranges = deque([(request.offset, end)])
+            self._wanted[request.receiver] = _Wanted(request, path, ranges)
 
     def look(self, now_s: float) -> None:
         """Offer what is new, and again what receivers still do not have."""
@@ -157,9 +169,10 @@ class Sender:
 
     def _send_next(self, now_s: float) -> None:
         receiver, wanted = self._wanted.popitem(last=False)
-        num_bytes = min(self._config.chunk_bytes, wanted.end - wanted.next)
+        begin, end = wanted.ranges.popleft()
+        num_bytes = min(self._config.chunk_bytes, end - begin)
         sha256 = wanted.request.sha256
-        data = self._digests.read(wanted.path, sha256, wanted.next, num_bytes)
+        data = self._digests.read(wanted.path, sha256, begin, num_bytes)
         if data is None:  # Deleted or changed; the next offers say what there is.
             return
         self._bucket.take(num_bytes)
@@ -171,11 +184,12 @@ class Sender:
                 self.shelf.store,
                 wanted.request.path,
                 sha256,
-                wanted.next,
+                begin,
                 zlib.crc32(data),
                 data,
             )
         )
-        wanted.next += num_bytes
-        if wanted.next < wanted.end:
+        if begin + num_bytes < end:
+            wanted.ranges.appendleft((begin + num_bytes, end))
+        if wanted.ranges:
             self._wanted[receiver] = wanted

@@ -10,7 +10,7 @@ from robot_learning.replication.partial_file import PartialFile, is_finished
 from robot_learning.replication.protocol import Chunk, FileEntry, TransferConfig
 from robot_learning.replication.shelf import Item
 
-_LONGEST_RETRY_S = 8.0
+_SHORTEST_RETRY_S, _LONGEST_RETRY_S = 0.2, 8.0
 
 Ask = Callable[[FileEntry, int, int], None]  # File, offset, number of bytes.
 
@@ -41,11 +41,11 @@ class Transfer:
         self._ask = ask
         self._index = 0
         self._asked = 0  # Everything before has been asked for.
-        self._retry_s = config.retry_s
+        self._early: dict[int, bytes] = {}  # Offset -> piece that came before its turn.
+        self._gap_at = -1  # Where something was missing and has been asked for again.
         self._heard_s = now_s
-        self._is_gap_known = False
+        self._num_silences = 0
         self._file: PartialFile | None = None
-        window.restart()
         self._next_file(now_s)
 
     @property
@@ -65,7 +65,7 @@ class Transfer:
         return f'{self.item.folder}/{self._entry.name}'
 
     def take(self, chunk: Chunk, now_s: float) -> int:
-        """Take what has come; return how many bytes of it were wanted.
+        """Take what has come; return how many bytes of the file are here for it.
 
         Raises:
             ReplicationError: the file is complete and not what was offered.
@@ -77,33 +77,40 @@ class Transfer:
         if zlib.crc32(chunk.data) != chunk.crc32:
             self.num_damaged += 1
             return 0
-        if chunk.offset > file.length:
-            self._on_gap(now_s)
+        if not file.length < chunk.offset + len(chunk.data) <= self._asked:
+            self.num_repeated += len(chunk.data)
             return 0
-        data = chunk.data[file.length - chunk.offset : file.num_bytes - chunk.offset]
-        self.num_repeated += len(chunk.data) - len(data)
-        if not data:
-            return 0
-        file.append(data)
         self._heard_s = now_s
-        self._retry_s = self._config.retry_s
-        self._is_gap_known = False
-        self._asked = max(self._asked, file.length)
+        self._num_silences = 0
+        if chunk.offset > file.length:
+            self._keep_early(chunk, now_s)
+            return 0
+        before = file.length
+        self._append(file, chunk.offset, chunk.data)
+        while self._early and min(self._early) <= file.length:
+            offset = min(self._early)
+            self._append(file, offset, self._early.pop(offset))
+        num_bytes = file.length - before
         self._window.on_arrival(file.length, now_s)
         if not file.is_whole:
             self._request(now_s)
         else:
             self._move()
             self._next_file(now_s)
-        return len(data)
+        return num_bytes
 
     def remind(self, now_s: float) -> None:
         """Ask again for what has not come for a while."""
-        if self._file is None or now_s - self._heard_s < self._retry_s:
+        patience_s = min(max(4 * self._window.range_s, _SHORTEST_RETRY_S), self._config.retry_s)
+        patience_s = min(patience_s * 2**self._num_silences, _LONGEST_RETRY_S)
+        if self._file is None or now_s - self._heard_s < patience_s:
             return
         self._heard_s = now_s
-        self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
-        self._ask_again(now_s)
+        self._num_silences = min(self._num_silences + 1, 10)
+        self._window.on_silence()
+        self._early.clear()
+        self._asked = self._gap_at = self._file.length
+        self._request(now_s)
 
     def close(self) -> None:
         """Keep what is there for later."""
@@ -124,7 +131,9 @@ class Transfer:
                 continue
             self._file = PartialFile(self.item.part(self._entry), num_bytes, sha256)
             if not self._file.is_whole:
-                self._asked = self._file.length
+                self._asked, self._gap_at = self._file.length, -1
+                self._early.clear()
+                self._window.forget()
                 self._request(now_s)
                 return
             self._move()
@@ -150,14 +159,21 @@ class Transfer:
             self._asked = end
             self._window.on_request(end, now_s)
 
-    def _on_gap(self, now_s: float) -> None:
-        """Something in between was lost: ask again at once, but only once for this gap."""
-        if not self._is_gap_known:
-            self._is_gap_known = True
-            self._ask_again(now_s)
+    def _append(self, file: PartialFile, offset: int, data: bytes) -> None:
+        """Write what is new of a piece that begins where the file ends, or before."""
+        new = data[file.length - offset :]
+        self.num_repeated += len(data) - len(new)
+        if new:
+            file.append(new)
 
-    def _ask_again(self, now_s: float) -> None:
+    def _keep_early(self, chunk: Chunk, now_s: float) -> None:
+        """Something before this piece was lost: ask for that, once, and keep this one."""
         assert self._file is not None, 'the caller looked'
-        self._window.restart()
-        self._asked = self._file.length
-        self._request(now_s)
+        length = self._file.length
+        if chunk.offset in self._early:
+            self.num_repeated += len(chunk.data)
+        self._early[chunk.offset] = chunk.data
+        if self._gap_at != length:
+            self._gap_at = length
+            self._window.on_loss()
+            self._ask(self._entry, length, min(self._early) - length)

@@ -27,17 +27,18 @@ class ChunkIndex(NamedTuple):
     """What the index behind a chunk says about its messages."""
 
     entries: Mapping[int, tuple[int, int]]  # Offset in the chunk -> channel, time.
+    channels: frozenset[int]  # That have entries.
     is_complete: bool  # It has the messages of all channels.
 
     def allows(self, offset: int, channel: int, log_ns: int) -> bool:
         """Tell whether a message may stand there."""
         entry = self.entries.get(offset)
         if entry is None and not self.is_complete:
-            return all(channel != indexed for indexed, _ in self.entries.values())
+            return channel not in self.channels
         return entry == (channel, log_ns)
 
 
-NO_INDEX = ChunkIndex({}, is_complete=False)
+NO_INDEX = ChunkIndex({}, frozenset(), is_complete=False)
 
 
 class Chunk(NamedTuple):

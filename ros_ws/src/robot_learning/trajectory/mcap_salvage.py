@@ -215,12 +215,15 @@ class McapSalvage:
 
     def _index_behind(self, position: int) -> ChunkIndex:
         entries: dict[int, tuple[int, int]] = {}
+        is_complete = False
         for part in self._parts[position + 1 :]:
-            is_record = isinstance(part, Record) and not part.is_cut
-            if not is_record or part.kind != MESSAGE_INDEX:
-                return ChunkIndex(entries, is_complete=is_record)
+            if not isinstance(part, Record) or part.is_cut:
+                break
+            if part.kind != MESSAGE_INDEX:
+                is_complete = True
+                break
             entries.update(parse_index(self._body(part)))
-        return ChunkIndex(entries, is_complete=False)
+        return ChunkIndex(entries, frozenset(c for c, _ in entries.values()), is_complete)
 
     def _give(self, message: InnerMessage, record: Record, trust: int) -> Iterator[Message]:
         channel = self._definitions.channel(message.channel)
