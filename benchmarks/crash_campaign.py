@@ -30,7 +30,6 @@ for folder in ('ros_ws/src', 'tests/phases', 'tests/closed_loop'):
     sys.path.insert(0, str(ROOT / folder))
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(ROOT / 'config' / 'fastdds.xml'))
-os.environ.setdefault('ROS_DOMAIN_ID', '96')
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ['PYTHONPATH'] = os.pathsep.join(
     [str(ROOT / 'ros_ws' / 'src'), os.environ.get('PYTHONPATH', '')]
@@ -47,6 +46,7 @@ from campaign import (  # noqa: E402
     shuffled_schedule,
 )
 from reporting import table, write  # noqa: E402
+from robot_learning.commands.demo_loop import free_domain_id  # noqa: E402
 
 KILLS_IN_A_CHAPTER = 60
 KEPT_BY = {'recorder': 'recorded', 'bag_recorder': 'bags'}
@@ -66,8 +66,7 @@ def main() -> int:
     for number, (mode, schedule) in enumerate(plan(num_kills, rng), 1):
         print(f'chapter {number}: {len(schedule)} kills in {mode}', flush=True)
         with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
-            domain_id = int(os.environ['ROS_DOMAIN_ID'])
-            campaign = Campaign(Path(name), mode, domain_id, rng.randrange(10**6))
+            campaign = Campaign(Path(name), mode, free_domain_id(), rng.randrange(10**6))
             try:
                 chapters.append(campaign.run(schedule, tell))
             except AssertionError as error:

@@ -10,7 +10,7 @@ from robot_learning.phases import cpu
 {settle}
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(2):
+for _ in range(6):
     torch.ones(16 << 20)
 before = faults()
 for _ in range(5):

@@ -79,7 +79,7 @@ def test_definitions_and_qos_are_kept(tmp_path, form):
 
 
 @pytest.mark.parametrize('compression', [CompressionMode.NONE, CompressionMode.STORAGE])
-@pytest.mark.parametrize('share', [0.4, 0.75, 0.99])
+@pytest.mark.parametrize('share', [0.4, 0.75, 0.9])
 def test_of_a_cut_file_everything_before_the_cut_is_saved(tmp_path, share, compression):
     bag = long_bag(tmp_path / 'bag', compression)
     expected = read(bag)

@@ -88,6 +88,15 @@ def test_an_episode_is_cut_where_a_segment_is_lost_and_says_so(root):
     assert repair_store(root).sessions[0].done == []
 
 
+def test_the_first_segment_may_be_the_lost_one(root):
+    path_of(root, 0).write_bytes(b'nothing of it')
+    (session,) = repair_store(root).sessions
+    assert session.lost_segments == [0] and session.left == []
+    assert problems(root) == [] and repair_store(root).sessions[0].done == []
+    first = next(TrajectoryStore(root).episodes())
+    assert (first.offset, first.attributes['missing_before']) == (2, 2)
+
+
 def test_numbers_of_lost_segments_are_not_used_again(root, episodes):
     follower = TrajectoryStore(root).follow()
     assert len(follower.poll()) == 4

@@ -216,7 +216,11 @@ class SimulatorNode(Node):
             text = f'real time is lost {late:.2g} times/s. Lower speed, or give it more processor'
             return Health(WARN, text, values)
         if self._is_paused:
-            text = 'the world is paused. Call ~/pause with false to go on'
+            name = self.get_fully_qualified_name()
+            text = (
+                f'the world is paused. Go on with: ros2 service call {name}/pause '
+                f'std_srvs/srv/SetBool "{{data: false}}"'
+            )
             return Health(WARN, text, values)
         return Health(OK, f'{numbers.steps_per_second:.0f} control steps/s', values)
 

@@ -150,8 +150,6 @@ def check_session(folder: Path, is_deep: bool = False) -> SessionCheck:
     _check_numbers(folder, newest, check, losses)
     _check_order(check, losses)
     _check_other_files(folder, check)
-    check.notes += [f'segment {number} is lost' for number in losses.segments]
-    check.notes += [str(hole) for hole in losses.steps]
     return check
 
 
@@ -174,6 +172,7 @@ def _check_numbers(folder: Path, newest: int, check: SessionCheck, losses: Losse
     """Look for numbers that are skipped; older segments may have been pruned."""
     there = [store_files.number(segment.path) for segment in check.segments]
     known = {*there, *losses.segments}
+    check.notes += [f'segment {n} is lost' for n in losses.segments if n not in there]
     for number in range(min(there, default=0), newest + 1):
         if number not in known:
             check.absent.append(number)
@@ -199,7 +198,9 @@ def _check_order(check: SessionCheck, losses: Losses) -> None:
         if span.offset and not goes_on and not (is_pruned and position == 0):
             start = end if span.episode == episode else 0
             hole = Hole(span.episode, start, span.offset)
-            if hole not in losses.steps:
+            if hole in losses.steps:
+                check.notes.append(str(hole))
+            else:
                 check.holes.append(hole)
                 check.problems.append(Problem(path, f'{path}: {hole}. Run "./run store repair".'))
         if episode >= 0 and span.episode != episode:

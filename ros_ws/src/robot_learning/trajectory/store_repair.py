@@ -175,6 +175,7 @@ class _Session:
         is_saved = salvage(path, temporary, unwanted, fallback)
         self._set_aside(path)
         if not is_saved:
+            self._report.lost_segments.append(store_files.number(path))
             return
         store_files.name_new(temporary, path)
         durable_files.sync_folder(self._folder)
@@ -204,14 +205,15 @@ class _Session:
 
     def _note_losses(self, check: SessionCheck) -> None:
         """Write down what is missing for good, so that it is known and no problem any more."""
-        if not check.absent and not check.holes:
+        lost = sorted({*self._report.lost_segments, *check.absent})
+        if not lost and not check.holes:
             return
         before = read_losses(self._folder)
-        losses = Losses([*before.segments, *check.absent], [*before.steps, *check.holes])
+        losses = Losses(sorted({*before.segments, *lost}), [*before.steps, *check.holes])
         self._damaged.mkdir(exist_ok=True)
         durable_files.replace(
             self._damaged / LOSSES, (json.dumps(asdict(losses), indent=2) + '\n').encode()
         )
-        self._report.lost_segments = check.absent
+        self._report.lost_segments = lost
         self._report.lost_steps = check.holes
         self._report.done.append(f'{DAMAGED}/{LOSSES}: says what is missing')
