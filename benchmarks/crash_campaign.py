@@ -61,12 +61,14 @@ def main() -> int:
     num_kills = 2 if arguments.quick else arguments.kills
     rng = random.Random(arguments.seed)
     begun_s = time.monotonic()
+    domain_id = free_domain_id()
+    os.environ['ROS_DOMAIN_ID'] = str(domain_id)
     chapters: list[Chapter] = []
     failures: list[str] = []
     for number, (mode, schedule) in enumerate(plan(num_kills, rng), 1):
         print(f'chapter {number}: {len(schedule)} kills in {mode}', flush=True)
         with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
-            campaign = Campaign(Path(name), mode, free_domain_id(), rng.randrange(10**6))
+            campaign = Campaign(Path(name), mode, domain_id, rng.randrange(10**6))
             try:
                 chapters.append(campaign.run(schedule, tell))
             except AssertionError as error:

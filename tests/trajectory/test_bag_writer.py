@@ -178,3 +178,19 @@ def test_wrong_folders_are_named_before_anything_is_recorded(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(StoreError, match='cannot be made'):
         BagWriter(tmp_path / 'file' / 'bag', BagWriterConfig())
+
+
+def test_publishers_that_change_after_a_rotation_hide_no_message(tmp_path):
+    """Readers join the channels of several files only when they are described alike."""
+    topics, messages = loop_messages()
+    half = len(messages) // 2
+    writer = BagWriter(tmp_path / 'bag', BagWriterConfig())
+    for each in topics:
+        writer.set_topic(each)
+    writer.put_all(messages[:half])
+    assert writer.split()
+    for each in topics:
+        writer.set_topic(each._replace(qos=(LATCHED,)))
+    writer.put_all(messages[half:])
+    writer.close()
+    assert len(read(tmp_path / 'bag')) == len(messages)

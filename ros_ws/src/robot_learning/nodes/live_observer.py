@@ -52,9 +52,9 @@ class LiveObserver:
         )
 
     def listen(self, seconds: float) -> LiveSystem:
-        """Listen and look around; return all that was heard."""
-        end_s = self._start_s + seconds
-        look_s = self._start_s
+        """Listen and look around for so long; return all that was heard until now."""
+        look_s = time.monotonic()
+        end_s = look_s + seconds
         while (now_s := time.monotonic()) < end_s:
             if now_s >= look_s:
                 self._look_around()

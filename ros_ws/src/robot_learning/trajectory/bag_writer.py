@@ -78,6 +78,9 @@ class BagWriter:
         self.notes = BagNotes(bag_metadata.RECORDING)
         self._config = config
         self._topics: dict[str, BagTopic] = {}
+        # As the files of this bag have them. Readers take a topic that another file describes
+        # otherwise for a different one, so publishers that come later change nothing.
+        self._described: dict[str, BagTopic] = {}
         self._queue: deque[RawMessage] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
@@ -123,7 +126,7 @@ class BagWriter:
             return dict(self.notes.counts)
 
     def set_topic(self, topic: BagTopic) -> None:
-        """Say what a topic is, before its first message; again when its publishers change."""
+        """Say what a topic is; what holds at its first message stands in the whole bag."""
         with self._changed:
             self._topics[topic.name] = topic
             self.notes.counts.setdefault(topic.name, MessageCounts())
@@ -215,7 +218,7 @@ class BagWriter:
             try:
                 for message in batch:
                     taken += 1
-                    self._open.write(message, self._topics[message.topic])
+                    self._open.write(message, self._description(message.topic))
                     if self._open.file.num_bytes > self._config.max_file_bytes:
                         break
             finally:  # A refused chunk keeps the message that filled it.
@@ -228,10 +231,7 @@ class BagWriter:
             self._rotate()
 
     def _begin_file(self) -> _OpenFile:
-        opened = _OpenFile(self.path, len(self._files), self._config.compression)
-        for topic in self._known_topics():
-            opened.channel(topic)
-        return opened
+        return _OpenFile(self.path, len(self._files), self._config.compression)
 
     def _rotate(self) -> None:
         current = self._open
@@ -260,8 +260,9 @@ class BagWriter:
         current = self._open
         if current is None:
             return
-        for topic in self._known_topics():  # Those that came later, without messages too.
-            current.channel(topic)
+        for name, topic in list(self._topics.items()):  # Those without messages too.
+            if topic.qos or name in self._described:
+                current.channel(self._description(name))
         current.file.flush()
         file = current.described()
         self.counts()  # Up to date for the metadata.
@@ -276,8 +277,11 @@ class BagWriter:
             description = bag_metadata.describe(self._files, self._known_topics(), self.notes)
         bag_metadata.write(self.path, description)
 
+    def _description(self, topic: str) -> BagTopic:
+        return self._described.setdefault(topic, self._topics[topic])
+
     def _known_topics(self) -> list[BagTopic]:
-        return list(self._topics.values())
+        return [self._described.get(name, topic) for name, topic in list(self._topics.items())]
 
     def _reserve(self) -> None:
         path = self.path / _RESERVE
