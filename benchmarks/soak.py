@@ -1,10 +1,14 @@
-"""Hours of the whole loop: does anything grow? Memory, descriptors, threads, shared memory, latency.
+"""Hours of the whole loop: does memory, descriptors, threads, shared memory or latency grow?
 
 The system runs as `./run up --record-bag` starts it, in accelerated lock-step: simulator, policy,
 recorder, raw recorder and trainer, with a version published every five seconds. Every few seconds
 each process is looked at from outside (/proc), while this process hears every decision. The first
 part, until the replay buffer is full, is warm-up and not judged; the rest gives the numbers before
 and after (medians of its first and last eighth) and the slope between (Theil-Sen, 95 %).
+
+`own_mib` is what a process has taken for itself (anonymous memory), which a leak would fill;
+`rss_mib` also counts pages of libraries and of the 16 MiB rings of shared memory, which fill once;
+`pss_mib` shares those out and so depends on what else runs on the machine.
 
     python benchmarks/soak.py [--simulated-hours 4] [--warm-up-hours 0.5] [--quick]
 """
@@ -50,6 +54,7 @@ CAPACITY = 8000  # Steps in the replay buffer: 0.45 h at 5 Hz, so that it is ful
 PAGE = os.sysconf('SC_PAGE_SIZE')
 # Quantity -> the growth that counts as one, in its unit: noise and rounding stay below.
 TOLERANCE = {
+    'own_mib': 3.0,
     'rss_mib': 4.0,
     'pss_mib': 4.0,
     'descriptors': 0.9,
@@ -111,6 +116,7 @@ class Listener:
         }
 
     def close(self) -> None:
+        """Stop listening."""
         self._executor.remove_node(self._node)
         self._executor.shutdown()
         self._node.destroy_node()
@@ -225,11 +231,8 @@ def look_at(pid: int) -> dict[str, float] | None:
     """Return what a process holds; None if it has just ended."""
     folder = Path('/proc') / str(pid)
     try:
-        pss_kib = next(
-            int(line.split()[1])
-            for line in (folder / 'smaps_rollup').read_text().splitlines()
-            if line.startswith('Pss:')
-        )
+        lines = (folder / 'smaps_rollup').read_text().splitlines()[1:]
+        kib = {line.split(':')[0]: int(line.split()[1]) for line in lines}
         shared = {
             line.split(maxsplit=5)[5]: bounds(line.split()[0])
             for line in (folder / 'maps').read_text().splitlines()
@@ -237,13 +240,14 @@ def look_at(pid: int) -> dict[str, float] | None:
         }
         return {
             'rss_mib': int((folder / 'statm').read_text().split()[1]) * PAGE / 2**20,
-            'pss_mib': pss_kib / 1024,
+            'pss_mib': kib['Pss'] / 1024,
+            'own_mib': kib['Anonymous'] / 1024,
             'descriptors': len(os.listdir(folder / 'fd')),  # noqa: PTH208 - only counted.
             'threads': len(os.listdir(folder / 'task')),  # noqa: PTH208
             'shared_files': len(shared),
             'shared_mib': sum(shared.values()) / 2**20,
         }
-    except (OSError, StopIteration):
+    except (OSError, KeyError):
         return None
 
 

@@ -43,9 +43,10 @@ class Cable:
             _ip('-n', host, 'address', 'add', f'{address}/24', 'dev', host)
             _ip('-n', host, 'link', 'set', host, 'up', 'multicast', 'on')
             _ip('-n', host, 'route', 'add', '224.0.0.0/4', 'dev', host)
+        subprocess.run([*self._inside(0), 'true'], check=True, capture_output=True)
 
     def cut(self) -> None:
-        """Nothing passes any more; both ends notice nothing but silence."""
+        """Let nothing pass any more, until `mend`."""
         _ip('-n', self.hosts[0], 'link', 'set', self.hosts[0], 'down')
 
     def mend(self) -> None:
@@ -68,13 +69,16 @@ class Cable:
         output: IO[Any],
     ) -> subprocess.Popen[bytes]:
         """Start a process on the host with this index; its id is that of the process itself."""
-        inside = ['ip', 'netns', 'exec', self.hosts[index], 'unshare', '--mount']
         return subprocess.Popen(
-            [*inside, 'sh', '-c', _OWN_MEMORY, 'sh', *command],
+            [*self._inside(index), *command],
             env={**os.environ, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+
+    def _inside(self, index: int) -> list[str]:
+        unshare = ['ip', 'netns', 'exec', self.hosts[index], 'unshare', '--mount']
+        return [*unshare, 'sh', '-c', _OWN_MEMORY, 'sh']
 
     def remove(self) -> None:
         """Take everything away, also what is only half there."""

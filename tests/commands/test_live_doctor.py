@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import TwistStamped
 from robot_learning.commands import doctor, live_doctor
+from robot_learning.evaluation.live_findings import judge
+from robot_learning.nodes.live_observer import LiveObserver
 from std_srvs.srv import Trigger
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'nodes'))
 from rover import LockStep, Rover, call, policy_node, publish_constant, wait_until, write_robot
-
-_HEALTHY = {'/ill/recorder', '/ill/trainer'}  # Absent, which is no fault.
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +59,7 @@ def test_a_pressed_emergency_stop_comes_with_the_command_that_releases_it(ward, 
     assert finding.level == 'error'
     assert 'ros2 service call /ill/policy/release_emergency_stop' in finding.to_do
     assert found.index(finding) < [f.level for f in found].index('note')
-    assert doctor.main(['--live', '--seconds', '3']) == 1
+    assert doctor.main(['--live', '--seconds', '5']) == 1
     output = capsys.readouterr().out
     assert 'ERROR   ill/policy: gate: emergency stop' in output
     assert 'wrong. Running: /ill/policy.' in output
@@ -68,22 +68,34 @@ def test_a_pressed_emergency_stop_comes_with_the_command_that_releases_it(ward, 
 
 def test_a_second_publisher_of_commands_is_named(ward):
     node = ward.rover.node
-    publisher = node.create_publisher(Twist, 'cmd_vel', 10)
+    publisher = node.create_publisher(TwistStamped, 'cmd_vel', 10)
     finding, _ = findings(ward, 'ill/policy: command topics', 'past the action gate publish')
     assert node.get_name() in finding.found
     node.destroy_publisher(publisher)
 
 
-def test_a_node_that_hangs_is_named_and_json_says_all(ward, capsys):
-    ward.process.send_signal(signal.SIGSTOP)
-    try:
-        assert doctor.main(['--live', '--seconds', '4', '--json']) == 1
-    finally:
-        ward.process.send_signal(signal.SIGCONT)
+def test_a_node_that_hangs_while_we_listen_is_stale(ward):
+    with LiveObserver() as observer:
+        wait_until(
+            lambda: 'ill/policy: gate' in observer.listen(0.5).statuses, 'a first status', 30.0
+        )
+        ward.process.send_signal(signal.SIGSTOP)
+        try:
+            system = observer.listen(5.0)
+        finally:
+            ward.process.send_signal(signal.SIGCONT)
+        stale = [f for f in judge(system, {}) if 'says nothing any more' in f.found]
+    assert {f.level for f in stale} == {'error'}
+    assert 'ill/policy: gate' in {f.about for f in stale}
+
+
+def test_json_on_the_terminal_says_all(ward, capsys):
+    call(ward.rover, Trigger, 'policy/emergency_stop', Trigger.Request())
+    assert doctor.main(['--live', '--seconds', '5', '--json']) == 1
     report = json.loads(capsys.readouterr().out)
     assert (report['ok'], report['nodes']) == (False, ['/ill/policy'])
-    (silent,) = [f for f in report['findings'] if f['about'] == '/ill/policy']
-    assert 'has said nothing about itself' in silent['found']
+    assert 'ill/policy: gate' in {finding['about'] for finding in report['findings']}
+    call(ward.rover, Trigger, 'policy/release_emergency_stop', Trigger.Request())
 
 
 def test_time_that_nobody_gives_is_named(ward, tmp_path):

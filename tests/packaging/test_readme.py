@@ -39,6 +39,17 @@ SHORTENED = {
         './run demo --out runs/latest --minutes 0.1 --quick'
     ),
     './run test': './run test tests/test_registry.py -q',
+    './run teleop': './run teleop --help',  # Keys are pressed in tests/commands/test_teleop.py.
+    './run bags record --all --out runs/kitchen': (
+        './run bags record --all --out runs/kitchen --stop-after 1'
+    ),
+    './run bags record /scan /odom --max-size 500 --max-duration 60 --zstd --out runs/piece': (
+        './run bags record /scan /odom --max-size 500 --max-duration 60 --zstd --out runs/piece '
+        '--stop-after 1'
+    ),
+    './run bags record --all --ring 30 --out runs/incidents': (
+        './run bags record --all --ring 30 --out runs/incidents --stop-after 1'
+    ),
     './run evaluate --model navigator@12 --baselines --json score.json': (
         './run evaluate --model navigator@12 --baselines --json score.json --episodes 2'
     ),
@@ -65,6 +76,11 @@ LEAVES = {
     './run demo': ['runs/latest/report.html', 'runs/latest/metrics.json', 'runs/latest/bag'],
     './run evaluate --model navigator@12 --baselines --json score.json': ['score.json'],
     IMPORT: ['import.json', 'runs/store'],
+    './run bags trim runs/latest/bag/session_01 --out runs/end --last 5': ['runs/end'],
+    './run bags recover runs/latest/bag/session_01 --out runs/sound': ['runs/sound'],
+    './run bags export runs/store --format lerobot --out runs/lerobot': ['runs/lerobot/meta'],
+    './run bags export runs/store --format robomimic --out runs/data.hdf5': ['runs/data.hdf5'],
+    './run bags import runs/lerobot --robot arena --out runs/imported': ['runs/imported'],
     './run collect --robot rover --steps 500 --out runs/rover': ['runs/rover'],
     './run collect --robot parking_rover --steps 500 --out runs/parking': ['runs/parking'],
 }
@@ -164,6 +180,8 @@ def run_once(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) ->
         project.run(next(short for short in SHORTENED.values() if '--out demonstrations' in short))
     elif './run collect' not in command:
         project.demo()
+    if 'runs/store' in command:
+        project.run(IMPORT)
     project.run(SHORTENED.get(command, command))
     for name in LEAVES.get(command, []):
         assert (project.root / name).exists(), name

@@ -303,6 +303,8 @@ class ReplicatorNode(Node):
             self.get_logger().error(progress.error, throttle_duration_sec=30.0)
             return Health(ERROR, progress.error, values)
         if not progress.peers:
+            if 'send' not in (self._config.segments, self._config.versions):
+                return Health(OK, 'nothing is offered', values)  # Who has nothing new is silent.
             return Health(WARN, f'no other host is heard{_reach()}', values)
         return Health(OK, f'with {values["peers"]}', values)
 

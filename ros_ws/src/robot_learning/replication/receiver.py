@@ -141,7 +141,9 @@ class Receiver:
         transfer = origin.transfer
         damaged, repeated = transfer.num_damaged, transfer.num_repeated
         try:
-            self.rate.add(transfer.take(chunk, now_s), now_s)
+            num_bytes = transfer.take(chunk, now_s)
+            self.rate.add(num_bytes, now_s)
+            self.error = '' if num_bytes else self.error
         except ReplicationError as error:
             self._doubt(transfer.item, error)
             self._stop(origin)
@@ -179,7 +181,6 @@ class Receiver:
                 if origin.transfer is None:
                     origin.transfer = self._begin(item, origin.window, now_s)
                 if not origin.transfer.is_complete:
-                    self.error = ''
                     return
                 self._place(origin, item, now_s)
                 self.error = ''
