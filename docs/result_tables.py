@@ -139,6 +139,74 @@ def _offline_bags(results: Any) -> str:
     return f'Learned offline from the Intel Lab log:\n\n{_table(head, rows)}'
 
 
+def _recording(results: Any) -> str:
+    rows = [
+        [
+            f'{row["load"]:g}',
+            f'{row["messages/s"]:.0f}',
+            f'{row["MB/s"]:.0f}',
+            f'{row["CPU % of a core"]:.0f} %',
+            f'{row["peak memory MB"]:.0f}',
+            row['dropped'],
+            row['lost'],
+            row['unaccounted'],
+        ]
+        for row in results['load']
+    ]
+    head = ['load', 'messages/s', 'MB/s', 'CPU of a core', 'peak MB', 'dropped', 'lost']
+    head += ['unaccounted']
+    step = results['steps'][-1]
+    return (
+        f'Raw recording (load 1: joint states at 2000 Hz, two 640x480 cameras at 30 Hz, lidar and '
+        f'odometry, for {results["seconds"]:.0f} s):\n\n{_table(head, rows)}\n'
+        f'Assembly and buffer take {step["p50 ms"]:.2f} ms a control step of '
+        f'{step["messages"]:.0f} messages, p99 {step["p99 ms"]:.2f} ms.\n'
+    )
+
+
+def _export(results: Any) -> str:
+    rows = [
+        [row['format'], row['export MB/s'], row['import MB/s'], row['MB on disk']]
+        for row in results['formats']
+    ]
+    size = results['bag']['bag MB']
+    minutes = results['bag to lerobot']['minutes']
+    return (
+        f'Formats, of {size:.0f} MB of bag; from bag to LeRobot in {minutes:.1f} minutes:\n\n'
+        f'{_table(["format", "export MB/s", "import MB/s", "MB on disk"], rows)}'
+    )
+
+
+def _swaps(results: Any) -> str:
+    rows = [
+        [
+            row['case'],
+            row.get('swaps', 0),
+            f'{row["missed"]} of {row["ticks"]}',
+            row['p50_ms'],
+            row['p99_ms'],
+            f'{row["refused"]} of {row["bad"]}' if 'bad' in row else '–',
+            row.get('bad_commands', 0),
+        ]
+        for row in results['rows']
+    ]
+    head = ['beside it', 'swaps', 'missed ticks', 'p50 ms', 'p99 ms', 'bad versions refused']
+    return f'Swaps at 50 Hz:\n\n{_table([*head, "commands of bad versions"], rows)}'
+
+
+def _crashes(results: Any) -> str:
+    shown = ['process', 'kills', 'recovered', 'to work p50 s', 'to work max s', 'steps checked']
+    shown += ['damaged', 'lost in open file max', 'half visible', 'to zero p50 ms']
+    shown += ['to zero max ms', 'orphans', 'stale files']
+    rows = [['' if row[name] is None else row[name] for name in shown] for row in results['table']]
+    trainer = results['trainer']
+    return (
+        f'kill -9 of every process while the loop runs:\n\n{_table(shown, rows)}\n'
+        f'A trainer killed {trainer["kills"]} times on the same data: '
+        f'{len(trainer["different"])} tensors or counters differ from one left alone.\n'
+    )
+
+
 def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     lines = [head, ['---'] * len(head), *rows]
     return ''.join(f'| {" | ".join(map(str, line))} |\n' for line in lines)
@@ -154,6 +222,10 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'sac_vs_sb3': _sac,
     'bag_import': _bag_import,
     'offline_bags': _offline_bags,
+    'recording': _recording,
+    'export': _export,
+    'swap_campaign': _swaps,
+    'crash_campaign': _crashes,
 }
 
 

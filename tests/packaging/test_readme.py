@@ -102,7 +102,7 @@ class Project:
             result = subprocess.run(
                 ['bash', '-c', command],
                 cwd=self.root,
-                env=os.environ | {'HOME': str(self.root.parent)},
+                env=self._environment(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -111,6 +111,9 @@ class Project:
             assert result.returncode == 0, f'{command}: {result.returncode}\n{result.stdout}'
             self._has_run[command] = result.stdout
         return self._has_run[command]
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {'HOME': str(self.root.parent)}
 
     def demo(self) -> None:
         """Run the demo and have versions enough to speak of."""
@@ -133,7 +136,11 @@ class Project:
             self.stop()
             with (self.root.parent / 'up.log').open('ab') as log:
                 self._system = subprocess.Popen(
-                    shlex.split(command), cwd=self.root, stdout=log, stderr=log
+                    shlex.split(command),
+                    cwd=self.root,
+                    env=self._environment(),
+                    stdout=log,
+                    stderr=log,
                 )
             self._system_command = command
 
@@ -252,7 +259,25 @@ def find_packages(command: str, project: Project, monkeypatch: pytest.MonkeyPatc
     assert sorted(listed) == ['robot_learning', 'robot_learning_interfaces']
 
 
+def sign(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.demo()
+    for earlier in COMMANDS:  # Each stands on those before it.
+        if re.match(SIGNING, earlier):
+            project.run(earlier)
+        if earlier == command:
+            return
+
+
+def look_at_the_system(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    start_system('./run up', project, monkeypatch)
+    said = project.run(f'{command} || [ $? -eq 1 ]')  # 1: something to say, on a busy machine.
+    assert 'no policy node' not in said.lower() and 'Traceback' not in said
+
+
+SIGNING = r'\./run models (keygen|sign|trust|verify --require-signature)'
 HANDLERS = [
+    (SIGNING, sign),
+    (r'\./run doctor --live', look_at_the_system),
     (r'\./run up --list$', run_once),
     (r'\./run up', start_system),
     (r'\./run ', run_once),
