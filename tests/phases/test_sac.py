@@ -53,6 +53,15 @@ def test_the_critic_step_changes_every_critic_parameter_and_nothing_else():
     assert torch.equal(phase.log_temperature, temperature)
 
 
+def test_what_follows_slowly_keeps_no_graph_of_earlier_updates():
+    phase = make()
+    for seed in range(3):
+        phase.update(batch(seed))
+    followers = [*phase.target_critics.parameters(), *phase.average_actor.parameters()]
+    assert not any(parameter.requires_grad for parameter in followers)
+    assert all(parameter.grad_fn is None for parameter in followers)  # A chain that only grows.
+
+
 def test_the_actor_step_changes_actor_and_temperature_and_no_critic():
     phase = make()
     actor, critics = copies(phase.actor), copies(phase.critics)

@@ -108,12 +108,7 @@ class SoftActorCritic:
         metrics = self._update_critics(batch, temperature)
         if self._num_updates % self.config.actor_update_period == 0:
             metrics |= self._update_actor(batch, temperature)
-        torch._foreach_lerp_(
-            self._target_parameters, self._critic_parameters, self.config.target_rate
-        )
-        torch._foreach_lerp_(
-            self._average_parameters, self._actor_parameters, self.config.publish_rate
-        )
+        self._follow_slowly()
         self._num_updates += 1
         return metrics
 
@@ -169,6 +164,12 @@ class SoftActorCritic:
             'generator': self._generator,
             'num_updates': self._num_updates,
         }
+
+    @torch.no_grad()  # Else each update hangs on the graph of the one before, and all stay.
+    def _follow_slowly(self) -> None:
+        config = self.config
+        torch._foreach_lerp_(self._target_parameters, self._critic_parameters, config.target_rate)
+        torch._foreach_lerp_(self._average_parameters, self._actor_parameters, config.publish_rate)
 
     def _update_critics(self, batch: Batch, temperature: Tensor) -> Metrics:
         with torch.no_grad():
