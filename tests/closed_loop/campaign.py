@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from crash_checks import Findings, Life, Outage, SegmentWatch, VersionWatch, bag_steps, compare
 from crash_system import SUPERVISOR, System, wait_until
+from robot_learning.commands import shared_memory
 from witness import Witness
 
 Mode = Literal['lock_step', 'real_time']
@@ -21,6 +22,7 @@ _MODEL = 'walker'
 _FLUSH_S = 0.5
 _WINDOW_S = 0.6  # Of the world, in which a robot without commands has to stand.
 _AROUND_S = 1.5  # Before a kill, in which a step may be incomplete.
+_SETTLED_S = 6.0  # Shared memory that is older is not being set up any more.
 _AGAIN = 0.15  # Share of kills that hit the process again while it starts.
 _LEARNING = """
 phase: sac
@@ -255,6 +257,20 @@ class Campaign:
         """Remember the shared memory that the system's processes use."""
         self._own_files |= self._system.shared_memory()
 
+    def _files_that_need_a_person(self) -> list[str]:
+        """List the shared memory that the end of `up` left and its next start would leave too.
+
+        What was set up within its last seconds, or what another sweep had in its hands at the
+        same moment, remains for the next start.
+        """
+        if self._files_left():
+            time.sleep(_SETTLED_S)
+            shared_memory.remove_stale_files()
+        return self._files_left()
+
+    def _files_left(self) -> list[str]:
+        return sorted(self._own_files & {path.name for path in Path('/dev/shm').iterdir()})
+
     def _chapter(self, exit_code: int) -> Chapter:
         num_segments = self._segments.look()
         disturbances = [
@@ -277,7 +293,7 @@ class Campaign:
             self._versions.half_visible,
             self._witness.refused,
             self._lost_updates,
-            sorted(self._own_files & {path.name for path in Path('/dev/shm').iterdir()}),
+            self._files_that_need_a_person(),
             len(self._system.processes()),
             exit_code,
         )
