@@ -268,6 +268,10 @@ def sign(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> Non
             return
 
 
+def list_processes(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 'replicator_node' in project.run(f'{command} --list')
+
+
 def look_at_the_system(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     start_system('./run up', project, monkeypatch)
     said = project.run(f'{command} || [ $? -eq 1 ]')  # 1: something to say, on a busy machine.
@@ -279,6 +283,7 @@ HANDLERS = [
     (SIGNING, sign),
     (r'\./run doctor --live', look_at_the_system),
     (r'\./run up --list$', run_once),
+    (r'\./run up .*--replicate ', list_processes),  # Driven in test_replication.py.
     (r'\./run up', start_system),
     (r'\./run ', run_once),
     (r'ros2 ', talk),
