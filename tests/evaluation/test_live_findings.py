@@ -189,7 +189,10 @@ def test_types_that_do_not_fit_are_named():
 
 @pytest.mark.parametrize(
     ('wanted', 'text'),
-    [({'is_reliable': True}, 'reliable delivery'), ({'is_latched': True}, 'the latched last message')],
+    [
+        ({'is_reliable': True}, 'reliable delivery'),
+        ({'is_latched': True}, 'the latched last message'),
+    ],
 )
 def test_qualities_of_service_that_keep_messages_away_are_named(wanted, text):
     system = sound()

@@ -273,7 +273,10 @@ def list_processes(command: str, project: Project, monkeypatch: pytest.MonkeyPat
 
 
 def look_at_the_system(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    start_system('./run up', project, monkeypatch)
+    project.demo()
+    project.start('./run up')
+    echo = ['topic', 'echo', '--once', '/policy_action']  # Whatever it does, stopped or not.
+    ros2_stand_in.perform(echo, ROOT / 'launch', monkeypatch)
     said = project.run(f'{command} || [ $? -eq 1 ]')  # 1: something to say, on a busy machine.
     assert 'no policy node' not in said.lower() and 'Traceback' not in said
 

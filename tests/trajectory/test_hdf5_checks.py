@@ -66,7 +66,9 @@ def bombs(group, name, secret):
     """Each is small enough, all together are not."""
     for number in range(20):
         size = (10, 1 << 20)
-        group.create_dataset(f'{name}_{number}', size, 'f8', chunks=(10, 1 << 20), compression='gzip')
+        group.create_dataset(
+            f'{name}_{number}', size, 'f8', chunks=(10, 1 << 20), compression='gzip'
+        )
 
 
 def objects(group, name, secret):
