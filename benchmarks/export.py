@@ -27,8 +27,8 @@ import numpy as np  # noqa: E402
 from reporting import table, write  # noqa: E402
 from robot_learning import contract as contracts  # noqa: E402
 from robot_learning.contract import RobotContract  # noqa: E402
-from robot_learning.trajectory.bag import import_bag  # noqa: E402
-from robot_learning.trajectory.bag_types import known_types  # noqa: E402
+from robot_learning.trajectory.bags.bag import import_bag  # noqa: E402
+from robot_learning.trajectory.bags.bag_types import known_types  # noqa: E402
 from robot_learning.trajectory.formats.exporting import FORMATS, export  # noqa: E402
 from robot_learning.trajectory.formats.importing import import_dataset  # noqa: E402
 from robot_learning.trajectory.formats.ros_messages import make_message_maker  # noqa: E402

@@ -49,8 +49,8 @@ from rclpy.serialization import serialize_message  # noqa: E402
 from reporting import table, write  # noqa: E402
 from robot_learning.nodes.run import make_executor  # noqa: E402
 from robot_learning.trajectory import bag_metadata  # noqa: E402
-from robot_learning.trajectory.bag_metadata import BagNotes  # noqa: E402
-from robot_learning.trajectory.mcap_stream import McapStream  # noqa: E402
+from robot_learning.trajectory.bags.bag_metadata import BagNotes  # noqa: E402
+from robot_learning.trajectory.bags.mcap_stream import McapStream  # noqa: E402
 from sensor_msgs.msg import Image, JointState, LaserScan  # noqa: E402
 
 DEADLINE_S = 60.0

@@ -28,7 +28,7 @@ from reporting import table, write  # noqa: E402
 from robot_learning import contract as contracts  # noqa: E402
 from robot_learning.contract import RobotContract  # noqa: E402
 from robot_learning.features import FeatureBuilder  # noqa: E402
-from robot_learning.trajectory.bag_types import Decoder  # noqa: E402
+from robot_learning.trajectory.bags.bag_types import Decoder  # noqa: E402
 from robot_learning.trajectory.buffer import ReplayBuffer  # noqa: E402
 from robot_learning.trajectory.intake import Intake  # noqa: E402
 from robot_learning.trajectory.recorder import Recorder, RecorderConfig  # noqa: E402

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from robot_learning import contract as contracts
-from robot_learning.trajectory.bag import import_bag
+from robot_learning.trajectory.bags.bag import import_bag
 from robot_learning.trajectory.episode import FLAT, PER_FIELD
 from robot_learning.trajectory.store import TrajectoryStore
 

@@ -15,8 +15,8 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_learning.nodes.run import make_executor
-from robot_learning.trajectory import bag_metadata
-from robot_learning.trajectory.bag_metadata import BagNotes
+from robot_learning.trajectory.bags import bag_metadata
+from robot_learning.trajectory.bags.bag_metadata import BagNotes
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 

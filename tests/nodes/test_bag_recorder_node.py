@@ -8,7 +8,7 @@ import pytest
 from raw_talker import RawTalker, notes, numbers, quality
 from rclpy.duration import Duration
 from rclpy.qos import LivelinessPolicy
-from robot_learning.trajectory import bag_metadata
+from robot_learning.trajectory.bags import bag_metadata
 from rosbags.rosbag2 import Reader
 from std_msgs.msg import Int32
 from talker import interrupt, start

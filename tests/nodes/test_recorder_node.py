@@ -5,7 +5,7 @@ import uuid
 
 import numpy as np
 import pytest
-from robot_learning.trajectory.bag import import_bag
+from robot_learning.trajectory.bags.bag import import_bag
 from robot_learning.trajectory.store import TrajectoryStore
 from robot_learning_interfaces.srv import EndEpisode, StartEpisode
 from talker import PERIOD_NS, Talker, assert_equal, interrupt, robot, start, write_robot

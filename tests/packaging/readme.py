@@ -27,9 +27,9 @@ def blocks(language: str) -> list[Block]:
 
 
 def commands() -> list[str]:
-    """List every command line of the README, without its comment."""
+    """List every command line of the README, without comments."""
     lines = [line for block in blocks('bash') for line in block.text.splitlines()]
-    return [command for line in lines if (command := re.sub(r'\s+#.*$', '', line).strip())]
+    return [command for line in lines if (command := re.sub(r'(^|\s+)#.*$', '', line).strip())]
 
 
 def snippets() -> dict[str, str]:

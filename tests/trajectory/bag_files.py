@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from recordings import PERIOD_NS
-from robot_learning.trajectory.bag_types import known_types
+from robot_learning.trajectory.bags.bag_types import known_types
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bag_files import drive
 from mcap.writer import CompressionType, Writer
-from robot_learning.trajectory.bag_types import known_types
+from robot_learning.trajectory.bags.bag_types import known_types
 
 QOS = """- history: 1
   depth: 7

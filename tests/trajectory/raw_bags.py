@@ -6,10 +6,10 @@ import time
 
 from bag_files import closed_loop
 from mcap.reader import make_reader
-from robot_learning.trajectory.bag_metadata import BagTopic
-from robot_learning.trajectory.bag_types import known_types
-from robot_learning.trajectory.bag_writer import BagWriter, BagWriterConfig, RawMessage
-from robot_learning.trajectory.message_definitions import definition_of
+from robot_learning.trajectory.bags.bag_metadata import BagTopic
+from robot_learning.trajectory.bags.bag_types import known_types
+from robot_learning.trajectory.bags.bag_writer import BagWriter, BagWriterConfig, RawMessage
+from robot_learning.trajectory.bags.message_definitions import definition_of
 from rosbags.highlevel import AnyReader
 
 LATCHED = {

@@ -4,7 +4,7 @@ import pytest
 from bag_files import drive, write_bag
 from recordings import assert_equal, lock_step, record, robot
 from robot_learning.errors import ContractError, DataError
-from robot_learning.trajectory.bag import import_bag
+from robot_learning.trajectory.bags.bag import import_bag
 from robot_learning.trajectory.datasets import read_episodes
 from robot_learning.trajectory.store import TrajectoryStore
 

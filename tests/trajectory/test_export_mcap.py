@@ -10,8 +10,8 @@ from camera_robot import camera_robot, fill, make_episode
 from recordings import assert_equal, goal, lock_step, odom, record, robot, wheels
 from robot_learning import contract as contracts
 from robot_learning.message_types import PARTS
-from robot_learning.trajectory.bag import bag_info, import_bag
-from robot_learning.trajectory.bag_types import known_types
+from robot_learning.trajectory.bags.bag import bag_info, import_bag
+from robot_learning.trajectory.bags.bag_types import known_types
 from robot_learning.trajectory.formats.exporting import export
 from robot_learning.trajectory.formats.ros_messages import make_message_maker
 from robot_learning.trajectory.formats.source import EpisodeSource

@@ -16,7 +16,7 @@ from robot_learning.commands.progress import steps_progress
 from robot_learning.commands.report_output import console, print_line, write_json
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError
-from robot_learning.trajectory.bag import ImportReport, import_bag
+from robot_learning.trajectory.bags.bag import ImportReport, import_bag
 from robot_learning.trajectory.formats import importing
 from robot_learning.trajectory.recorder import RecorderConfig
 from robot_learning.trajectory.store import TrajectoryStore

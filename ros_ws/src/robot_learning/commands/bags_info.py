@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from robot_learning.commands.report_output import console, print_line
-from robot_learning.trajectory.bag_summary import BROKEN_OFF, COMPLETE, summarise
+from robot_learning.trajectory.bags.bag_summary import BROKEN_OFF, COMPLETE, summarise
 
 _COUNTS = ('received', 'written', 'dropped', 'paused', 'expired', 'lost')
 _ALWAYS = ('received', 'written', 'dropped', 'lost')

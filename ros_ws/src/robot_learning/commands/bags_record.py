@@ -20,7 +20,7 @@ from robot_learning.commands.argument_types import number_above
 from robot_learning.commands.report_output import console, print_line
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.errors import ConfigError, StoreError
-from robot_learning.trajectory.bag_writer import BagWriterConfig
+from robot_learning.trajectory.bags.bag_writer import BagWriterConfig
 
 if TYPE_CHECKING:
     from robot_learning.nodes.bag_recording import BagRecording
@@ -115,7 +115,7 @@ def _make_recording(options: argparse.Namespace) -> ForegroundRecording:
     from robot_learning.nodes.bag_recorder_node import default_folder, recorded_topics
     from robot_learning.nodes.foreground_recording import ForegroundRecording
     from robot_learning.nodes.topic_choice import TopicChoice
-    from robot_learning.trajectory.bag_ring import RingConfig
+    from robot_learning.trajectory.bags.bag_ring import RingConfig
 
     writer: dict[str, Any] = {'compression': 'zstd' if options.zstd else ''}
     if options.max_size is not None:

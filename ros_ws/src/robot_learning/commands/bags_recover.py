@@ -12,8 +12,8 @@ from rich import box
 from rich.table import Table
 
 from robot_learning.commands.report_output import console, print_line
-from robot_learning.trajectory.bag_recovery import Recovery, recover_bag
-from robot_learning.trajectory.salvage import FileReport, TimeHole
+from robot_learning.trajectory.bags.bag_recovery import Recovery, recover_bag
+from robot_learning.trajectory.bags.salvage import FileReport, TimeHole
 
 _SHOWN = 10  # Damaged ranges and holes per file that are listed; JSON has all of them.
 

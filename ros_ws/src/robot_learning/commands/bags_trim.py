@@ -9,8 +9,8 @@ from typing import Any
 from robot_learning.commands.argument_types import number_above
 from robot_learning.commands.report_output import print_line
 from robot_learning.errors import ConfigError
-from robot_learning.trajectory.bag_trim import trim_bag
-from robot_learning.trajectory.bag_writer import BagWriterConfig
+from robot_learning.trajectory.bags.bag_trim import trim_bag
+from robot_learning.trajectory.bags.bag_writer import BagWriterConfig
 
 
 def add_parser(actions: Any) -> None:

@@ -19,8 +19,8 @@ from robot_learning.nodes.diagnostics import Diagnostics
 from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.run import run_node
 from robot_learning.nodes.topic_choice import TopicChoice
-from robot_learning.trajectory.bag_ring import RingConfig
-from robot_learning.trajectory.bag_writer import BagWriterConfig
+from robot_learning.trajectory.bags.bag_ring import RingConfig
+from robot_learning.trajectory.bags.bag_writer import BagWriterConfig
 from robot_learning.trajectory.signals import SIGNAL_TYPES
 
 _CLOCK = '/clock'  # Absolute: one clock for all robots.

@@ -16,9 +16,9 @@ from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Health
 from robot_learning.nodes.raw_input import RawInput
 from robot_learning.nodes.run import ServiceThread
 from robot_learning.nodes.topic_choice import TopicChoice
-from robot_learning.trajectory.bag_metadata import BagNotes, BagTopic, MessageCounts
-from robot_learning.trajectory.bag_ring import RingBuffer, RingConfig
-from robot_learning.trajectory.bag_writer import BagWriter, BagWriterConfig, RawMessage
+from robot_learning.trajectory.bags.bag_metadata import BagNotes, BagTopic, MessageCounts
+from robot_learning.trajectory.bags.bag_ring import RingBuffer, RingConfig
+from robot_learning.trajectory.bags.bag_writer import BagWriter, BagWriterConfig, RawMessage
 
 
 class BagRecording:

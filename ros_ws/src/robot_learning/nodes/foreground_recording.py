@@ -15,8 +15,8 @@ from robot_learning.nodes.bag_recording import BagRecording
 from robot_learning.nodes.diagnostics import Diagnostics
 from robot_learning.nodes.run import make_executor
 from robot_learning.nodes.topic_choice import TopicChoice
-from robot_learning.trajectory.bag_ring import RingConfig
-from robot_learning.trajectory.bag_writer import BagWriterConfig
+from robot_learning.trajectory.bags.bag_ring import RingConfig
+from robot_learning.trajectory.bags.bag_writer import BagWriterConfig
 
 
 class ForegroundRecording:

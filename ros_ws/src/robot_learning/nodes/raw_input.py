@@ -19,9 +19,9 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from robot_learning.errors import ConfigError, MessageError
 from robot_learning.nodes.matched_qos import ANY, Offer, queue_depth, rosbag2_profile
 from robot_learning.nodes.reading_input import message_type
-from robot_learning.trajectory.bag_metadata import BagTopic
-from robot_learning.trajectory.bag_writer import RawMessage
-from robot_learning.trajectory.message_definitions import definition_of
+from robot_learning.trajectory.bags.bag_metadata import BagTopic
+from robot_learning.trajectory.bags.bag_writer import RawMessage
+from robot_learning.trajectory.bags.message_definitions import definition_of
 from robot_learning.trajectory.sequence_gaps import SequenceGaps
 
 _LOOK_AROUND_S = 0.2

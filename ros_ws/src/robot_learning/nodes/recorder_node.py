@@ -30,7 +30,7 @@ from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.qos import EPISODE_EVENT_QOS, NOTICE_QOS
 from robot_learning.nodes.reading_input import message_type
 from robot_learning.nodes.run import run_node
-from robot_learning.trajectory.bag_types import Decoder, known_types
+from robot_learning.trajectory.bags.bag_types import Decoder, known_types
 from robot_learning.trajectory.intake import DISCARDED, Intake, Source
 from robot_learning.trajectory.recorder import Recorder, RecorderConfig
 from robot_learning.trajectory.segment_writer import SegmentWriter, WrittenSegment

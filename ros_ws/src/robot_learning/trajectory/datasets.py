@@ -9,7 +9,7 @@ from pathlib import Path
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ContractError, DataError
 from robot_learning.trajectory import segment
-from robot_learning.trajectory.bag import BagReplay
+from robot_learning.trajectory.bags.bag import BagReplay
 from robot_learning.trajectory.contract_match import check_contract
 from robot_learning.trajectory.episode import PER_FIELD, Episode
 from robot_learning.trajectory.formats import importing, mapping

@@ -16,7 +16,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from robot_learning.contract import ObservationField, RobotContract
-from robot_learning.trajectory.bag_types import known_types
+from robot_learning.trajectory.bags.bag_types import known_types
 from robot_learning.trajectory.episode import Episode
 from robot_learning.trajectory.formats.chunks import Chunk, Headers
 from robot_learning.trajectory.formats.ros_messages import MessageMaker, make_message_maker

@@ -12,7 +12,7 @@ import numpy as np
 from robot_learning.contract import ObservationField
 from robot_learning.errors import DataError
 from robot_learning.message_types import PARTS, default_part
-from robot_learning.trajectory.bag_types import known_types
+from robot_learning.trajectory.bags.bag_types import known_types
 from robot_learning.trajectory.episode import Array
 from robot_learning.trajectory.formats.ros_values import Fields, Make, Values, header, message
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from robot_learning.contract import ObservationField
-from robot_learning.trajectory.bag_types import known_types
+from robot_learning.trajectory.bags.bag_types import known_types
 from robot_learning.trajectory.episode import Array
 
 Fields = Mapping[str, ObservationField]  # Of one topic, by name.

@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeVar
 
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
-from robot_learning.trajectory.mcap_records import SCHEMA, text
-from robot_learning.trajectory.salvage import BagMetadata, Channel
+from robot_learning.trajectory.bags.mcap_records import SCHEMA, text
+from robot_learning.trajectory.bags.salvage import BagMetadata, Channel
 
 DOUBTFUL, UNCHECKED, CHECKED = range(3)  # Known to be damaged near it; nothing known; sound.
 

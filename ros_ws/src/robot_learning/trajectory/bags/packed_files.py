@@ -13,7 +13,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports.zstd import ZstdDecompressor, ZstdError, decompress  # Comes with rosbags.
 
-from robot_learning.trajectory.salvage import FileReport
+from robot_learning.trajectory.bags.salvage import FileReport
 
 _PIECE = 1 << 20  # Bytes read at once.
 _ZSTD = b'\x28\xb5\x2f\xfd'  # No serialised message begins so: its first byte is 0.

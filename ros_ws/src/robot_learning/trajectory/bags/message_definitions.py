@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_learning.errors import MessageError
-from robot_learning.trajectory.bag_types import interface_files, known_types
+from robot_learning.trajectory.bags.bag_types import interface_files, known_types
 from robot_learning.trajectory.signals import INTERFACES
 
 _SEPARATOR = '=' * 80

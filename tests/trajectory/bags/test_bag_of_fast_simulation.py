@@ -3,7 +3,7 @@
 import numpy as np
 from bag_files import TYPES, closed_loop, write_bag
 from recordings import PERIOD_NS, robot
-from robot_learning.trajectory.bag import import_bag
+from robot_learning.trajectory.bags.bag import import_bag
 from robot_learning.trajectory.store import TrajectoryStore
 
 CLOCK = 'rosgraph_msgs/msg/Clock'

@@ -2,8 +2,8 @@ import pytest
 import yaml
 from raw_bags import LATCHED, topic
 from robot_learning.errors import DataError
-from robot_learning.trajectory import bag_metadata
-from robot_learning.trajectory.bag_metadata import BagFile, BagNotes, MessageCounts
+from robot_learning.trajectory.bags import bag_metadata
+from robot_learning.trajectory.bags.bag_metadata import BagFile, BagNotes, MessageCounts
 from rosbags.rosbag2.metadata import parse_qos
 
 # Keys, their order and the kinds of their values as rosbag2 0.26 (Jazzy) writes them:

@@ -23,21 +23,21 @@ from rosbags.rosbag2.metadata import dump_qos_v9, parse_qos
 
 from robot_learning import durable_files
 from robot_learning.errors import DataError, StoreError
-from robot_learning.trajectory import bag_metadata
-from robot_learning.trajectory.bag_metadata import BagFile, BagNotes, BagTopic
-from robot_learning.trajectory.bag_types import known_types
-from robot_learning.trajectory.mcap_definitions import type_hash
-from robot_learning.trajectory.mcap_file import Compression, McapFile
-from robot_learning.trajectory.mcap_salvage import McapSalvage
-from robot_learning.trajectory.packed_files import unpacked_file, unpacked_message
-from robot_learning.trajectory.salvage import (
+from robot_learning.trajectory.bags import bag_metadata
+from robot_learning.trajectory.bags.bag_metadata import BagFile, BagNotes, BagTopic
+from robot_learning.trajectory.bags.bag_types import known_types
+from robot_learning.trajectory.bags.mcap_definitions import type_hash
+from robot_learning.trajectory.bags.mcap_file import Compression, McapFile
+from robot_learning.trajectory.bags.mcap_salvage import McapSalvage
+from robot_learning.trajectory.bags.packed_files import unpacked_file, unpacked_message
+from robot_learning.trajectory.bags.salvage import (
     NO_METADATA,
     BagMetadata,
     Channel,
     FileReport,
     parse_metadata,
 )
-from robot_learning.trajectory.sqlite_salvage import SqliteSalvage
+from robot_learning.trajectory.bags.sqlite_salvage import SqliteSalvage
 
 _KINDS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import NamedTuple
 
 from robot_learning.errors import DataError
-from robot_learning.trajectory.mcap_chunks import open_chunk
-from robot_learning.trajectory.mcap_records import (
+from robot_learning.trajectory.bags.mcap_chunks import open_chunk
+from robot_learning.trajectory.bags.mcap_records import (
     CHANNEL,
     CHUNK,
     DATA_END,

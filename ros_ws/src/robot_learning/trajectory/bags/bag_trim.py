@@ -15,12 +15,12 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2.metadata import dump_qos_v9
 
 from robot_learning.errors import DataError, MessageError, StoreError
-from robot_learning.trajectory import bag_metadata
-from robot_learning.trajectory.bag import open_bag, read_messages
-from robot_learning.trajectory.bag_metadata import BagTopic
-from robot_learning.trajectory.bag_writer import BagWriter, BagWriterConfig, RawMessage
-from robot_learning.trajectory.mcap_stream import McapStream
-from robot_learning.trajectory.message_definitions import definition_of
+from robot_learning.trajectory.bags import bag_metadata
+from robot_learning.trajectory.bags.bag import open_bag, read_messages
+from robot_learning.trajectory.bags.bag_metadata import BagTopic
+from robot_learning.trajectory.bags.bag_writer import BagWriter, BagWriterConfig, RawMessage
+from robot_learning.trajectory.bags.mcap_stream import McapStream
+from robot_learning.trajectory.bags.message_definitions import definition_of
 
 _KEPT_LATCHED = 100  # Messages of a latched topic before the cut that go with it.
 

@@ -15,7 +15,7 @@ from rosbags.interfaces import Connection
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError, StoreError
-from robot_learning.trajectory.bag_types import known_types
+from robot_learning.trajectory.bags.bag_types import known_types
 from robot_learning.trajectory.episode import Episode
 from robot_learning.trajectory.intake import Intake
 from robot_learning.trajectory.recorder import Recorder, RecorderConfig

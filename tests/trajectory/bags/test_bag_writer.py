@@ -5,9 +5,9 @@ import pytest
 from limited_disk import LimitedDisk
 from raw_bags import LATCHED, loop_messages, plain, read, read_mcap, topic, wait_for, write
 from robot_learning.errors import StoreError
-from robot_learning.trajectory import bag_metadata, bag_writer, mcap_file
-from robot_learning.trajectory.bag_metadata import BagNotes
-from robot_learning.trajectory.bag_writer import BagWriter, BagWriterConfig, RawMessage
+from robot_learning.trajectory.bags import bag_metadata, bag_writer, mcap_file
+from robot_learning.trajectory.bags.bag_metadata import BagNotes
+from robot_learning.trajectory.bags.bag_writer import BagWriter, BagWriterConfig, RawMessage
 
 POSE = 'geometry_msgs/msg/PoseStamped'
 IMAGE = 'sensor_msgs/msg/Image'

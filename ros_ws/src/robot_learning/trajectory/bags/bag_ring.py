@@ -11,8 +11,8 @@ from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
-from robot_learning.trajectory.bag_metadata import BagNotes, BagTopic, MessageCounts
-from robot_learning.trajectory.bag_writer import BagWriter, BagWriterConfig, RawMessage
+from robot_learning.trajectory.bags.bag_metadata import BagNotes, BagTopic, MessageCounts
+from robot_learning.trajectory.bags.bag_writer import BagWriter, BagWriterConfig, RawMessage
 
 _KEPT_LATCHED = 100  # Old messages of a latched topic that belong into every snapshot.
 

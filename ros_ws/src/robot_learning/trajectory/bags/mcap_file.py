@@ -20,7 +20,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd  # Comes with rosbags.
 
-from robot_learning.trajectory.mcap_records import (
+from robot_learning.trajectory.bags.mcap_records import (
     CHANNEL,
     CHUNK,
     CHUNK_INDEX,

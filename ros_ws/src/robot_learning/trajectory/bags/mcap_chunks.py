@@ -16,7 +16,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports.zstd import ZstdDecompressor, ZstdError  # Comes with rosbags.
 
-from robot_learning.trajectory.mcap_records import CHANNEL, HEAD, MESSAGE, SCHEMA, chunk_head
+from robot_learning.trajectory.bags.mcap_records import CHANNEL, HEAD, MESSAGE, SCHEMA, chunk_head
 
 _PIECE = 1 << 16  # Bytes unpacked at once: what stands before damage is kept.
 _MAX_CHUNK = 1 << 32  # Bytes; a chunk that claims more is damaged.

@@ -7,8 +7,8 @@ from mcap.reader import NonSeekingReader, make_reader
 from mcap.records import Message
 from mcap.stream_reader import StreamReader
 from raw_bags import loop_messages, read_mcap
-from robot_learning.trajectory import mcap_file
-from robot_learning.trajectory.mcap_file import McapFile
+from robot_learning.trajectory.bags import mcap_file
+from robot_learning.trajectory.bags.mcap_file import McapFile
 
 
 def write_loop(path, compression='', chunk_bytes=4000, lengths=(20, 30)):

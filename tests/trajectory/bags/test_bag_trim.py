@@ -2,10 +2,10 @@ import pytest
 from bag_files import drive, write_bag, write_ros1_bag
 from raw_bags import LATCHED, plain, read, read_mcap, topic, write
 from robot_learning.errors import DataError, StoreError
-from robot_learning.trajectory import bag_metadata
-from robot_learning.trajectory.bag_trim import trim_bag
-from robot_learning.trajectory.bag_types import known_types
-from robot_learning.trajectory.bag_writer import RawMessage
+from robot_learning.trajectory.bags import bag_metadata
+from robot_learning.trajectory.bags.bag_trim import trim_bag
+from robot_learning.trajectory.bags.bag_types import known_types
+from robot_learning.trajectory.bags.bag_writer import RawMessage
 from rosbags.rosbag2 import StoragePlugin
 
 S = 1_000_000_000

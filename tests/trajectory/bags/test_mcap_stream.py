@@ -4,7 +4,7 @@ import pytest
 from bag_files import drive, write_bag
 from raw_bags import loop_messages, write
 from robot_learning.errors import DataError
-from robot_learning.trajectory.mcap_stream import McapStream
+from robot_learning.trajectory.bags.mcap_stream import McapStream
 from rosbags.rosbag2 import CompressionMode
 
 

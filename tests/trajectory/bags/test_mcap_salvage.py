@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from bag_files import drive, write_bag
 from damaged_bags import FORMS, Entry, saved_before, write_mcap
-from robot_learning.trajectory.mcap_salvage import McapSalvage
-from robot_learning.trajectory.salvage import NO_METADATA, FileReport
+from robot_learning.trajectory.bags.mcap_salvage import McapSalvage
+from robot_learning.trajectory.bags.salvage import NO_METADATA, FileReport
 
 COUNT = 31
 

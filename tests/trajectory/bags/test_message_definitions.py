@@ -3,9 +3,9 @@ import types
 
 import pytest
 from robot_learning.errors import MessageError
-from robot_learning.trajectory import message_definitions
-from robot_learning.trajectory.bag_types import known_types
-from robot_learning.trajectory.message_definitions import definition_of
+from robot_learning.trajectory.bags import message_definitions
+from robot_learning.trajectory.bags.bag_types import known_types
+from robot_learning.trajectory.bags.message_definitions import definition_of
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 KINDS = (

@@ -22,9 +22,9 @@ from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
 from robot_learning.errors import StoreError
-from robot_learning.trajectory import bag_metadata
-from robot_learning.trajectory.bag_metadata import BagFile, BagNotes, BagTopic, MessageCounts
-from robot_learning.trajectory.mcap_file import Compression, McapFile
+from robot_learning.trajectory.bags import bag_metadata
+from robot_learning.trajectory.bags.bag_metadata import BagFile, BagNotes, BagTopic, MessageCounts
+from robot_learning.trajectory.bags.mcap_file import Compression, McapFile
 
 _TURN_S = 0.05
 _EAGER_BYTES = 1 << 20  # So much waiting wakes the thread before its turn.

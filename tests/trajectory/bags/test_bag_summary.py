@@ -4,8 +4,8 @@ import pytest
 from bag_files import drive, write_bag
 from raw_bags import loop_messages, wait_for, write
 from robot_learning.errors import DataError
-from robot_learning.trajectory.bag_summary import summarise
-from robot_learning.trajectory.bag_writer import BagWriter, BagWriterConfig
+from robot_learning.trajectory.bags.bag_summary import summarise
+from robot_learning.trajectory.bags.bag_writer import BagWriter, BagWriterConfig
 
 
 def test_a_complete_bag_has_our_counts(tmp_path):

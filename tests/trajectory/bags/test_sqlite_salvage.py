@@ -4,9 +4,9 @@ import sqlite3
 import pytest
 from bag_files import drive, write_bag
 from robot_learning.errors import DataError
-from robot_learning.trajectory.bag_recovery import recover_bag
-from robot_learning.trajectory.salvage import NO_METADATA, FileReport
-from robot_learning.trajectory.sqlite_salvage import SqliteSalvage
+from robot_learning.trajectory.bags.bag_recovery import recover_bag
+from robot_learning.trajectory.bags.salvage import NO_METADATA, FileReport
+from robot_learning.trajectory.bags.sqlite_salvage import SqliteSalvage
 from rosbags.rosbag2 import StoragePlugin
 
 COUNT = 401

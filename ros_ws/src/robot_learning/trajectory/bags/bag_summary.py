@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from robot_learning.trajectory import bag_metadata
-from robot_learning.trajectory.bag import bag_info
-from robot_learning.trajectory.bag_metadata import BagNotes
-from robot_learning.trajectory.bag_types import known_types
-from robot_learning.trajectory.mcap_stream import McapStream
+from robot_learning.trajectory.bags import bag_metadata
+from robot_learning.trajectory.bags.bag import bag_info
+from robot_learning.trajectory.bags.bag_metadata import BagNotes
+from robot_learning.trajectory.bags.bag_types import known_types
+from robot_learning.trajectory.bags.mcap_stream import McapStream
 
 COMPLETE, WRITING, BROKEN_OFF = 'complete', 'being written', 'never completed'
 

@@ -15,14 +15,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from robot_learning.trajectory.salvage import (
+from robot_learning.trajectory.bags.salvage import (
     BagMetadata,
     Channel,
     FileReport,
     Message,
     TimeHole,
 )
-from robot_learning.trajectory.sqlite_pages import Pages, Row
+from robot_learning.trajectory.bags.sqlite_pages import Pages, Row
 
 _BESIDE = ('-journal', '-wal')  # What sqlite leaves beside a file; it belongs to it.
 

@@ -1,9 +1,9 @@
 import pytest
 from raw_bags import LATCHED, plain, read, topic
 from robot_learning.errors import StoreError
-from robot_learning.trajectory.bag_ring import RingBuffer, RingConfig
-from robot_learning.trajectory.bag_types import known_types
-from robot_learning.trajectory.bag_writer import BagWriterConfig, RawMessage
+from robot_learning.trajectory.bags.bag_ring import RingBuffer, RingConfig
+from robot_learning.trajectory.bags.bag_types import known_types
+from robot_learning.trajectory.bags.bag_writer import BagWriterConfig, RawMessage
 
 S = 1_000_000_000
 STRING = 'std_msgs/msg/String'

@@ -18,7 +18,7 @@ from bag_files import (
 from recordings import PERIOD_NS, assert_equal, robot
 from robot_learning import contract as contracts
 from robot_learning.errors import DataError, StoreError
-from robot_learning.trajectory.bag import bag_info, import_bag
+from robot_learning.trajectory.bags.bag import bag_info, import_bag
 from robot_learning.trajectory.intake import Intake
 from robot_learning.trajectory.recorder import Recorder, RecorderConfig
 from robot_learning.trajectory.store import TrajectoryStore, joined

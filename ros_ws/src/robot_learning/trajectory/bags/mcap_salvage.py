@@ -11,7 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 
-from robot_learning.trajectory.mcap_chunks import (
+from robot_learning.trajectory.bags.mcap_chunks import (
     NO_INDEX,
     Chunk,
     ChunkIndex,
@@ -23,8 +23,13 @@ from robot_learning.trajectory.mcap_chunks import (
     parse_index,
     parse_message,
 )
-from robot_learning.trajectory.mcap_definitions import CHECKED, DOUBTFUL, UNCHECKED, Definitions
-from robot_learning.trajectory.mcap_records import (
+from robot_learning.trajectory.bags.mcap_definitions import (
+    CHECKED,
+    DOUBTFUL,
+    UNCHECKED,
+    Definitions,
+)
+from robot_learning.trajectory.bags.mcap_records import (
     ATTACHMENT,
     CHANNEL,
     CHUNK,
@@ -44,7 +49,7 @@ from robot_learning.trajectory.mcap_records import (
     text,
     walk,
 )
-from robot_learning.trajectory.salvage import (
+from robot_learning.trajectory.bags.salvage import (
     BagMetadata,
     Channel,
     FileReport,

@@ -13,12 +13,12 @@ from damaged_bags import FORMS, QOS, write_mcap
 from raw_bags import loop_messages, read_mcap, wait_for, write
 from recordings import robot
 from robot_learning.errors import DataError, StoreError
-from robot_learning.trajectory import bag_metadata
-from robot_learning.trajectory.bag import import_bag
-from robot_learning.trajectory.bag_metadata import BagNotes
-from robot_learning.trajectory.bag_recovery import recover_bag
-from robot_learning.trajectory.bag_types import known_types
-from robot_learning.trajectory.bag_writer import BagWriter, BagWriterConfig
+from robot_learning.trajectory.bags import bag_metadata
+from robot_learning.trajectory.bags.bag import import_bag
+from robot_learning.trajectory.bags.bag_metadata import BagNotes
+from robot_learning.trajectory.bags.bag_recovery import recover_bag
+from robot_learning.trajectory.bags.bag_types import known_types
+from robot_learning.trajectory.bags.bag_writer import BagWriter, BagWriterConfig
 from robot_learning.trajectory.store import TrajectoryStore
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin
@@ -252,7 +252,7 @@ import os, signal, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
 from raw_bags import loop_messages
-from robot_learning.trajectory.bag_writer import BagWriter, BagWriterConfig
+from robot_learning.trajectory.bags.bag_writer import BagWriter, BagWriterConfig
 topics, messages = loop_messages()
 writer = BagWriter(Path(sys.argv[1]), BagWriterConfig(flush_s=0.001, max_file_bytes=20_000))
 for topic in topics:
