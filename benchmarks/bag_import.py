@@ -25,7 +25,8 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 from reporting import table, write  # noqa: E402
 from robot_learning import contract as contracts  # noqa: E402
 from robot_learning.contract import RobotContract  # noqa: E402
-from robot_learning.trajectory.bags.bag import import_bag, open_bag  # noqa: E402
+from robot_learning.trajectory.bags.bag import import_bag  # noqa: E402
+from robot_learning.trajectory.bags.bag_reader import open_bag  # noqa: E402
 from robot_learning.trajectory.store import TrajectoryStore  # noqa: E402
 
 BAGS = {

@@ -39,7 +39,7 @@ from robot_learning.phases.behavior_cloning import (  # noqa: E402
     BehaviorCloningConfig,
 )
 from robot_learning.phases.phase import PolicySpace, TrainingData  # noqa: E402
-from robot_learning.trajectory.bags.bag import open_bag  # noqa: E402
+from robot_learning.trajectory.bags.bag_reader import open_bag  # noqa: E402
 from robot_learning.trajectory.episode import Episode, join  # noqa: E402
 from robot_learning.trajectory.intake import Intake  # noqa: E402
 from robot_learning.trajectory.messages import stamp_ns  # noqa: E402

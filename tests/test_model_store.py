@@ -10,6 +10,7 @@ from robot_learning.errors import ModelRefusedError, StoreError
 from robot_learning.model_diff import compare
 from robot_learning.model_files import manifest_digest
 from robot_learning.model_store import MANIFEST, WEIGHTS, ModelStore, parse_reference
+from robot_learning.version_history import VersionHistory
 
 
 def tensors(value=1.0):
@@ -257,6 +258,15 @@ def test_pruning_keeps_the_newest_good_one_when_newer_ones_are_refused(store):
     store.prune('navigator', keep_best=0, keep_newest=1)
     assert store.versions('navigator') == [1, 4]
     assert store.serving('navigator') == 1
+
+
+def test_pruning_keeps_what_served_last_while_newer_ones_wait_for_their_canary(store):
+    publish(store, 8)
+    history = VersionHistory(store.root)
+    for version in (1, 2, 3, 4):
+        history.append('navigator', version, 'serving')
+    store.prune('navigator', keep_best=0, keep_newest=2)
+    assert store.versions('navigator') == [2, 3, 4, 7, 8]
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path):

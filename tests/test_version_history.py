@@ -32,7 +32,18 @@ def test_a_torn_record_costs_no_other(tmp_path):
     assert [event.version for event in history.events('navigator')] == [1, 3]
 
 
-@pytest.mark.parametrize('record', ['3', '[]', '{"version": "x"}', 'nothing', '{"version": 1}'])
+def record(version='1', time_s='5'):
+    return f'{{"version": {version}, "state": "serving", "reason": "", "time_s": {time_s}, "by": ""}}'
+
+
+@pytest.mark.parametrize(
+    'record',
+    [
+        *('3', '[]', '{"version": "x"}', 'nothing', '{"version": 1}', '[' * 100_000),
+        *(record(version='Infinity'), record(version='1e999'), record(version='9' * 5000)),
+        *(record(time_s='NaN'), record(time_s='1e999'), record(time_s='1e20'), record(time_s='-1')),
+    ],
+)
 def test_strange_records_are_left_out(tmp_path, record):
     history = make(tmp_path)
     (tmp_path / 'navigator' / HISTORY).write_text(f'\n{record}')

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from robot_learning.errors import DataError, ModelRefusedError, StoreError
 from robot_learning.model_store import ModelStore
-from robot_learning.trajectory.bags.bag import open_bag
+from robot_learning.trajectory.bags.bag_reader import open_bag
 from robot_learning.trajectory.bags.bag_recovery import recover_bag
 from robot_learning.trajectory.bags.bag_types import Decoder
 from robot_learning.trajectory.store import TrajectoryStore

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from robot_learning.commands.run_directory import RunDirectory
 from robot_learning.model_store import ModelStore
-from robot_learning.trajectory.bags.bag import open_bag
+from robot_learning.trajectory.bags.bag_reader import open_bag
 from robot_learning.trajectory.store import TrajectoryStore
 
 COMMAND = [sys.executable, '-m', 'robot_learning.commands.demo', '--quick']

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from robot_learning.commands import models
 from robot_learning.model_store import WEIGHTS, ModelStore
+from robot_learning.version_history import VersionHistory
 
 
 @pytest.fixture
@@ -196,3 +197,38 @@ def test_what_a_stranger_wrote_cannot_play_with_the_terminal(run, store):
         assert code == 0
         assert '\x1b' not in output and '\u202e' not in output
         assert r'[/]\x1b[2J[bold red]' in output.replace('\n', '')
+
+
+def test_a_version_in_its_canary_is_said_to_be_in_it_and_not_to_serve(run, store):
+    history = VersionHistory(store.root, '/policy')
+    history.append('navigator', 2, 'serving')
+    history.append('navigator', 3, 'canary', 'in shadow of navigator@2')
+
+    def states():
+        return [row['state'] for row in json.loads(run('list', '--json')[1])]
+
+    assert states() == ['', 'serves', 'canary']
+    assert json.loads(run('show', 'navigator', '--json')[1])['version'] == 2
+    history.append('navigator', 3, 'serving', 'canary passed')
+    assert states() == ['', '', 'serves']
+    history.append('navigator', 3, 'refused', 'rolled back: it circles')
+    store.refuse('navigator', 3, 'rolled back: it circles')
+    history.append('navigator', 2, 'rolled_back', 'it circles')
+    assert states() == ['', 'serves', 'refused']
+    store.activate('navigator', 1)
+    assert states() == ['pinned', '', 'refused']
+
+
+def test_what_no_node_has_tried_yet_does_not_serve(run, store):
+    VersionHistory(store.root, '/policy').append('navigator', 2, 'serving')
+    rows = json.loads(run('list', '--json')[1])
+    assert [row['state'] for row in rows] == ['', 'serves', '']
+
+
+def test_rollback_during_a_canary_leaves_the_version_that_drives(run, store):
+    history = VersionHistory(store.root, '/policy')
+    history.append('navigator', 2, 'serving')
+    history.append('navigator', 3, 'canary', 'in shadow of navigator@2')
+    code, output, _ = run('rollback', 'navigator')
+    assert (code, 'back from 2 to 1' in output) == (0, True)
+    assert store.active('navigator') == 1

@@ -88,3 +88,20 @@ def test_a_model_that_is_not_there_is_named(run):
     code, _, error = run('pilot')
     assert code == 2
     assert "model 'pilot'" in error
+
+
+def test_a_version_that_was_refused_and_pardoned_is_not_in_canary(run, store):
+    history = VersionHistory(store.root, '/policy')
+    history.append('navigator', 4, 'refused', 'tensor mean.weight holds NaN')
+    history.append('navigator', 5, 'canary', 'in shadow of navigator@1')
+    fates = {row['version']: row['fate'] for row in json.loads(run('navigator', '--json')[1])}
+    assert (fates[1], fates[4], fates[5]) == ('serves', 'not tried', 'in canary')
+
+
+def test_a_canary_that_was_cut_short_is_over(run, store):
+    history = VersionHistory(store.root, '/policy')
+    history.append('navigator', 5, 'canary', 'in shadow of navigator@1')
+    history.append('navigator', 4, 'serving')  # Named by a person.
+    VersionHistory(store.root, '/other/policy').append('navigator', 1, 'serving')
+    fates = {row['version']: row['fate'] for row in json.loads(run('navigator', '--json')[1])}
+    assert fates[5] == 'not tried'

@@ -104,6 +104,23 @@ def test_the_terminal_is_put_back_after_a_signal(end):
         assert termios.tcgetattr(terminal.slave) == terminal.before
 
 
+def test_a_terminal_that_hangs_does_not_hold_up_the_commands(monkeypatch):
+    master, slave = pty.openpty()  # Nobody reads what comes out of it.
+    with open(slave, 'w', encoding='utf-8') as output:
+        monkeypatch.setattr(sys, 'stdout', output)
+        has_written = threading.Event()
+
+        def write():
+            for _ in range(2000):
+                teleop._show('x' * 170)
+            has_written.set()
+
+        threading.Thread(target=write, daemon=True).start()
+        is_done = has_written.wait(10.0)
+        os.close(master)  # Ends a write that hangs.
+    assert is_done
+
+
 def test_without_a_terminal_or_a_robot_it_says_so(capsys, monkeypatch):
     assert teleop.main(['--robot', 'nobody']) == 2
     assert "robot 'nobody'" in capsys.readouterr().err

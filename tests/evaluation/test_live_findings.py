@@ -202,6 +202,17 @@ def test_qualities_of_service_that_keep_messages_away_are_named(wanted, text):
     check(system, 'error', '/scan', f'/recorder asks for {text}')
 
 
+def test_a_node_that_listens_in_several_ways_needs_one_that_fits():
+    system = sound()
+    endpoint = system.publishers['/scan'][0]._replace(is_reliable=True, is_latched=False)
+    latched = endpoint._replace(node='/policy', is_latched=True)
+    system.publishers['/scan'] = [endpoint]
+    system.subscriptions['/scan'] = [latched, endpoint._replace(node='/policy')]
+    assert found(system) == []
+    system.subscriptions['/scan'] = [latched, endpoint._replace(node='/recorder')]
+    check(system, 'error', '/scan', '/policy asks for the latched last message')
+
+
 def test_time_that_stands_still_is_named_unless_the_world_is_paused():
     system = sound()
     system.clocks['/clock'] = ClockHeard(10**9, 10**9)

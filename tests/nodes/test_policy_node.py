@@ -21,6 +21,7 @@ from rover import (
     wait_until,
     write_robot,
 )
+from std_srvs.srv import Trigger
 
 
 @pytest.fixture(scope='module')
@@ -95,6 +96,16 @@ def test_a_step_asked_again_gets_the_same_answer_and_no_second_decision(world):
     world.rover.action_for(world.stamp)
     stamps = [stamp_of(action) for action in world.rover.actions]
     assert len(stamps) == len(set(stamps))
+
+
+def test_a_step_asked_again_after_the_emergency_stop_is_answered_with_the_stop(world):
+    wait_until(lambda: world.step() == FULL_SPEED, 'driving')
+    call(world.rover, Trigger, 'policy/emergency_stop', Trigger.Request())
+    world.rover.commands.clear()
+    world.rover.arrive(world.stamp)
+    assert world.rover.command_for(world.stamp) == STOPPED
+    call(world.rover, Trigger, 'policy/release_emergency_stop', Trigger.Request())
+    assert world.step() == FULL_SPEED
 
 
 def notice(rover, state, version):

@@ -3,10 +3,12 @@
 import contextlib
 import subprocess
 import sys
+import time
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from robot_learning.nodes.other_publishers import OtherPublishers
+from robot_learning.nodes.qos import qos_profile
 from rover import (
     FULL_SPEED,
     STOPPED,
@@ -91,6 +93,39 @@ def test_a_pressed_stop_survives_kill_9_until_it_is_released(models, robot, tmp_
         with policy_node(namespace, robot, models, **settings):
             rover.commands.clear()
             wait_until(lambda: latest(rover) == FULL_SPEED, 'released over a restart too')
+
+
+@pytest.mark.parametrize('quality', ['reliable', 'sensor', 'latched'])
+def test_whoever_presses_is_heard_whatever_quality_of_service_they_offer(pressable, quality):
+    rover = pressable
+    wait_until(lambda: latest(rover) == FULL_SPEED, 'driving')
+    button = rover.node.create_publisher(Bool, 'emergency_stop', qos_profile(quality))
+    wait_until(lambda: rover.node.count_subscribers('emergency_stop'), 'policy node')
+
+    def is_pressed():
+        button.publish(Bool(data=True))
+        time.sleep(0.02)
+        return rover.statuses and rover.statuses[-1].emergency_stopped
+
+    wait_until(is_pressed, 'pressed', 5.0)
+    rover.node.destroy_publisher(button)
+    rover.statuses.clear()
+
+    def is_released():
+        call(rover, Trigger, 'policy/release_emergency_stop', Trigger.Request())
+        return rover.statuses and not rover.statuses[-1].emergency_stopped
+
+    wait_until(is_released, 'released')
+
+
+@pytest.fixture(scope='module')
+def pressable(models, robot, tmp_path_factory):
+    with (
+        contextlib.closing(Rover('/pressable')) as rover,
+        policy_node('/pressable', robot, models, status_rate_hz=20.0),
+        rover.sensing(20),
+    ):
+        yield rover
 
 
 def watch_health(rover):

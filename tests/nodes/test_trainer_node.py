@@ -205,3 +205,19 @@ def test_wrong_settings_end_it_with_their_names(start):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "phase 'sacc': unknown" in error
+
+
+def test_a_second_trainer_of_one_output_is_refused_at_once(peer, start):
+    first = start(phase='sac')
+    peer.wait_for(lambda: latest(peer, 'waiting'), 'a first report', first)
+    second = start(phase='sac')
+    _, error = second.communicate(timeout=DEADLINE_S)
+    assert second.returncode == 1  # The first may be about to end: `up` tries again.
+    assert 'point-sac: another trainer is at work here' in error
+    assert first.poll() is None
+    first.kill()
+    first.communicate()
+    third = start(phase='sac')  # No lock is left that a person would have to remove.
+    peer.metrics.clear()
+    peer.wait_for(lambda: latest(peer, 'waiting'), 'a report', third)
+    finish(third)

@@ -6,7 +6,7 @@ import torch
 from point_mass import episodes, point_contract
 from robot_learning.phases.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
 from robot_learning.phases.experience import Experience
-from robot_learning.phases.phase import PolicySpace, TrainingData
+from robot_learning.phases.phase import PolicySpace, TrainingData, Transitions
 from robot_learning.phases.validation import Validation
 
 SPACE = PolicySpace(2, np.array([-2.0], np.float32), np.array([2.0], np.float32))
@@ -123,13 +123,13 @@ def test_learns_a_driver_it_has_not_seen_on_these_episodes(loss):
 
     experience = Experience(point_contract(), 10_000, seed=0)
     experience.append(episodes(80, seed=0, policy=driver), 'driver')
-    validation = Validation(experience, episodes(20, seed=1, policy=driver), 0.99)
+    validation = Validation(experience, episodes(20, seed=1, policy=driver))
     settings = BehaviorCloningConfig(hidden=(32, 32), learning_rate=3e-3, loss=loss)
     phase = BehaviorCloning(settings, experience.space, seed=0)
     phase.prepare(experience.training_data())
     before = validation.measure(phase)
     for _ in range(300):
-        phase.update(experience.sample(128, 1, 0.99))
+        phase.update(experience.sample(Transitions(128, 1, 0.99)))
     after = validation.measure(phase)
     assert before['held_out/explained_variance'] < 0.5
     assert after['held_out/explained_variance'] > 0.98

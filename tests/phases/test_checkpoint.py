@@ -77,3 +77,33 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(StoreError, match=r'file/checkpoints: .*cannot be written'):
         CheckpointFolder(tmp_path / 'file' / 'checkpoints').save(1, tensors(), {})
+
+
+_HOLDER = """
+import sys
+from robot_learning.phases.checkpoint import CheckpointFolder
+with CheckpointFolder(sys.argv[1]).claimed():
+    print('claimed', flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_trainer_is_refused_until_the_first_ends_even_by_a_kill(tmp_path):
+    folder = CheckpointFolder(tmp_path / 'nav-sac')
+    command = [sys.executable, '-c', _HOLDER, str(folder.folder)]
+    pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True}
+    with subprocess.Popen(command, **pipes) as holder:
+        assert holder.stdout.readline() == 'claimed\n'
+        with pytest.raises(StoreError, match=r'nav-sac: another trainer.*another output'):
+            folder.claimed().__enter__()
+        holder.kill()
+    with folder.claimed(), pytest.raises(StoreError), CheckpointFolder(folder.folder).claimed():
+        pass
+    with folder.claimed():  # Given back, also to this process.
+        folder.save(1, tensors(), {'update': 1})
+
+
+def test_a_folder_that_cannot_be_claimed_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(StoreError, match=r'file/nav-sac: a checkpoint cannot be written'):
+        CheckpointFolder(tmp_path / 'file' / 'nav-sac').claimed().__enter__()

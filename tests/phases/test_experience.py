@@ -6,6 +6,7 @@ import torch
 from point_mass import episodes, from_arrays, point_contract, write_store
 from robot_learning.errors import DataError
 from robot_learning.phases.experience import Experience
+from robot_learning.phases.phase import Transitions
 from robot_learning.trajectory.store import TrajectoryStore
 
 
@@ -40,7 +41,7 @@ def test_batches_hold_features_and_normalised_actions_of_real_transitions():
     experience = Experience(contract, 1000, seed=0)
     recorded = episodes(20, seed=0)
     experience.append(recorded, 'test')
-    batch = experience.sample(200, 1, 0.9)
+    batch = experience.sample(Transitions(200, 1, 0.9))
     place, following = 4 * batch['observation'], 4 * batch['next_observation']
     speed = 2 * batch['action']  # Limits are -2 and 2 m/s.
     np.testing.assert_allclose(following, place + 0.5 * speed, atol=1e-5)
@@ -54,7 +55,7 @@ def test_demonstrations_fill_their_share_of_every_batch():
     experience.append(episodes(5, seed=0, policy=lambda place: 0.0), 'online')
     experience.append_demonstrations(episodes(5, seed=1, policy=lambda place: 1.0), 'shown')
     for _ in range(3):
-        action = experience.sample(64, 1, 0.9)['action'][:, 0]
+        action = experience.sample(Transitions(64, 1, 0.9))['action'][:, 0]
         assert (action == 0.5).sum() == 16
         assert (action == 0.0).sum() == 48
     assert experience.environment_step == steps_of(episodes(5, seed=0, policy=lambda place: 0.0))
@@ -80,7 +81,7 @@ def test_what_a_person_did_is_experience_and_demonstration(cut):
     recorded = helped_episode(person=(3, 4, 8))
     for start in range(0, 12, cut):  # Pieces, as a recorder writes them.
         experience.append([recorded.slice(start, start + cut)], 'robot')
-    draws = [experience.sample(40, 1, 0.9) for _ in range(20)]
+    draws = [experience.sample(Transitions(40, 1, 0.9)) for _ in range(20)]
     batch = {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
     step = (batch['observation'][:, 0] * 100).round().int()
     following = (batch['next_observation'][:, 0] * 100).round().int()
@@ -98,13 +99,13 @@ def test_a_restart_in_the_middle_of_a_takeover_draws_the_same_batches(tmp_path):
     store.write_segment([recorded.slice(0, 4)], 'a', point_contract())
     first = follow(tmp_path, **settings)
     first.poll()
-    first.sample(8, 1, 0.9)
+    first.sample(Transitions(8, 1, 0.9))
     second = follow(tmp_path, **settings)
     second.restore(first.state())
     store.write_segment([recorded.slice(4, 12)], 'a', point_contract())
     first.poll()
     second.poll()
-    one, other = first.sample(16, 1, 0.9), second.sample(16, 1, 0.9)
+    one, other = first.sample(Transitions(16, 1, 0.9)), second.sample(Transitions(16, 1, 0.9))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert one['is_offline'].any()
 
@@ -113,7 +114,7 @@ def test_demonstrations_of_a_person_are_only_taken_where_they_are_wanted():
     experience = Experience(point_contract(), 1000, seed=0, demonstration_ratio=0.5)
     experience.append([helped_episode(person=(3, 4, 8))], 'robot')
     assert experience.num_demonstrations == 0
-    assert not experience.sample(50, 1, 0.9)['is_offline'].any()
+    assert not experience.sample(Transitions(50, 1, 0.9))['is_offline'].any()
 
 
 def test_steps_that_are_not_finite_are_left_out_and_named():
@@ -121,7 +122,7 @@ def test_steps_that_are_not_finite_are_left_out_and_named():
     broken = from_arrays(0, places, [0.1] * 5, [0.0] * 5, [False] * 5)
     experience = Experience(point_contract(), 100, seed=0)
     experience.append([broken], 'bag')
-    batch = experience.sample(100, 1, 0.9)
+    batch = experience.sample(Transitions(100, 1, 0.9))
     pairs = {
         (round(float(a), 1), round(float(b), 1))
         for a, b in zip(batch['observation'], batch['next_observation'], strict=True)
@@ -176,14 +177,14 @@ def test_a_restored_experience_draws_what_the_first_would_have_drawn(tmp_path):
     experience.poll()
     write_store(tmp_path, 10, seed=1, session='a')  # By name before, consumed after.
     experience.poll()
-    experience.sample(32, 1, 0.9)
+    experience.sample(Transitions(32, 1, 0.9))
     state = experience.state()
-    expected = experience.sample(32, 1, 0.9)
+    expected = experience.sample(Transitions(32, 1, 0.9))
     again = follow(tmp_path)
     again.restore(state)
     assert again.poll() == 0
     assert again.environment_step == experience.environment_step
-    found = again.sample(32, 1, 0.9)
+    found = again.sample(Transitions(32, 1, 0.9))
     assert all((found[name] == expected[name]).all() for name in expected)
 
 

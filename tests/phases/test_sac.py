@@ -7,7 +7,7 @@ from point_mass import episodes, mean_reward, point_contract
 from robot_learning.errors import ConfigError, TrainingError
 from robot_learning.models.distributions import squashed_log_prob
 from robot_learning.phases.experience import Experience
-from robot_learning.phases.phase import PolicySpace, TrainingData
+from robot_learning.phases.phase import PolicySpace, TrainingData, Transitions
 from robot_learning.phases.sac import SacConfig, SoftActorCritic
 from robot_learning.serving.policy import build_policy
 
@@ -260,7 +260,7 @@ def test_learns_to_drive_a_point_to_its_goal(numeric):
 
     before = mean_reward(act)
     for _ in range(600):
-        phase.update(experience.sample(64, 1, 0.8))
+        phase.update(experience.sample(Transitions(64, 1, 0.8)))
     best = mean_reward(lambda place: -2 * place)
     assert before < -0.8
     assert mean_reward(act) > best - 0.1

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -170,3 +171,34 @@ def test_files_of_any_size_arrive(tmp_path, num_values):
     publish(learner.models, num_values=num_values)
     wire.run(5)
     assert contents(robot.models) == contents(learner.models)
+
+
+def test_a_robot_keeps_a_bounded_number_of_versions_and_fetches_none_twice(tmp_path):
+    wire = Wire()
+    config = dataclasses.replace(CONFIG, newest_versions=3, kept_versions=4)
+    learner = Host(wire, tmp_path, 'learner', sends=('models',), config=config)
+    robot = Host(wire, tmp_path, 'robot1', receives=('models',), config=config)
+    store = ModelStore(robot.models)
+    for version in range(1, 31):
+        publish(learner.models)
+        wire.run(3)
+        if version == 6:
+            store.activate('navigator', 2)
+    found = store.versions('navigator')
+    assert len(found) <= 4 + 5 and found[0] == 2 and found[-4:] == [27, 28, 29, 30]
+    assert [int(arrival.path.name) for arrival in robot.arrivals] == list(range(1, 31))
+    assert robot.receivers['models'].num_refused == 0
+
+
+def test_a_trainer_that_began_anew_below_what_is_kept_is_named(tmp_path):
+    wire = Wire()
+    config = dataclasses.replace(CONFIG, kept_versions=2)
+    learner = Host(wire, tmp_path, 'learner', sends=('models',), config=config)
+    robot = Host(wire, tmp_path, 'robot1', receives=('models',), config=config)
+    for _ in range(10):
+        publish(robot.models)
+    ModelStore(robot.models).prune('navigator', 0, 2)
+    publish(learner.models)
+    wire.run(5)
+    assert ModelStore(robot.models).versions('navigator') == [9, 10]
+    assert 'its trainer began anew' in robot.receivers['models'].last_refusal

@@ -149,7 +149,7 @@ class Host:
         }
         incoming = {
             'segments': IncomingSegments(self.store, config.max_segment_bytes),
-            'models': IncomingModels(self.models, rules or ModelFileRules()),
+            'models': IncomingModels(self.models, rules or ModelFileRules(), config.kept_versions),
         }
         self.senders = {
             store: Sender(name, outgoing[store], config, bucket, wire.send, wire.send)

@@ -105,6 +105,14 @@ def test_a_manifest_without_a_policy_is_refused():
 
 
 def test_every_mistake_in_the_policy_block_is_named():
-    spec = policies.spec_for(policies.CONTRACT, kind='table', hidden=[0], color='red')
-    with pytest.raises(ModelRefusedError, match=r'(?s)policy: hidden.*kind.*color: unknown key'):
+    spec = policies.spec_for(policies.CONTRACT, hidden=[0], activation='gelu', color='red')
+    expected = r'(?s)policy: hidden.*activation.*color: unknown key'
+    with pytest.raises(ModelRefusedError, match=expected):
+        build_policy({}, {'policy': spec}, 'navigator@3')
+
+
+def test_an_unknown_kind_is_refused_beside_those_there_are():
+    spec = policies.spec_for(policies.CONTRACT, kind='table')
+    expected = r"navigator@3: kind of policy 'table': unknown.*gaussian_tanh_mlp, gaussian_tanh_seq"
+    with pytest.raises(ModelRefusedError, match=expected):
         build_policy({}, {'policy': spec}, 'navigator@3')

@@ -312,3 +312,29 @@ def test_bad_versions_among_good_ones_never_act(root, bad, make_loop, kind):
         loop.tick_until(lambda: all(loop.said('refused', version) for version in never))
         loop.serve(publish(root))
     assert not never & set(loop.acted)
+
+
+class FaultyStore(ModelStore):
+    """Fails in a way that nobody has thought of, once."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.is_broken = False
+
+    def serving(self, name):
+        if self.is_broken:
+            raise OverflowError('cannot convert float infinity to integer')
+        return super().serving(name)
+
+
+def test_versions_change_again_after_an_unforeseen_fault_that_is_told(root, make_loop):
+    publish(root)
+    store = FaultyStore(root)
+    loop = make_loop(store=store)
+    loop.serve(1)
+    store.is_broken = True
+    loop.tick_until(lambda: 'cannot convert float infinity' in loop.server.warning)
+    store.is_broken = False
+    publish(root)
+    loop.serve(2)
+    assert loop.server.warning == ''

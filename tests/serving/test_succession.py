@@ -168,3 +168,63 @@ def test_a_store_that_cannot_be_written_is_remembered_here(root, bad):
     bad.load_kinds['overflow']()
     assert node.drive(3 * TICKS) == 1
     assert node.said.count(('refused', 2)) == 1
+
+
+def test_a_pin_ends_the_canary_at_once(root):
+    publish(root)
+    publish(root)
+    node = Node(root)
+    tried = publish(root)
+    node.drive(TICKS // 2)
+    assert node.said[-1] == ('canary', tried)
+    ModelStore(root).activate('navigator', 1)
+    node.succession.follow()
+    assert node.version == 1
+    assert node.succession.canary is None
+    assert node.drive(3 * TICKS) == 1
+    assert ('serving', tried) not in node.said
+
+
+def test_a_pin_on_what_is_being_tried_lets_it_serve_at_once(root):
+    publish(root)
+    node = Node(root)
+    tried = publish(root)
+    node.drive(TICKS // 2)
+    ModelStore(root).activate('navigator', tried)
+    assert node.drive(1) == tried
+    assert node.succession.is_chosen
+
+
+def test_a_canary_that_is_over_does_not_overrule_a_pin(root):
+    publish(root)
+    node = Node(root)
+    tried = publish(root)
+    node.succession.follow()
+    for _ in range(TICKS):
+        node.succession.canary.observe(FEATURES)
+    ModelStore(root).activate('navigator', 1)
+    node.succession.end_canary()
+    assert node.version == 1
+    assert ('serving', tried) not in node.said
+
+
+def test_what_serves_already_is_a_persons_choice_while_it_is_pinned(root):
+    publish(root)
+    node = Node(root)
+    ModelStore(root).activate('navigator', 1)
+    node.drive(1)
+    assert node.succession.is_chosen
+    ModelStore(root).release('navigator')
+    node.drive(1)
+    assert not node.succession.is_chosen
+
+
+def test_after_many_versions_that_only_waited_a_restart_goes_on_with_what_served(root):
+    publish(root)
+    Node(root)
+    for _ in range(5):
+        publish(root)
+        ModelStore(root).prune('navigator', keep_best=0, keep_newest=2)
+    node = Node(root)
+    assert node.version == 1
+    assert node.said == [('serving', 1), ('canary', 6)]

@@ -131,3 +131,10 @@ def test_probes_are_finite_and_repeatable():
     assert probes.shape == (64, 16)
     assert np.isfinite(probes).all()
     np.testing.assert_array_equal(probes, random_features(CONTRACT))
+
+
+def test_noise_that_would_overflow_on_some_observation_is_refused(tmp_path):
+    spec = policies.spec_for(CONTRACT, log_std_bounds=[-5, 1000])
+    version = policies.publish(tmp_path, CONTRACT, policy=spec)
+    with pytest.raises(ModelRefusedError, match=rf'navigator@{version}: .*log_std_bounds'):
+        load(tmp_path, version)

@@ -160,7 +160,7 @@ def test_videos_of_every_codec_and_rate_are_read_back_at_their_time(tmp_path):
         assert [place.file_index for place in places] == [0, 1]  # Files of one byte at most.
         for place, part in zip(places, (ramp[:90], ramp[90:]), strict=True):
             name = f'videos/top/chunk-000/file-{place.file_index:03d}.mp4'
-            reader = VideoReader(root / name)
+            reader = VideoReader(root / name, 1 << 20)
             stamps = [place.from_timestamp + i / fps for i in range(len(part))]
             for found, expected in zip(reader.frames(stamps, 1e-3), part, strict=True):
                 assert abs(found.mean() - expected.mean()) < 3

@@ -57,12 +57,15 @@ class FeatureBuilder:
             )
         self.fields = tuple(dict.fromkeys(f for spec in contract.features for f in spec.fields))
         self._blocks: list[tuple[slice, Block]] = []
+        self.blocks: dict[str, slice] = {}  # '<kind>/<first field>' -> columns.
         self.size = 0
         for spec in contract.features:
             kind = FEATURES.get(spec.kind)
             size = kind.size(spec, contract.observation)
             columns = slice(self.size, self.size + size)
             self._blocks.append((columns, kind.make(spec, contract)))
+            name = f'{spec.kind}/{spec.fields[0]}'
+            self.blocks[name if name not in self.blocks else f'{name}/{self.size}'] = columns
             self.size += size
 
     def build(self, observation: Mapping[str, Array]) -> Array:

@@ -44,20 +44,19 @@ from robot_learning.model_files import (
 )
 from robot_learning.model_folders import ACTIVE, parse_reference
 from robot_learning.model_signatures import Signer
+from robot_learning.version_history import VersionHistory
 
 __all__ = ['MANIFEST', 'SIGNATURE', 'WEIGHTS', 'Array', 'ModelStore', 'parse_reference']
 
 _MAX_MARKER_BYTES = 1 << 16
 _MAX_REASON = 4000  # Characters.
+_NUM_SERVED = 3  # Versions that served last, to go on with or back to; prune leaves them.
 _DAMAGED_PIN = Refusal(StoreError, 'Delete it or run "models activate".')
 _DAMAGED_REFUSAL = Refusal(StoreError, 'Delete it if the version may be served.')
 
 
 class ModelStore:
-    """All versions of all models under one folder, as far as `rules` let them be used.
-
-    With a `signer`, versions are signed before they become visible.
-    """
+    """All versions of all models in a folder, as far as `rules` allow; `signer` signs new ones."""
 
     def __init__(
         self, root: Path | str, rules: ModelFileRules | None = None, signer: Signer | None = None
@@ -219,13 +218,13 @@ class ModelStore:
         with model_folders.writing(path):
             path.unlink(missing_ok=True)
 
-    def rollback(self, name: str) -> int:
-        """Pin the newest sound version before the one that serves, and return it.
+    def rollback(self, name: str, before: int | None = None) -> int:
+        """Pin the newest sound version before `before`, else before the one that serves.
 
         Raises:
             StoreError: there is none.
         """
-        current = self.serving(name) or 0
+        current = before or self.serving(name) or 0
         for version in reversed([v for v in self.versions(name) if v < current]):
             with contextlib.suppress(ModelRefusedError):
                 self.activate(name, version)
@@ -281,15 +280,15 @@ class ModelStore:
     def prune(self, name: str, keep_best: int, keep_newest: int) -> list[int]:
         """Delete versions beyond the best by `score` and the newest; return the deleted.
 
-        The pinned version, the one that serves, the newest and the newest signed one are never
-        deleted.
+        The pinned version, the next to serve, those that served last, the newest and the newest
+        signed one are never deleted.
         """
         versions = self.versions(name)
         scores = {v: score for v in versions if (score := self._score(name, v)) is not None}
         best = sorted(scores, key=lambda v: (scores[v], v), reverse=True)[:keep_best]
         signed = next((v for v in reversed(versions) if self.has_signature(name, v)), None)
-        kept = {*best, *versions[-max(keep_newest, 1) :], signed}
-        kept |= {self.active(name), self.serving(name)}
+        kept = {*best, *versions[-max(keep_newest, 1) :], signed, self.active(name)}
+        kept |= {self.serving(name), *VersionHistory(self.root).served(name)[-_NUM_SERVED:]}
         deleted = [version for version in versions if version not in kept]
         folder = self._model_folder(name)
         with model_folders.writing(folder):

@@ -19,6 +19,7 @@ from robot_learning.errors import StoreError
 
 HISTORY = 'history.jsonl'
 _LONGEST_REASON = 2000  # Characters; longer ones are cut.
+_LATEST_S = 253_402_300_799.0  # The end of the year 9999; later ones are no dates.
 
 
 class VersionEvent(NamedTuple):
@@ -91,12 +92,13 @@ def _has_served(event: VersionEvent) -> bool:
 def _parse(line: str) -> VersionEvent | None:
     try:
         data = json.loads(line)
-        return VersionEvent(
+        event = VersionEvent(
             int(data['version']),
             str(data['state']),
             str(data['reason']),
             float(data['time_s']),
             str(data['by']),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    return event if 0 <= event.time_s <= _LATEST_S else None

@@ -18,6 +18,7 @@ from robot_learning import contract as contracts
 from robot_learning.commands.argument_types import whole_number
 from robot_learning.commands.demo_evaluation import EvaluationProgress
 from robot_learning.commands.demo_metrics import machine
+from robot_learning.commands.evaluate_world_model import evaluate_world_model
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.simulated_navigation import (
     BASELINES,
@@ -42,6 +43,7 @@ _EXAMPLES = """examples:
   ./run evaluate --model navigator@12 --layouts my_layouts.json --json score.json
   ./run evaluate --model navigator --task waypoint_course        four goals in a row
   ./run evaluate --model navigator --data runs/latest/episodes   against recorded actions
+  ./run evaluate --model dreamt --data held_out --pictures runs/dreamt   imagined futures
 LAYOUTS is a JSON list of seeds or of {"seed": 1, "start": [x, y, yaw], "goal": [x, y]}."""
 
 
@@ -76,7 +78,15 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
     contract = _contract(options.robot, manifest, f'{name}@{version}')
     if options.task is not None:
         contract = with_task(contract, options.task)
-    load_version(store, name, version, contract)  # Refuses what must not drive.
+    kind = (manifest.get('policy') or {}).get('kind')
+    is_world_model = kind == 'world_model'
+    if options.mode is not None and (options.mode == 'world_model') != is_world_model:
+        raise ConfigError(
+            f'{name}@{version}: is a {kind}, expected one of --mode {options.mode}. Leave --mode '
+            f'out or name another version.'
+        )
+    if not is_world_model:
+        load_version(store, name, version, contract)  # Refuses what must not drive.
     result: dict[str, Any] = {
         'model': name,
         'version': version,
@@ -86,6 +96,22 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
         'provenance': manifest.get('provenance', {}),
         'machine': machine(),
     }
+    if is_world_model:
+        if not options.data:
+            raise ConfigError(
+                f'{name}@{version}: a world model is measured on recordings, none is named. Give '
+                f'--data PATH.'
+            )
+        result['open_loop'] = evaluate_world_model(
+            tensors,
+            manifest,
+            contract,
+            f'{name}@{version}',
+            options.data,
+            options.horizon,
+            options.pictures,
+        )
+        return result
     if options.data:
         result['offline'] = _offline(options.data, tensors, manifest, contract)
     if options.layouts or not options.data:
@@ -227,6 +253,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--models', type=Path, metavar='DIR', help='model store (default: that of the last demo)'
     )
+    parser.add_argument(
+        '--mode',
+        choices=('world_model', 'policy', 'dreamer', 'supervised'),
+        help='what the version must be (default: whatever it is)',
+    )
     parser.add_argument('--robot', help="contract (default: the model's own)")
     parser.add_argument(
         '--task', choices=sorted(TASKS), help="what to drive (default: the contract's own task)"
@@ -248,6 +279,16 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar='PATH',
         help='store, HDF5 file or bag: compare with its actions instead; may be repeated',
+    )
+    parser.add_argument(
+        '--horizon',
+        type=whole_number(1),
+        default=50,
+        metavar='STEPS',
+        help='of a world model: steps to imagine (default: 50)',
+    )
+    parser.add_argument(
+        '--pictures', type=Path, metavar='DIR', help='of a world model: draw PNG and GIF there'
     )
     parser.add_argument(
         '--workers',

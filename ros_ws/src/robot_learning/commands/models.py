@@ -88,13 +88,15 @@ def _list(store: ModelStore, options: argparse.Namespace) -> _Result:
 
 
 def _rows(store: ModelStore, name: str) -> list[dict[str, Any]]:
-    serving, active = store.serving(name), store.active(name)
+    roles, active = models_history.roles(store, name), store.active(name)
     rows = []
     for version in store.versions(name):
         refusal = store.refusal(name, version)
         state = 'refused' if refusal else ''
-        if version == serving:
+        if version == roles.serving:
             state = 'pinned' if version == active else 'serves'
+        elif version in roles.in_canary:
+            state = 'canary'
         row: dict[str, Any] = {'model': name, 'version': version, 'state': state}
         try:
             manifest = store.manifest(name, version)
@@ -186,7 +188,7 @@ def _activate(store: ModelStore, options: argparse.Namespace) -> _Result:
 
 def _rollback(store: ModelStore, options: argparse.Namespace) -> _Result:
     name, before = _chosen(store, options.model)
-    version = store.rollback(name)
+    version = store.rollback(name, before)
     _say(options, f'{name}: back from {before} to {version}, which serves from now on.')
     return {'model': name, 'before': before, 'version': version}
 
@@ -252,7 +254,7 @@ def _history(store: ModelStore, options: argparse.Namespace) -> _Result:
 
 def _chosen(store: ModelStore, reference: str) -> tuple[str, int]:
     name, version = parse_reference(reference)
-    version = store.serving(name) if version is None else version
+    version = models_history.roles(store, name).serving if version is None else version
     if version is None:
         raise StoreError(f'model {name!r}: {store.root} holds no version. Train one first.')
     return name, version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from robot_learning.errors import ModelRefusedError, StoreError
 from robot_learning.model_store import ModelStore
@@ -12,6 +12,27 @@ from robot_learning.version_history import VersionEvent, VersionHistory
 Row = dict[str, Any]
 COLUMNS = ('version', 'fate', 'served', 'served_s', 'reason')
 _STARTS = ('serving', 'rolled_back')  # Events after which a version serves.
+
+
+class Roles(NamedTuple):
+    """What versions are doing, as far as store and history tell."""
+
+    serving: int | None
+    in_canary: frozenset[int]
+
+
+def roles(store: ModelStore, name: str) -> Roles:
+    """Return which version serves and which ones are being tried.
+
+    Unless one is pinned, the one that began to serve last does so: a newer one that no node has
+    tried yet, or that is still in its canary, does not drive. Where none has served, the newest
+    good one will.
+    """
+    events = VersionHistory(store.root).events(name)
+    good = [v for v in store.versions(name) if store.refusal(name, v) is None]
+    served = (e.version for e in reversed(events) if e.state in _STARTS and e.version in good)
+    serving = store.active(name) or next(served, None) or max(good, default=None)
+    return Roles(serving, frozenset(_open_canaries(events) & {*good} - {serving}))
 
 
 def fates(store: ModelStore, name: str) -> list[Row]:
@@ -61,7 +82,7 @@ def _fate(
     elif served is not None:
         fate = 'served'
         reason = next((e.reason for e in reversed(own) if e.state in _STARTS), '')
-    elif own:
+    elif version in _open_canaries(events):
         fate, reason = 'in canary', own[-1].reason
     return {
         'version': version,
@@ -71,6 +92,17 @@ def _fate(
         'fate': fate,
         'reason': reason,
     }
+
+
+def _open_canaries(events: list[VersionEvent]) -> set[int]:
+    """Return the versions that a node has begun to try, and said nothing about since."""
+    tried: dict[str, int] = {}  # Node -> version.
+    for event in events:
+        if event.state == 'canary':
+            tried[event.by] = event.version
+        elif event.state in _STARTS or tried.get(event.by) == event.version:
+            tried.pop(event.by, None)
+    return set(tried.values())
 
 
 def _services(events: list[VersionEvent]) -> tuple[dict[int, float], int | None]:

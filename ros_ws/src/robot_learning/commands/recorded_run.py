@@ -12,7 +12,7 @@ import numpy as np
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError
 from robot_learning.evaluation.run_record import SensorFrame
-from robot_learning.trajectory.bags.bag import open_bag
+from robot_learning.trajectory.bags.bag_reader import open_bag
 from robot_learning.trajectory.episode import Episode
 from robot_learning.trajectory.signals import DECISIONS
 from robot_learning.trajectory.store import TrajectoryStore

@@ -119,6 +119,8 @@ class Supervisor:
         """Notice ends and make the restarts that are due. Call it about every 0.1 s."""
         events = []
         now = time.monotonic()
+        if self._guardian is not None and self._guardian.poll() is not None:
+            self._start_guardian()  # Somebody killed it.
         for slot in self._slots.values():
             if slot.child is not None and (code := slot.child.poll()) is not None:
                 events += self._on_end(slot, slot.child, code, now)

@@ -115,8 +115,7 @@ def _drive(link: TeleopLink, driver: KeyDriver, terminal: int, stop: StopRequest
             link.drive(*wanted)
         was_driving = driver.is_driving
         link.turn()
-        sys.stdout.write(f'\r\x1b[K{_status(link, driver, wanted)}')
-        sys.stdout.flush()
+        _show(f'\r\x1b[K{_status(link, driver, wanted)}')
     if driver.is_driving:
         link.drive(0.0, 0.0)
 
@@ -130,6 +129,16 @@ def _pressed(reader: KeyReader, terminal: int) -> list[str] | None:
     except OSError:
         return None
     return reader.keys(data) if data else None
+
+
+def _show(text: str) -> None:
+    """Write if it can be done at once: a connection that hangs must not stop the commands.
+
+    The policy would take them for the end of the takeover.
+    """
+    if select.select([], [sys.stdout], [], 0.0)[1]:
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def _status(link: TeleopLink, driver: KeyDriver, wanted: Wanted) -> str:

@@ -62,19 +62,20 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     cpu.settle()
     plan = recipe.load(phase, options.config)
     contract = contracts.load(options.robot)
-    fields = FeatureBuilder(contract).fields
-    episodes = [e for path in options.data for e in read_episodes(path, contract, fields)]
-    split = split_episodes(episodes, options.held_out, options.seed)
+    fields = (*FeatureBuilder(contract).fields, *plan.trainer.images)
     output = options.output or options.models.parent
     signer = None
     if options.sign_with is not None:
         signer = read_signer(options.sign_with, ask_passphrase(options.sign_with))
     destination = Destination(options.models, options.name, output, signer)
-    source = ', '.join(str(path) for path in options.data)
-    trainer = learn_offline(contract, plan, split, source, destination, options.seed)
-    curves = destination.curves(phase)
-    assert curves is not None, 'there is an output folder'
-    progress = _run(trainer, options.num_updates, phase, curves)
+    with destination.claimed(phase):
+        episodes = [e for path in options.data for e in read_episodes(path, contract, fields)]
+        split = split_episodes(episodes, options.held_out, options.seed)
+        source = ', '.join(str(path) for path in options.data)
+        trainer = learn_offline(contract, plan, split, source, destination, options.seed)
+        curves = destination.curves(phase)
+        assert curves is not None, 'there is an output folder'
+        progress = _run(trainer, options.num_updates, phase, curves)
     result = {
         'model': options.name,
         'phase': phase,

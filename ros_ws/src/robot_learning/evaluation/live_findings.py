@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from robot_learning.contract import ActionField, ObservationField, RobotContract
@@ -226,7 +226,7 @@ def _qualities(system: LiveSystem) -> Iterator[LiveFinding]:
         for wanted in subscriptions:
             for given in system.publishers.get(topic, []):
                 lack = _lack(given, wanted)
-                if lack:
+                if lack and not _hears(wanted.node, given, subscriptions):
                     yield LiveFinding(
                         'error',
                         topic,
@@ -235,6 +235,12 @@ def _qualities(system: LiveSystem) -> Iterator[LiveFinding]:
                         'Ask for less in the subscription (qos: sensor in the contract), or '
                         'offer more in the publisher.',
                     )
+
+
+def _hears(node: str, given: Endpoint, subscriptions: Sequence[Endpoint]) -> bool:
+    """Whether a node that listens to a topic more than once hears a publisher anyhow."""
+    own = [s for s in subscriptions if s.node == node and s.type == given.type]
+    return any(not _lack(given, subscription) for subscription in own)
 
 
 def _lack(given: Endpoint, wanted: Endpoint) -> str:

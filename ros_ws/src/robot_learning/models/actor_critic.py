@@ -44,7 +44,8 @@ class GaussianTanhPolicy(nn.Module):
         self.log_std = nn.Linear(sizes[-1], action_size)
         self.register_buffer('input_mean', torch.zeros(input_size))
         self.register_buffer('input_std', torch.ones(input_size))
-        self._log_std_bounds = log_std_bounds
+        self.activation = activation
+        self.log_std_bounds = log_std_bounds
         self._description = {
             'kind': 'gaussian_tanh_mlp',
             'hidden': list(hidden),
@@ -57,10 +58,13 @@ class GaussianTanhPolicy(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log standard deviation before squashing, [B, A] each."""
-        x = (features - self.input_mean) / self.input_std
+        return self.from_normalised((features - self.input_mean) / self.input_std)
+
+    def from_normalised(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, of features [B, D] less their mean, over their deviation."""
         for layer in self.trunk:
             x = layer(x)
-        return self.mean(x), self.log_std(x).clamp(*self._log_std_bounds)
+        return self.mean(x), self.log_std(x).clamp(*self.log_std_bounds)
 
     def sample(self, features: Tensor, generator: torch.Generator | None = None) -> SquashedSample:
         """Draw one action per row, differentiable in the parameters."""
@@ -98,3 +102,23 @@ class Critics(nn.Module):
         """Value [N, B] of `action` [B, A] in [-1, 1] at `features` [B, D]."""
         values: Tensor = self.ensemble(torch.cat([features, action], dim=1))
         return values
+
+
+class StateValue(nn.Module):
+    """The value [B] of normalised features [B, D]."""
+
+    def __init__(
+        self, input_size: int, hidden: Sequence[int] = (64, 64), activation: Activation = 'relu'
+    ):
+        super().__init__()
+        sizes = [input_size, *hidden]
+        pairs = itertools.pairwise(sizes)
+        self.trunk = nn.ModuleList(Dense(a, b, activation, layer_norm=False) for a, b in pairs)
+        self.output = nn.Linear(sizes[-1], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value of each row."""
+        for layer in self.trunk:
+            x = layer(x)
+        value: Tensor = self.output(x).squeeze(-1)  # [B]
+        return value

@@ -47,9 +47,13 @@ def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
     """
     limit = 1 - torch.finfo(action.dtype).eps
     u = torch.atanh(action.clamp(-limit, limit))
+    return normal_log_prob(mean, log_std, u) - log_squash_slope(u).sum(-1)
+
+
+def normal_log_prob(mean: Tensor, log_std: Tensor, u: Tensor) -> Tensor:
+    """Log density [...] of u [..., A] under independent normals, not squashed."""
     scaled = (u - mean) * torch.exp(-log_std)
-    gaussian = -0.5 * scaled.square() - log_std - _HALF_LOG_TWO_PI
-    return (gaussian - log_squash_slope(u)).sum(-1)
+    return -(torch.addcmul(log_std, scaled, scaled, value=0.5) + _HALF_LOG_TWO_PI).sum(-1)
 
 
 def log_squash_slope(u: Tensor) -> Tensor:

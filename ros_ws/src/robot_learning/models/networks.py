@@ -137,6 +137,21 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
         nn.init.uniform_(module.bias, -bound, bound, generator=generator)
 
 
+def initialise_orthogonal(
+    network: nn.Module, generator: torch.Generator, output_gain: float
+) -> None:
+    """Draw orthogonal weights and zero biases, smaller in the output layers.
+
+    Engstrom et al. 2020, "Implementation Matters in Deep Policy Gradients": gain sqrt(2) in
+    hidden layers.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            gain = math.sqrt(2) if isinstance(module, Dense) else output_gain
+            nn.init.orthogonal_(module.weight, gain, generator=generator)
+            nn.init.zeros_(module.bias)
+
+
 def set_product_dtype(network: nn.Module, dtype: torch.dtype) -> None:
     """Let products between hidden layers round their factors to `dtype`, bfloat16 for speed.
 

@@ -21,7 +21,7 @@ from robot_learning.config import STRICT
 from robot_learning.features import FeatureBuilder
 from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore
-from robot_learning.nodes import qos
+from robot_learning.nodes import emergency_stop_input, qos
 from robot_learning.nodes.command_output import CommandOutput
 from robot_learning.nodes.decision_output import DecisionOutput
 from robot_learning.nodes.episode_results import EpisodeResults
@@ -140,23 +140,23 @@ class PolicyNode(Node):
         self._server.close()
 
     def _create_topics(self) -> None:
-        self.create_subscription(
-            Bool, 'emergency_stop', self._on_emergency_stop, qos.EMERGENCY_STOP_QOS
-        )
+        emergency_stop_input.listen(self, self._on_emergency_stop)
         period_s = 1 / self._contract.control_rate_hz
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
         if self._config.mode == 'lock_step':
             self.create_subscription(StepOutcome, 'outcome', self._on_outcome, qos.OUTCOME_QOS)
-            steady = Clock(clock_type=ClockType.STEADY_TIME)
             self._late_timer = self.create_timer(
                 max(self._config.step_wait_s, 1e-3), self._on_step_wait, clock=steady
             )
             self._late_timer.cancel()
             return
+        # On system time, a timer would sleep for as long as that clock is set back.
+        clock = self.get_clock() if self.get_parameter('use_sim_time').value else steady
         if self._config.decide_on == 'arrival':
-            self.create_timer(period_s / 4, self._on_watchdog)
+            self.create_timer(period_s / 4, self._on_watchdog, clock=clock)
         else:
-            self.create_timer(period_s, self._on_tick)
-        self.create_timer(self._config.keep_alive_s, self._on_keep_alive)
+            self.create_timer(period_s, self._on_tick, clock=clock)
+        self.create_timer(self._config.keep_alive_s, self._on_keep_alive, clock=clock)
 
     # --- lock-step ---------------------------------------------------------------------------
 
@@ -164,7 +164,10 @@ class PolicyNode(Node):
         step_ns = _stamp_ns(outcome)
         last = self._output.last
         if last is not None and step_ns == last.stamp_ns:
-            self._output.send(last)  # Asked again: the answer was lost.
+            if self._gate.is_pressed and 'emergency_stop' not in last.reasons:
+                self._output.publish(self._driver.refuse(step_ns, 'emergency_stop', step_ns))
+            else:
+                self._output.send(last)  # Asked again: the answer was lost.
             return
         if outcome.is_first:
             self._driver.start_episode()
@@ -292,10 +295,13 @@ class PolicyNode(Node):
         return self.get_clock().now().nanoseconds
 
     def _on_emergency_stop(self, message: Bool) -> None:
+        by = 'the topic emergency_stop'
         if message.data and not self._stop.is_pressed:  # False does not release: a service does.
             self._gate.press()
             self._stop_for_emergency()  # First the stop, then the file.
-            self._keep_pressed('the topic emergency_stop')
+            self._keep_pressed(by)
+        elif message.data:
+            self._stop.press(self._gate, by)  # Should a release be under way, it comes too late.
 
     # --- called from other threads -----------------------------------------------------------
 

@@ -145,7 +145,7 @@ class ReplicatorNode(Node):
         if config.segments == 'receive':
             shelves.append(IncomingSegments(config.store, transfer.max_segment_bytes))
         if config.versions == 'receive':
-            shelves.append(IncomingModels(config.models, config.rules))
+            shelves.append(IncomingModels(config.models, config.rules, transfer.kept_versions))
         return {
             shelf.store: Receiver(
                 self._host,

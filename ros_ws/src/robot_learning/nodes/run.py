@@ -159,4 +159,15 @@ class ServiceThread:
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
             while not self._is_ending.is_set() and self.node.context.ok():
-                self.executor.spin_once(timeout_sec=_TURN_S)
+                self._turn()
+
+    def _turn(self) -> None:
+        try:
+            self.executor.spin_once(timeout_sec=_TURN_S)
+        except ExternalShutdownException:
+            raise
+        except Exception as error:  # Whatever one request does, the others are answered.
+            self.node.get_logger().error(
+                f'a request failed ({type(error).__name__}: {error}). Report this fault.'
+            )
+            self._is_ending.wait(_TURN_S)  # Should every turn fail.

@@ -49,11 +49,12 @@ class RunGoals:
 
     def begin(self, run: PolicyRun, goal: Any, goal_pose: Any) -> None:
         """Drive for `run`, towards `goal` (see `value`) or, where it is None, the topic's."""
+        if run.ended.is_set():  # Canceled on the way here: its goal must not stay behind.
+            return
         if goal is not None and self._fields is not None:
             self._observations.override(self._fields.goal, goal)
             self._publisher.publish(goal_pose)
-        if not run.ended.is_set():
-            self.run = run
+        self.run = run
 
     def take(self) -> PolicyRun | None:
         """Return the run and forget it and its goal; None: there is none."""

@@ -69,6 +69,7 @@ class TeleopInput:
         self._places = _twist_places(contract)
         self._readers = [attrgetter(component) for component in self._places]
         self.problem = ''  # Of the last joystick message.
+        self._unheard = ''  # Who sends twists of another type than the one that is heard.
         if not self._places:
             node.get_logger().info(f'{contract.robot}: has no twist to teleoperate')
             return
@@ -76,7 +77,14 @@ class TeleopInput:
         self._twists = TwistInput(node, TOPIC, 'auto', self._on_twist, any_offer)
         node.create_subscription(Joy, _JOY, self._on_joy, any_offer)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        node.create_timer(_LOOK_AROUND_S, self._twists.look_around, clock=steady)
+        node.create_timer(_LOOK_AROUND_S, self._look_around, clock=steady)
+
+    def _look_around(self) -> None:
+        self._twists.look_around()
+        problem = self._twists.problem
+        if problem and problem != self._unheard:
+            self._node.get_logger().error(problem)
+        self._unheard = problem
 
     def _on_twist(self, stamp_ns: int | None, twist: Twist) -> None:
         self._want(TOPIC, [read(twist) for read in self._readers])

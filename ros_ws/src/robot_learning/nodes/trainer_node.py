@@ -73,13 +73,14 @@ class TrainerNode(Node):
         super().__init__('trainer', **node_options)
         self._config = config = declare_config(self, TrainerNodeConfig)
         self._contract = contracts.load(config.robot)
+        images: Sequence[str] = ()
         if config.phase:  # Mistakes are named at once, not when data comes.
-            recipe.load(config.phase, config.config or None)
+            images = recipe.load(config.phase, config.config or None).trainer.images
         self._demonstrations: Sequence[Episode] = ()
         if config.demonstrations:
             from robot_learning.trajectory.datasets import read_episodes  # Brings in rosbags.
 
-            fields = FeatureBuilder(self._contract).fields
+            fields = (*FeatureBuilder(self._contract).fields, *images)
             path = Path(config.demonstrations)
             self._demonstrations = list(read_episodes(path, self._contract, fields))
         output = Path(config.output) if config.output else config.models.parent
@@ -117,14 +118,15 @@ class TrainerNode(Node):
         """Run the configured phase until stopped or requested otherwise; False: it failed."""
         plan = recipe.load(self._config.phase, self._config.config or None)
         try:
-            self._run(
-                plan,
-                self._destination,
-                None,
-                None,
-                lambda: stop.is_set() or self.requests.is_waiting,
-                self._report,
-            )
+            with self._destination.claimed(plan.phase_name):
+                self._run(
+                    plan,
+                    self._destination,
+                    None,
+                    None,
+                    lambda: stop.is_set() or self.requests.is_waiting,
+                    self._report,
+                )
         except TrainingError as error:
             self.get_logger().error(str(error))
             return False
@@ -142,14 +144,15 @@ class TrainerNode(Node):
                 self._report(progress)
                 request.report(progress)
 
-            progress = self._run(
-                plan,
-                destination,
-                request.num_updates,
-                math.inf,
-                lambda: stop.is_set() or request.is_canceled,
-                on_progress,
-            )
+            with destination.claimed(request.phase):
+                progress = self._run(
+                    plan,
+                    destination,
+                    request.num_updates,
+                    math.inf,
+                    lambda: stop.is_set() or request.is_canceled,
+                    on_progress,
+                )
             request.finish(progress, '')
         except RobotLearningError as error:
             self.get_logger().error(str(error))

@@ -45,18 +45,23 @@ class VersionNotices:
             environment_step=change.environment_step,
             sha256=change.sha256,
             # That a version passed its canary is for the history; the message has no place for it.
-            reason='' if state == ModelVersion.SERVING else change.reason,
+            reason='' if state == ModelVersion.SERVING else _sendable(change.reason),
         )
         notice.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(notice)
         text = f'{change.model}@{change.version}: {change.state.replace("_", " ")}'
+        reason = notice.reason
         logger = self._node.get_logger()
         if change.state == 'refused':
-            logger.error(f'{text}: {change.reason}')
+            logger.error(f'{text}: {reason}')
         elif change.state == 'rolled_back':
-            logger.warning(f'{text}: {change.reason}')
+            logger.warning(f'{text}: {reason}')
         else:
             logger.info(text)
+
+
+def _sendable(text: str) -> str:
+    return text.encode(errors='replace').decode()  # Half characters, of paths, cannot be sent.
 
 
 def model_health(server: PolicyServer) -> Health:

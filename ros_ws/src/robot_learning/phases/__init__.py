@@ -3,6 +3,6 @@
 Importing this package registers every phase; a new one adds its line here.
 """
 
-from robot_learning.phases import behavior_cloning, sac
+from robot_learning.phases import behavior_cloning, ppo, sac, sequence_cloning
 
-__all__ = ['behavior_cloning', 'sac']
+__all__ = ['behavior_cloning', 'ppo', 'sac', 'sequence_cloning']

@@ -16,7 +16,15 @@ from robot_learning.models.actor_critic import GaussianTanhPolicy
 from robot_learning.models.distributions import squashed_log_prob
 from robot_learning.models.networks import Activation, initialise
 from robot_learning.phases import losses
-from robot_learning.phases.phase import PHASES, Array, Batch, Metrics, PolicySpace, TrainingData
+from robot_learning.phases.phase import (
+    PHASES,
+    Array,
+    Batch,
+    Metrics,
+    PolicySpace,
+    TrainingData,
+    Transitions,
+)
 from robot_learning.phases.state import collect, restore, step
 
 _BINS = 9  # Per action component, for balancing; odd, so that zero has its own.
@@ -44,8 +52,6 @@ class BehaviorCloningConfig:
     intervention_weight: NonNegativeFloat = 1.0
     # Recorded actions are pulled this far inside [-1, 1]: tanh reaches the ends nowhere.
     action_margin: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
-    discount: Annotated[float, Field(gt=0, le=1)] = 0.99  # Of no effect on this loss.
-    n_step: Literal[1] = 1
 
 
 @PHASES.register('behavior_cloning')
@@ -78,6 +84,11 @@ class BehaviorCloning:
             self._trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self._bin_weight = torch.ones(_BINS**space.action_size)
+
+    @property
+    def draws(self) -> Transitions:
+        """Single steps; where they led is not read."""
+        return Transitions(self.config.batch_size)
 
     def prepare(self, data: TrainingData) -> None:
         """Take the features' mean and deviation and the actions' frequencies from the data."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,12 +37,35 @@ class Checkpoint(NamedTuple):
 class CheckpointFolder:
     """Writes checkpoints named by their update and reads the newest sound one.
 
-    One trainer at a time; what one that was killed left unfinished goes with the next save.
+    One trainer at a time, see `claimed`; what one that was killed left unfinished goes with the
+    next save.
     """
 
     def __init__(self, folder: Path | str, keep: int = 2):
         self.folder = Path(folder)
         self._keep = keep
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other trainers out; the kernel lets them in when this process ends, however.
+
+        On file systems without locks it does nothing.
+
+        Raises:
+            StoreError: another trainer is at work here, or the folder cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            descriptor = os.open(self.folder, flags)  # A folder needs no lock file.
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            with contextlib.suppress(OSError):
+                _lock(descriptor, self.folder)
+            yield
+        finally:
+            os.close(descriptor)
 
     def save(self, update: int, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> Path:
         """Write one checkpoint, visible complete or not at all, and drop the oldest.
@@ -63,10 +88,7 @@ class CheckpointFolder:
             temporary.rename(target)
             durable_files.sync_folder(self.folder)
         except OSError as error:
-            raise StoreError(
-                f'{self.folder}: a checkpoint cannot be written ({error.strerror}). '
-                f'Free space or choose another output folder.'
-            ) from error
+            raise self._unwritable(error) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         for old in self._complete()[: -self._keep]:
@@ -88,6 +110,12 @@ class CheckpointFolder:
                 )
         return None
 
+    def _unwritable(self, error: OSError) -> StoreError:
+        return StoreError(
+            f'{self.folder}: a checkpoint cannot be written ({error.strerror}). '
+            f'Free space or choose another output folder.'
+        )
+
     def _remove_unfinished(self) -> None:
         for entry in self.folder.glob(f'{_UNFINISHED}*'):
             pid = entry.name.removeprefix(_UNFINISHED).split('-')[0]
@@ -98,6 +126,16 @@ class CheckpointFolder:
         if not self.folder.is_dir():
             return []
         return sorted(entry for entry in self.folder.iterdir() if entry.name.isdigit())
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreError(
+            f'{folder}: another trainer is at work here, expected one. End it, or choose '
+            f'another output folder or model name.'
+        ) from error
 
 
 def _read(folder: Path) -> Checkpoint:

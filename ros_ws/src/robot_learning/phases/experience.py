@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,17 @@ import torch
 
 from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
-from robot_learning.errors import ContractError, DataError
+from robot_learning.errors import ConfigError, ContractError, DataError
 from robot_learning.features import FeatureBuilder
-from robot_learning.phases.phase import Batch, PolicySpace, TrainingData
+from robot_learning.phases.phase import (
+    Batch,
+    PolicySpace,
+    Rollout,
+    TrainingData,
+    Transitions,
+    Windows,
+)
+from robot_learning.phases.rollouts import RolloutQueue, SeenPiece
 from robot_learning.trajectory.buffer import MixedBuffer, ReplayBuffer
 from robot_learning.trajectory.episode import Array, Episode
 from robot_learning.trajectory.store import TrajectoryStore
@@ -33,6 +41,7 @@ class Experience:
         store: to follow; None: only what is appended.
         demonstration_ratio: share of each batch from demonstrations, 0 to 1.
         interventions_as_demonstrations: what a person did who took over counts as both.
+        images: fields of the contract that are sampled as `image/<field>` besides the features.
     """
 
     def __init__(
@@ -43,10 +52,12 @@ class Experience:
         store: TrajectoryStore | None = None,
         demonstration_ratio: float = 0.0,
         interventions_as_demonstrations: bool = False,
+        images: Sequence[str] = (),
     ):
         self.contract = contract
         self.builder = FeatureBuilder(contract)
-        self.space = PolicySpace(self.builder.size, contract.action_low, contract.action_high)
+        self.space = policy_space(contract, self.builder, images)
+        self.fields = (*self.builder.fields, *images)  # Of the contract, that data must hold.
         seeds = np.random.SeedSequence(seed).spawn(2)
         period_ns = contract.control_period_ns
         self._online = ReplayBuffer(capacity, np.random.default_rng(seeds[0]), period_ns)
@@ -54,11 +65,14 @@ class Experience:
         self._buffer = MixedBuffer(self._online, self._offline, demonstration_ratio)
         self._store = store
         self._follower = store.follow() if store else None
+        self._rollouts: RolloutQueue | None = None  # See `collect_rollouts`.
         self._copies_interventions = interventions_as_demonstrations
         self._helped: tuple[str, int, int] | None = None  # Whose next step completes a transition.
         self._known_contracts = {contract.hash}
-        self._rewarded: set[str] = set()  # Sources whose steps have rewards.
+        self._rewarded: dict[str, int] = {}  # Source with rewards -> segments begun by then.
         self.segments: list[str] = []  # Consumed, '<session>/segment_000012.hdf5', in order.
+        self._rows: list[tuple[int, int]] = []  # Of each: put into _online, into _offline.
+        self._helped_before: dict[int, tuple[str, int, int]] = {}  # Segment -> _helped then.
         self.sources: list[str] = []  # Other data that was appended, by name.
         self.skipped: list[str] = []  # What could not be used, and why.
         self.num_skipped_segments = 0  # Damaged, or of another robot.
@@ -100,10 +114,27 @@ class Experience:
         """Steps of demonstrations in memory."""
         return len(self._offline)
 
-    def sample(self, batch_size: int, n_step: int, discount: float) -> Batch:
-        """Draw transitions; see `ReplayBuffer.sample_transitions` for names and shapes."""
-        batch = self._buffer.sample_transitions(batch_size, n_step, discount)
+    def sample(self, draw: Transitions | Windows) -> Batch:
+        """Draw a batch from memory; see the kinds of draw for names and shapes."""
+        if isinstance(draw, Windows):
+            batch = self._buffer.sample_windows(*draw)
+        else:
+            batch = self._buffer.sample_transitions(*draw)
         return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+    def collect_rollouts(self) -> None:
+        """From now on keep what policies drive for `rollout`; appended data gives none."""
+        self._rollouts = RolloutQueue(self.space, self.contract.control_period_ns)
+
+    def has_rollout(self, draw: Rollout, newest_version: int) -> bool:
+        """Refuse steps that are stale beside the newest version; tell whether enough are left."""
+        assert self._rollouts is not None, 'collect_rollouts was called'
+        return self._rollouts.count(draw, newest_version) >= draw.num_steps
+
+    def rollout(self, draw: Rollout) -> Batch:
+        """Return the oldest `num_steps` transitions in waiting, [1, T, ...], each only once."""
+        assert self._rollouts is not None, 'collect_rollouts was called'
+        return self._rollouts.take(draw.num_steps)
 
     def training_data(self) -> TrainingData:
         """Return what is in memory, row by row."""
@@ -125,6 +156,8 @@ class Experience:
             metrics['episode/success'] = float(np.mean(self._successes))
         if self.num_skipped_segments:
             metrics['data/skipped_segments'] = float(self.num_skipped_segments)
+        if self._rollouts is not None:
+            metrics |= self._rollouts.metrics()
         return metrics
 
     def state(self) -> dict[str, Any]:
@@ -134,6 +167,9 @@ class Experience:
         ]
         return {
             'segments': list(self.segments),
+            'rows': [list(rows) for rows in self._rows],
+            'rewarded': dict(self._rewarded),
+            'helped': [[index, *helped] for index, helped in self._helped_before.items()],
             'position': self._follower.position() if self._follower else {},
             'buffer': self._buffer.state(),
             'environment_step': self.environment_step,
@@ -142,17 +178,17 @@ class Experience:
             'open_returns': open_returns,
             'returns': list(self._returns),
             'successes': list(self._successes),
+            'rollouts': None if self._rollouts is None else self._rollouts.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Read the consumed segments again, in their order, and go on sampling where it was.
+        """Read those consumed segments again that memory still holds, and go on as it was.
 
         Data given to `append` must have been appended again before. Segments that are gone
         are named in `skipped`; the counters still go on where they were.
         """
         if self._store is not None:
-            for name in state['segments']:
-                self._take(self._store, self._store.root / name)
+            self._read_again(self._store, state)
             self._follower = self._store.follow(state['position'])
         self._buffer.restore(state['buffer'])
         self.environment_step = state['environment_step']
@@ -161,55 +197,110 @@ class Experience:
         self._open_return = {(s, e): total for s, e, total in state['open_returns']}
         self._returns = deque(state['returns'], _RECENT_EPISODES)
         self._successes = deque(state['successes'], _RECENT_EPISODES)
+        if self._rollouts is not None and state.get('rollouts') is not None:
+            self._rollouts.restore(state['rollouts'], self._seen_again)
 
-    def features(self, piece: Episode) -> Array:
-        """Return policy inputs [T, D] of a piece."""
-        return self.builder.build_batch(piece.observations)
+    def arrays(self, piece: Episode) -> dict[str, Array]:
+        """Return `observation` [T, D], the features, and `image/<field>` [T, H, W, C]."""
+        images = {f'image/{name}': piece.observations[name] for name in self.space.images}
+        return {'observation': self.builder.build_batch(piece.observations), **images}
 
     def _take(self, store: TrajectoryStore, path: Path) -> None:
-        name = f'{path.parent.name}/{path.name}'
-        try:
-            self._check_contract(store, path)
-            pieces = store.read_segment(path, self.builder.fields)
-        except (DataError, ContractError) as error:
-            self.skipped.append(f'{error} It is left out of learning.')
+        pieces = self._read(store, path)
+        if pieces is None:
             self.num_skipped_segments += 1
             return
-        self.segments.append(name)
+        if self._helped is not None:
+            self._helped_before[len(self.segments)] = self._helped
+        self.segments.append(f'{path.parent.name}/{path.name}')
+        online, offline = self._online.num_appended, self._offline.num_appended
         for piece in pieces:
             self._count(piece, path.parent.name)
             self._fill(self._online, piece, path.parent.name)
+        if self._rollouts is not None:
+            self._rollouts.append(self.segments[-1], self._seen(pieces))
+        self._rows.append(
+            (self._online.num_appended - online, self._offline.num_appended - offline)
+        )
+
+    def _seen(self, pieces: Iterable[Episode]) -> list[SeenPiece]:
+        return [(piece, self.builder.build_batch(piece.observations)) for piece in pieces]
+
+    def _seen_again(self, segment: str) -> list[SeenPiece]:
+        assert self._store is not None, 'rollouts come from a store'
+        return self._seen(self._read(self._store, self._store.root / segment) or [])
+
+    def _read(self, store: TrajectoryStore, path: Path) -> list[Episode] | None:
+        try:
+            self._check_contract(store, path)
+            return store.read_segment(path, self.fields)
+        except (DataError, ContractError) as error:
+            self.skipped.append(f'{error} It is left out of learning.')
+            return None
+
+    def _read_again(self, store: TrajectoryStore, state: Mapping[str, Any]) -> None:
+        """Fill the buffers as they were, from the segments whose steps are still in them."""
+        names: list[str] = state['segments']
+        if 'rows' not in state:  # An older checkpoint does not say what each segment gave.
+            for name in names:
+                self._take(store, store.root / name)
+            return
+        rows = [(online, offline) for online, offline in state['rows']]
+        helped = {index: (name, e, offset) for index, name, e, offset in state['helped']}
+        first = _first_held([online for online, _ in rows], self._online.capacity)
+        first_copied = _first_held([offline for _, offline in rows], self._offline.capacity)
+        for index, name in enumerate(names):
+            is_held, is_copied = index >= first, index >= first_copied and rows[index][1] > 0
+            if not (is_held or is_copied):
+                continue
+            path = store.root / name
+            pieces = self._read(store, path)
+            if pieces is None:
+                rows[index] = 0, 0
+                continue
+            self._helped = helped.get(index)
+            known = {s: begun for s, begun in state['rewarded'].items() if begun <= index}
+            self._rewarded |= known
+            for piece in pieces:
+                self._fill(self._online, piece, path.parent.name, is_held)
+        self.segments, self._rows, self._helped_before = list(names), rows, helped
+        self._rewarded |= state['rewarded']
 
     def _check_contract(self, store: TrajectoryStore, path: Path) -> None:
         info = store.read_info(path)
         if info.contract_hash not in self._known_contracts:
             recorded = contracts.from_dict(info.contract, str(path))
-            check_compatible(recorded, self.contract, self.builder.fields, str(path))
+            check_compatible(recorded, self.contract, self.fields, str(path))
             self._known_contracts.add(info.contract_hash)
 
-    def _fill(self, buffer: ReplayBuffer, piece: Episode, source: str) -> None:
-        observation = self.features(piece)
+    def _fill(
+        self, buffer: ReplayBuffer, piece: Episode, source: str, is_held: bool = True
+    ) -> None:
+        """Add a piece; one that `buffer` has overwritten since gives copies only."""
+        arrays = self.arrays(piece)
         action = self.space.normalised(piece.action)
-        usable = _finite_rows(observation) & _finite_rows(action)
+        usable = _finite_rows(arrays['observation']) & _finite_rows(action)
+        for name in self.space.images:
+            usable &= piece.present[name]
         has_reward = np.isfinite(piece.reward)
         if has_reward.any():
-            self._rewarded.add(source)
+            self._rewarded.setdefault(source, len(self.segments))
         if source in self._rewarded:  # Some lost their outcome message; bags may have none at all.
             usable &= has_reward
         if not usable.all():
             self.skipped.append(
                 f'{source}: episode {piece.episode}: {int((~usable).sum())} of {len(piece)} '
-                f'steps hold values that are not finite; they are left out.'
+                f'steps hold values that are not finite, or lack a picture; they are left out.'
             )
         normalised = dataclasses.replace(piece, action=action)
-        for start, stop in _runs(usable):
-            arrays = {'observation': observation[start:stop]}
-            buffer.append(normalised.slice(start, stop), arrays, source)
+        for start, stop in _runs(usable & is_held):
+            part = {name: array[start:stop] for name, array in arrays.items()}
+            buffer.append(normalised.slice(start, stop), part, source)
         if self._copies_interventions and buffer is self._online:
             chosen = usable & self._demonstrated(piece, source)
             for start, stop in _runs(chosen):
-                arrays = {'observation': observation[start:stop]}
-                self._offline.append(normalised.slice(start, stop), arrays, source)
+                part = {name: array[start:stop] for name, array in arrays.items()}
+                self._offline.append(normalised.slice(start, stop), part, source)
 
     def _demonstrated(self, piece: Episode, source: str) -> Array:
         """Return [T] bool: a person drove, or the step is where they arrived by that."""
@@ -232,6 +323,29 @@ class Experience:
             self._returns.append(total)
         if 'success' in piece.attributes:
             self._successes.append(float(piece.attributes['success']))
+
+
+def policy_space(
+    contract: RobotContract, builder: FeatureBuilder, images: Sequence[str] = ()
+) -> PolicySpace:
+    """Return the ends of a policy for a robot.
+
+    Raises:
+        ConfigError: one of `images` is not an image [H, W, C] of bytes.
+    """
+    shapes = {}
+    for name in images:
+        field = contract.observation.get(name)
+        if field is None or field.dtype != 'uint8' or len(field.shape) != 3:
+            found = 'not there' if field is None else f'{field.dtype} {list(field.shape)}'
+            raise ConfigError(
+                f'images: {name!r} is {found} in the contract of {contract.robot}, expected '
+                f'uint8 [H, W, C]. Name a field with pictures.'
+            )
+        shapes[name] = tuple(field.shape)
+    return PolicySpace(
+        builder.size, contract.action_low, contract.action_high, builder.blocks, shapes
+    )
 
 
 def check_compatible(
@@ -258,6 +372,16 @@ def check_compatible(
             f'{where}: was recorded for robot {recorded.robot!r}, which does not fit '
             f'{contract.robot!r}: {"; ".join(differences)}. Choose data of this robot.'
         )
+
+
+def _first_held(counts: Sequence[int], capacity: int) -> int:
+    """Return from which segment on all rows of a ring come, and the row before them."""
+    total = 0
+    for index in reversed(range(len(counts))):
+        total += counts[index]
+        if total > capacity:
+            return index
+    return 0
 
 
 def _finite_rows(values: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -68,3 +69,15 @@ def imitation_loss(action: Tensor, demonstrated: Tensor, weight: Tensor) -> Tens
     """
     distance = (action - demonstrated).square().sum(-1)  # [B]
     return (distance * weight).sum() / weight.sum().clamp(min=1)
+
+
+def clipped_policy_loss(ratio: Tensor, advantage: Tensor, clip_ratio: float) -> Tensor:
+    """The loss of a policy that gains nothing by moving far (Schulman et al. 2017, eq. 7).
+
+    Args:
+        ratio: [B], likelihood of the action now over that when it was drawn.
+        advantage: [B], without gradient.
+        clip_ratio: how far from 1 the ratio may pay.
+    """
+    clipped = ratio.clamp(1 - clip_ratio, 1 + clip_ratio)
+    return -torch.minimum(ratio * advantage, clipped * advantage).mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,11 +18,14 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class PolicySpace:
-    """The ends of a policy: features in, commands in contract units out."""
+    """The ends of a policy: features and images in, commands in contract units out."""
 
     input_size: int
-    action_low: Array  # [A]
+    action_low: Array  # [A]; [0] and [1] per choice where `is_discrete`.
     action_high: Array  # [A]
+    blocks: Mapping[str, slice] = field(default_factory=dict)  # Named columns of the features.
+    images: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # Field -> [H, W, C].
+    is_discrete: bool = False  # Actions are one of A choices, written as one-hot [A].
 
     @property
     def action_size(self) -> int:
@@ -44,12 +47,49 @@ class TrainingData(NamedTuple):
     reward: Array  # [M] of the steps that begin no episode; NaN where no task gave one.
 
 
-class Phase(Protocol):
-    """One objective and its parameters; takes one gradient step at a time."""
+class Transitions(NamedTuple):
+    """Single steps, drawn uniformly, and where they led; see `ReplayBuffer.sample_transitions`."""
 
-    Config: type[Any]  # A frozen pydantic dataclass with batch_size, discount and n_step.
+    batch_size: int
+    n_step: int = 1
+    discount: float = 0.99
+
+
+class Windows(NamedTuple):
+    """Consecutive steps, drawn uniformly; see `ReplayBuffer.sample_windows`.
+
+    Images of the space come as `image/<field>` [B, T, H, W, C] uint8. Index t holds what was
+    received on arriving at step t; a reward at `is_first` means nothing and may be NaN.
+    """
+
+    batch_size: int
+    length: int
+
+
+class Rollout(NamedTuple):
+    """All that the newest versions drove, each step once; see `Experience.rollout`."""
+
+    num_steps: int  # Transitions that make a batch.
+    max_lag: int = 1  # Steps of a version that is more versions behind are refused.
+
+
+Draw = Transitions | Windows | Rollout
+
+
+class Phase(Protocol):
+    """One objective and its parameters; takes one gradient step at a time.
+
+    A phase that has a property `measures`, a draw as well, is measured on held-out data drawn
+    like that instead of like `draws`: whole episodes, say.
+    """
+
+    Config: type[Any]  # A frozen pydantic dataclass.
     config: Any
     selects_by_validation: bool  # The lowest held-out `loss` marks the best version.
+
+    @property
+    def draws(self) -> Draw:
+        """What a batch of `update` and `evaluate` is."""
 
     def __init__(self, config: Any, space: PolicySpace, seed: int): ...
 
@@ -57,7 +97,7 @@ class Phase(Protocol):
         """Look at the data once before the first update: statistics, missing rewards."""
 
     def update(self, batch: Batch) -> Metrics:
-        """Take one gradient step."""
+        """Take one gradient step; of a rollout, all steps that it is good for."""
 
     def evaluate(self, batch: Batch) -> Metrics:
         """Measure on data that no step has seen, `loss` among others; changes nothing."""

@@ -34,6 +34,16 @@ class Publisher:
         self._seed = seed
         self._keep = (keep_best, keep_newest)
 
+    @property
+    def newest_good(self) -> int | None:
+        """The newest version in the store, whoever published it, that nobody refused."""
+        return self._store.newest_good(self._model_name)
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether the store's newest version, refused or not, is the one published here."""
+        return self.version is not None and self._store.newest(self._model_name) == self.version
+
     def publish(
         self,
         phase: Phase,

@@ -18,7 +18,14 @@ from robot_learning.models.actor_critic import Critics, GaussianTanhPolicy
 from robot_learning.models.distributions import sample_squashed, squashed_log_prob
 from robot_learning.models.networks import Activation, initialise, set_product_dtype
 from robot_learning.phases import losses
-from robot_learning.phases.phase import PHASES, Batch, Metrics, PolicySpace, TrainingData
+from robot_learning.phases.phase import (
+    PHASES,
+    Batch,
+    Metrics,
+    PolicySpace,
+    TrainingData,
+    Transitions,
+)
 from robot_learning.phases.state import collect, restore, step
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -101,6 +108,11 @@ class SoftActorCritic:
             self._critic_parameters, lr=config.critic_learning_rate, fused=True
         )
         self._num_updates = torch.zeros((), dtype=torch.int64)
+
+    @property
+    def draws(self) -> Transitions:
+        """Transitions of `n_step` steps."""
+        return Transitions(self.config.batch_size, self.config.n_step, self.config.discount)
 
     def update(self, batch: Batch) -> Metrics:
         """Step the critics, every `actor_update_period` times the actor, then the targets."""

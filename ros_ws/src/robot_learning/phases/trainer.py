@@ -20,7 +20,7 @@ from robot_learning.metrics import Rate
 from robot_learning.phases.checkpoint import Checkpoint, CheckpointFolder
 from robot_learning.phases.experience import Experience
 from robot_learning.phases.governor import TrainRatioGovernor
-from robot_learning.phases.phase import Phase
+from robot_learning.phases.phase import Batch, Phase, Rollout
 from robot_learning.phases.publishing import Publisher, plain
 from robot_learning.phases.validation import Validation
 
@@ -38,6 +38,7 @@ class TrainerConfig:
     initial_updates: NonNegativeInt = 0  # On demonstrations, before the robot's first step.
     warmup_steps: NonNegativeInt = 1000  # In memory, demonstrations included, before learning.
     capacity: PositiveInt = 200_000  # Control steps in memory; 11 h at 5 Hz.
+    images: tuple[str, ...] = ()  # Picture fields to learn from; 64x64 take 12 kB a step.
     demonstration_ratio: Annotated[float, Field(ge=0, le=1)] = 0.25  # Share of each batch.
     # What a person does who takes over is experience, and a demonstration as well (Luo et al.
     # 2024, "Human-in-the-Loop Reinforcement Learning", arXiv 2410.21845, section III).
@@ -103,7 +104,11 @@ class Trainer:
         self._checkpoints = checkpoints
         self._validation = validation
         self._selects = validation is not None and phase.selects_by_validation
+        self._is_on_policy = isinstance(phase.draws, Rollout)
         ratio = config.train_ratio if train_ratio is None else train_ratio
+        if self._is_on_policy:  # Each step is learned from once, so there is no ratio to keep.
+            experience.collect_rollouts()
+            ratio = math.inf
         self._governor = TrainRatioGovernor(
             ratio, config.max_saved_updates, config.initial_updates
         )
@@ -118,6 +123,7 @@ class Trainer:
         self._wall_before_s = 0.0
         self._due: dict[str, float] = {}
         self._published_update = 0
+        self._is_newest_ours = False  # Of versions in the store; on-policy learning needs it.
         self._saved_update = -1
         self._newest_step_s = self._started_s = clock()
 
@@ -181,16 +187,38 @@ class Trainer:
             _LOG.warning('%s', self._experience.skipped.pop(0))
 
     def _may_update(self) -> bool:
-        enough = self._experience.num_steps >= max(self._config.warmup_steps, 2)
-        return enough and self._governor.take()
+        if self._experience.num_steps < max(self._config.warmup_steps, 2):
+            return False
+        return (not self._is_on_policy or self._has_rollout()) and self._governor.take()
 
-    def _update_once(self) -> None:
+    def _has_rollout(self) -> bool:
+        """Tell whether the newest version drove enough; see that there is one to drive.
+
+        Newest is what nobody refused, whoever published it. Weights of a checkpoint are published
+        again if the store has gone on without them.
+        """
+        if not (self._is_newest_ours or self._publisher.is_newest):
+            self._prepare()
+            self._publish(self._score())
+        self._is_newest_ours = True
+        draw, newest = self._phase.draws, self._publisher.newest_good
+        assert isinstance(draw, Rollout)
+        return newest is not None and self._experience.has_rollout(draw, newest)
+
+    def _prepare(self) -> None:
         if not self._is_prepared:
             self._phase.prepare(self._experience.training_data())
             self._is_prepared = True
-        config = self._phase.config
-        batch = self._experience.sample(config.batch_size, config.n_step, config.discount)
-        metrics = self._phase.update(batch)
+
+    def _batch(self) -> Batch:
+        draw = self._phase.draws
+        if isinstance(draw, Rollout):
+            return self._experience.rollout(draw)
+        return self._experience.sample(draw)
+
+    def _update_once(self) -> None:
+        self._prepare()
+        metrics = self._phase.update(self._batch())
         for name, value in metrics.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -202,7 +230,7 @@ class Trainer:
             self._collect_metrics()
         if self._validation and self._update % self._config.validate_every_updates == 0:
             self._validate()
-        if not self._selects and self._is_publication_due():
+        if not self._selects and (self._is_on_policy or self._is_publication_due()):
             self._publish(self._score())
         if self._is_due('checkpoint', self._config.checkpoint_every_s):
             self._save()
@@ -226,6 +254,8 @@ class Trainer:
                 f'No new steps for {silence_s:.0f} s; waiting. Are the recorder and the robot '
                 f'running?'
             )
+        if self._is_on_policy:
+            return 'Waiting for steps that the newest version drives, exploring.'
         return 'Ahead of the robot; waiting for its next steps.'
 
     def _collect_metrics(self) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from robot_learning.contract import RobotContract
-from robot_learning.errors import NotEnoughDataError
+from robot_learning.errors import ConfigError, NotEnoughDataError
 from robot_learning.model_signatures import Signer
 from robot_learning.model_store import ModelStore
 from robot_learning.phases.checkpoint import CheckpointFolder
 from robot_learning.phases.curves import Curves
 from robot_learning.phases.experience import Experience
+from robot_learning.phases.phase import Rollout
 from robot_learning.phases.publishing import Publisher
 from robot_learning.phases.recipe import Recipe
 from robot_learning.phases.trainer import Trainer
@@ -33,6 +35,11 @@ class Destination:
     def checkpoints(self, phase: str) -> CheckpointFolder | None:
         """Return where a phase's checkpoints lie."""
         return CheckpointFolder(self._folder('checkpoints', phase)) if self.output else None
+
+    def claimed(self, phase: str) -> contextlib.AbstractContextManager[None]:
+        """Keep other trainers of this phase and model from the output; see `CheckpointFolder`."""
+        folder = self.checkpoints(phase)
+        return folder.claimed() if folder else contextlib.nullcontext()
 
     def curves(self, phase: str) -> Curves | None:
         """Return where a phase's curves go."""
@@ -80,7 +87,7 @@ def learn_offline(
             f'{source}: {experience.num_steps} usable steps for {recipe.phase_name}, expected 2 '
             f'or more. {reasons} Record more, or choose a phase that can use these data.'
         )
-    validation = Validation(experience, split.held_out, recipe.phase_config.discount)
+    validation = Validation(experience, split.held_out)
     trainer = _trainer(recipe, experience, destination, seed, validation, float('inf'))
     trainer.resume()
     return trainer
@@ -97,6 +104,7 @@ def _experience(
         store,
         config.demonstration_ratio,
         config.interventions_as_demonstrations,
+        config.images,
     )
 
 
@@ -118,5 +126,11 @@ def _trainer(
         config.keep_newest,
     )
     phase = recipe.phase_class(recipe.phase_config, experience.space, seed)
+    if validation is not None and isinstance(phase.draws, Rollout):
+        raise ConfigError(
+            f'{recipe.phase_name}: learns only from what its own newest version drives, and these '
+            f'data are recorded. Train it with --env or ./run up --phase {recipe.phase_name}, or '
+            f'take sac, which learns from any data.'
+        )
     checkpoints = destination.checkpoints(recipe.phase_name)
     return Trainer(phase, experience, publisher, config, checkpoints, validation, train_ratio)

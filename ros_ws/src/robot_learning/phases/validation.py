@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from robot_learning.errors import NotEnoughDataError
 from robot_learning.phases.experience import Experience
-from robot_learning.phases.phase import Phase
+from robot_learning.phases.phase import Batch, Draw, Phase, Transitions, Windows
 from robot_learning.trajectory.buffer import GAP_PERIODS
 from robot_learning.trajectory.episode import Array, Episode
 
@@ -64,15 +64,17 @@ def split_episodes(episodes: Sequence[Episode], held_out_ratio: float, seed: int
 
 
 class Validation:
-    """Every transition of the held-out episodes, in batches, each exactly once."""
+    """The held-out episodes as batches of what a phase draws; every step is in them once.
 
-    def __init__(self, experience: Experience, episodes: Sequence[Episode], discount: float):
-        parts = [_transitions(experience, episode, discount) for episode in episodes]
-        self._batch = {
-            name: torch.from_numpy(np.concatenate([part[name] for part in parts]))
-            for name in parts[0]
-        }
-        if not self.num_transitions:
+    Transitions cross no gap. Windows are cut one behind the other from the starts of gapless
+    stretches; what is left at the end of a stretch is a shorter window.
+    """
+
+    def __init__(self, experience: Experience, episodes: Sequence[Episode]):
+        stretches = [part for episode in episodes for part in _stretches(experience, episode)]
+        self._stretches = [part for part in stretches if len(part['action']) >= _MIN_STEPS]
+        self._batches: dict[Draw, list[Batch]] = {}
+        if not self._stretches:
             raise NotEnoughDataError(
                 'held-out data: has no usable transition. Record longer, or hold out more.'
             )
@@ -80,30 +82,89 @@ class Validation:
     @property
     def num_transitions(self) -> int:
         """How many there are."""
-        return len(self._batch['action'])
+        return sum(len(part['action']) - 1 for part in self._stretches)
+
+    def batches(self, draw: Draw) -> list[Batch]:
+        """Return everything as a phase draws it."""
+        if draw not in self._batches:
+            if isinstance(draw, Windows):
+                found = _windows(self._stretches, draw)
+            elif isinstance(draw, Transitions):
+                found = [_transitions(self._stretches, draw.discount)]
+            else:
+                found = []  # What newer versions drive is not held out.
+            self._batches[draw] = [
+                {name: torch.from_numpy(array) for name, array in batch.items()} for batch in found
+            ]
+        return self._batches[draw]
 
     def measure(self, phase: Phase) -> dict[str, float]:
-        """Return the phase's metrics on the held-out data, named `held_out/<metric>`."""
-        metrics: dict[str, Tensor] = phase.evaluate(self._batch)
-        return {f'held_out/{name}': float(value) for name, value in metrics.items()}
+        """Return the phase's metrics on the held-out data, named `held_out/<metric>`.
+
+        Of several batches it is their mean, weighted by their steps.
+        """
+        total: dict[str, float] = {}
+        weight = 0
+        for batch in self.batches(getattr(phase, 'measures', phase.draws)):
+            count = batch['action'].shape[:-1].numel()
+            for name, value in phase.evaluate(batch).items():
+                total[name] = total.get(name, 0.0) + count * float(value)
+            weight += count
+        return {f'held_out/{name}': value / weight for name, value in total.items()}
 
 
-def _transitions(experience: Experience, episode: Episode, discount: float) -> dict[str, Array]:
-    observation = experience.features(episode)  # [T, D]
-    action = experience.space.normalised(episode.action)
-    gap_ns = GAP_PERIODS * experience.contract.control_period_ns
-    usable = (
-        (np.diff(episode.stamp_ns) <= gap_ns)
-        & ~episode.is_first[1:]
-        & np.isfinite(observation[:-1]).all(1)
-        & np.isfinite(observation[1:]).all(1)
-        & np.isfinite(action[:-1]).all(1)
-    )  # [T - 1]
-    following = discount * (1.0 - episode.terminated[1:])
-    return {
-        'observation': observation[:-1][usable],
-        'action': action[:-1][usable].astype(np.float32),
-        'next_observation': observation[1:][usable],
-        'reward': episode.reward[1:][usable].astype(np.float32),
-        'discount': following[usable].astype(np.float32),
+def _stretches(experience: Experience, episode: Episode) -> list[dict[str, Array]]:
+    """Return the arrays of each run of consecutive usable steps."""
+    arrays = experience.arrays(episode)
+    arrays |= {
+        'action': experience.space.normalised(episode.action).astype(np.float32),
+        'reward': episode.reward.astype(np.float32),
+        'terminated': episode.terminated,
+        'truncated': episode.truncated,
+        'intervention': episode.intervention,
+        'is_first': episode.is_first,
     }
+    gap_ns = GAP_PERIODS * experience.contract.control_period_ns
+    usable = np.isfinite(arrays['observation']).all(1) & np.isfinite(arrays['action']).all(1)
+    joined = usable[1:] & usable[:-1] & ~episode.is_first[1:]
+    joined &= np.diff(episode.stamp_ns) <= gap_ns  # [T - 1]
+    ends = [*(np.flatnonzero(~joined) + 1), len(episode)]
+    return [
+        {name: array[start:end] for name, array in arrays.items()}
+        for start, end in itertools.pairwise([0, *ends])
+        if usable[start]
+    ]
+
+
+def _transitions(stretches: Sequence[dict[str, Array]], discount: float) -> dict[str, Array]:
+    def joined(name: str, part: slice) -> Array:
+        return np.concatenate([stretch[name][part] for stretch in stretches])
+
+    here, there = slice(None, -1), slice(1, None)
+    following = discount * (1.0 - joined('terminated', there))
+    return {
+        'observation': joined('observation', here),
+        'action': joined('action', here),
+        'intervention': joined('intervention', here),
+        'next_observation': joined('observation', there),
+        'reward': joined('reward', there),
+        'discount': following.astype(np.float32),
+    }
+
+
+def _windows(stretches: Sequence[dict[str, Array]], draw: Windows) -> list[dict[str, Array]]:
+    by_length: dict[int, list[dict[str, Array]]] = {}
+    for stretch in stretches:
+        for start in range(0, len(stretch['action']), draw.length):
+            window = {name: array[start : start + draw.length] for name, array in stretch.items()}
+            window['is_first'] = np.arange(len(window['action'])) == 0
+            by_length.setdefault(len(window['action']), []).append(window)
+    return [
+        {
+            name: np.stack([window[name] for window in windows[i : i + draw.batch_size]])
+            for name in windows[0]
+        }
+        for length, windows in sorted(by_length.items())
+        if length >= _MIN_STEPS
+        for i in range(0, len(windows), draw.batch_size)
+    ]

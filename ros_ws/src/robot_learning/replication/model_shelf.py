@@ -24,12 +24,13 @@ from robot_learning.model_files import (
 from robot_learning.model_folders import is_model
 from robot_learning.model_store import ModelStore
 from robot_learning.replication.digests import Digests
-from robot_learning.replication.ownership import RECEIVING, Ownership, forget_old_parts
+from robot_learning.replication.ownership import RECEIVING, Ownership, forget_old_files
 from robot_learning.replication.protocol import FileEntry, Offer, StoreName, refusal
 from robot_learning.replication.shelf import Bundle, Item
 
 _FOLDER = re.compile(r'([A-Za-z0-9][A-Za-z0-9_.-]{0,63})/([0-9]{6,12})')
 _MAX_SIGNATURE_BYTES = 1 << 16
+_KEPT_BEST = 5  # By score, however old.
 _ORDER = (WEIGHTS, SIGNATURE, MANIFEST)  # Fetched in this order: the manifest is last.
 
 
@@ -73,10 +74,18 @@ class IncomingModels:
 
     store: StoreName = 'models'
 
-    def __init__(self, root: Path, rules: ModelFileRules):
-        """Prepare; `rules` are those that a version must fulfil before it becomes visible."""
+    def __init__(self, root: Path, rules: ModelFileRules, kept: int):
+        """Prepare.
+
+        Args:
+            root: of the model store.
+            rules: what a version must fulfil before it becomes visible.
+            kept: newest versions of a model that stay when more come; 0: all.
+        """
         self.root = root
         self._rules = rules
+        self._models = ModelStore(root, rules)
+        self._kept = kept
         self._ownership = Ownership(root)
         self._digests = Digests()
 
@@ -85,8 +94,9 @@ class IncomingModels:
         self._ownership.take()
         for folder in self.root.iterdir():
             if is_model(folder):
-                for parts in (folder / RECEIVING).glob('*/.parts'):
-                    forget_old_parts(parts)
+                receiving = folder / RECEIVING
+                for files in (*receiving.glob('*/.parts'), *receiving.glob('*/*/*')):
+                    forget_old_files(files)
 
     def release(self) -> None:
         """See `IncomingShelf`."""
@@ -104,6 +114,12 @@ class IncomingModels:
         folder = self.root / name / number
         if folder.is_dir():
             wanted = self._missing(offer, folder, by_name)
+        elif self._is_outdated(name, int(number)):
+            raise refusal(
+                offer,
+                f'is older than the {self._kept} versions that are kept here; its trainer began '
+                f'anew, or kept_versions is less than what is offered',
+            )
         if not wanted or all(entry.sha256 in refused for entry in wanted):
             return []
         receiving = self.root / name / RECEIVING / offer.origin
@@ -128,6 +144,13 @@ class IncomingModels:
         durable_files.sync_folder(item.staging)
         item.staging.rename(item.target)
         durable_files.sync_folder(item.target.parent)
+        if self._kept and len(self._models.versions(name)) > self._kept + _KEPT_BEST:
+            self._models.prune(name, _KEPT_BEST, self._kept)  # Nobody else does on this host.
+
+    def _is_outdated(self, name: str, version: int) -> bool:
+        """Tell whether a version would be deleted as soon as it is here."""
+        newest = self._models.versions(name)[-self._kept :] if self._kept else []
+        return len(newest) == self._kept > 0 and version < newest[0]
 
     def _checked(self, offer: Offer) -> tuple[str, str]:
         match = _FOLDER.fullmatch(offer.folder)

@@ -50,9 +50,11 @@ class Ownership:
             self._descriptor = -1
 
 
-def forget_old_parts(folder: Path) -> None:
-    """Delete the beginnings of files that nobody has sent any of for a week."""
+def forget_old_files(folder: Path) -> None:
+    """Delete files of which nobody has sent anything for a week, and the folder once empty."""
     for path in folder.glob('*'):
         with contextlib.suppress(OSError):
             if path.is_file() and time.time() - path.lstat().st_mtime > _FORGOTTEN_S:
                 path.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()

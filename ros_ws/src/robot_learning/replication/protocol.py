@@ -40,6 +40,8 @@ class TransferConfig:
     peer_timeout_s: PositiveFloat = 10.0  # A host that says nothing for so long is away.
     offers_ahead: Annotated[int, Field(ge=1, le=MAX_FILES)] = 16  # Segments offered at once.
     newest_versions: PositiveInt = 20  # Of each model; older ones are not offered.
+    # Newest ones of each model that a receiver keeps, and the best and the one in use; 0: all.
+    kept_versions: NonNegativeInt = 40
     max_segment_bytes: PositiveInt = 1 << 30  # Larger ones are refused by the receiver.
     min_free_bytes: NonNegativeInt = 256 << 20  # Receiving leaves so much of the disk free.
 

@@ -267,12 +267,14 @@ class Receiver:
             origin.transfer = None
 
     def _pause(self, error: OSError, origin: _Origin, now_s: float) -> None:
-        """The disk refuses: wait, and go on later with what is there."""
+        """The disk refuses, or somebody else is at work: go on later with what is there."""
         self._stop(origin)
         self._paused_until_s = now_s + _DISK_RETRY_S
+        is_busy = isinstance(error, BlockingIOError)
+        advice = 'End that one, or wait' if is_busy else 'Free space on that disk'
         self.error = (
-            f'{self.shelf.root}: cannot be written ({error.strerror or error}). Free space on '
-            f'that disk; receiving goes on by itself.'
+            f'{self.shelf.root}: cannot be written ({error.strerror or error}). {advice}; '
+            f'receiving goes on by itself.'
         )
 
     def _doubt(self, item: Item, error: ReplicationError) -> None:

@@ -10,20 +10,23 @@ from __future__ import annotations
 import bisect
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from robot_learning import durable_files
 from robot_learning.errors import DataError, ReplicationError
 from robot_learning.foreign_files import printable
-from robot_learning.replication.ownership import RECEIVING, Ownership, forget_old_parts
+from robot_learning.replication.ownership import RECEIVING, Ownership, forget_old_files
 from robot_learning.replication.protocol import Offer, StoreName, refusal
 from robot_learning.replication.shelf import Bundle, Item
 from robot_learning.trajectory import segment
+from robot_learning.trajectory.store_files import SessionLock
 
 _SESSION = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,127}')
 _REPLICA = re.compile(r'([A-Za-z0-9][A-Za-z0-9_.-]{0,127})@([A-Za-z][A-Za-z0-9_]{0,31})')
 _SEGMENT = re.compile(r'segment_([0-9]{6,12})\.hdf5')
+_MAX_LOCKS = 64  # Of sessions that grew last; each costs a file descriptor.
 _MAX_SESSIONS = 4  # Offered at once to one receiver.
 _SETTLED_NS = 50_000_000  # A folder changed this recently is listed again: clocks are coarse.
 
@@ -108,12 +111,13 @@ class IncomingSegments:
         self._max_bytes = max_bytes
         self._ownership = Ownership(root)
         self._last: dict[tuple[str, str], str] = {}
+        self._locks: OrderedDict[tuple[str, str], SessionLock] = OrderedDict()
 
     def open(self) -> None:
         """See `IncomingShelf`."""
         self._ownership.take()
-        for parts in (self.root / RECEIVING).glob('*/.parts'):
-            forget_old_parts(parts)
+        for folder in (self.root / RECEIVING).glob('*/*'):  # Of parts, and of whole segments.
+            forget_old_files(folder)
         for folder in self.root.iterdir():
             match = _REPLICA.fullmatch(folder.name)
             if match and folder.is_dir():
@@ -124,6 +128,8 @@ class IncomingSegments:
 
     def release(self) -> None:
         """See `IncomingShelf`."""
+        while self._locks:
+            self._locks.popitem()[1].release()
         self._ownership.release()
 
     def held(self) -> dict[tuple[str, str], str]:
@@ -158,9 +164,37 @@ class IncomingSegments:
             source.unlink(missing_ok=True)
             raise ReplicationError(str(error)) from error
         item.target.parent.mkdir(exist_ok=True)
+        self._hold(item)
+        last = self._last.get((item.origin, item.folder), '')
+        if segment_number(entry.name) <= _after(last):
+            source.unlink(missing_ok=True)
+            raise ReplicationError(
+                f'{item.target}: another process has written this session up to {last}. Let '
+                f'nobody else write sessions with "@" in their names.'
+            )
         source.rename(item.target)
         durable_files.sync_folder(item.target.parent)
         self._last[item.origin, item.folder] = entry.name
+
+    def _hold(self, item: Item) -> None:
+        """Keep recorders and repairs out of a session from its first segment on.
+
+        Raises:
+            BlockingIOError: one of them is at work there.
+        """
+        key, folder = (item.origin, item.folder), item.target.parent
+        lock = self._locks.get(key)
+        if lock is None or not lock.is_of(folder):
+            try:
+                self._locks[key] = SessionLock(folder, is_shared=False)
+            except BlockingIOError as error:
+                text = f'{folder.name} is written or repaired by another process'
+                raise BlockingIOError(error.errno, text) from error
+            names = [*_segments(folder), self._last.get(key, '')]  # What others did meanwhile.
+            self._last[key] = max(names, key=_after)
+        self._locks.move_to_end(key)
+        while len(self._locks) > _MAX_LOCKS:
+            self._locks.popitem(last=False)[1].release()
 
     def _check(self, offer: Offer) -> None:
         if not _SESSION.fullmatch(offer.folder):

@@ -31,8 +31,8 @@ class EmergencyStop:
     def __init__(self, path: Path):
         self._path = path
         self._lock = threading.Lock()
-        self._is_saved = False  # By this process, since the last release.
         self.text = _read(path)
+        self._is_saved = self.is_pressed  # The next start would find it pressed.
 
     @property
     def is_pressed(self) -> bool:

@@ -8,8 +8,8 @@ Numpy rather than torch: at one observation per tick a 46-256-256-2 network answ
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -18,26 +18,97 @@ from pydantic.dataclasses import dataclass
 from robot_learning import config
 from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError, ModelRefusedError
+from robot_learning.registry import Registry
 
 Array = np.ndarray[Any, Any]
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's.
+_LogStd = Annotated[float, Field(ge=-100, le=100)]  # Its exponential must not overflow.
+
+
+class PolicyOutput(NamedTuple):
+    """One action and how likely the policy found it."""
+
+    action: Array  # [A] float32, contract units.
+    log_prob: float  # Of the action before scaling, in [-1, 1]^A, nats; NaN: deterministic.
+
+
+class PolicyEnds(Protocol):
+    """What all kinds of policy say about themselves in the manifest."""
+
+    @property
+    def input_size(self) -> int:
+        """Number of features, D."""
+
+    @property
+    def action_size(self) -> int:
+        """Number of command components, A."""
+
+    @property
+    def action_low(self) -> tuple[float, ...]:
+        """Least commands [A], contract units."""
+
+    @property
+    def action_high(self) -> tuple[float, ...]:
+        """Largest commands [A], contract units."""
+
+    def image_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return [H, W, C] of every image field that must come with the features."""
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return name -> shape of every tensor such a policy needs."""
+
+
+class Policy(Protocol):
+    """The forward pass of one version, with what it remembers of the episode."""
+
+    @property
+    def spec(self) -> PolicyEnds:
+        """The version's own description."""
+
+    def act(
+        self,
+        features: Array,
+        noise: Array | None = None,
+        images: Mapping[str, Array] | None = None,
+    ) -> PolicyOutput:
+        """Return the action for the next observation of an episode.
+
+        Args:
+            features: [D] float32, as `FeatureBuilder` gives them.
+            noise: [A] standard normal draws; None: the policy's mode.
+            images: [H, W, C] uint8 per field of `spec.image_shapes`.
+        """
+
+    def reset(self) -> None:
+        """Forget the episode; the next observation is the first of another one."""
+
+    def fork(self) -> Policy:
+        """Return the same version with an empty memory of its own; the weights are shared."""
 
 
 @dataclass(frozen=True, config=STRICT)
-class PolicySpec:
-    """The `policy` block of a model version's manifest."""
+class GaussianSpec:
+    """What policies with dense layers and a squashed Gaussian action have in common."""
 
     input_size: PositiveInt
     action_size: PositiveInt
     action_low: tuple[float, ...]  # [A], contract units.
     action_high: tuple[float, ...]
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=32)] = (256, 256)
-    kind: Literal['gaussian_tanh_mlp'] = 'gaussian_tanh_mlp'
     activation: Literal['relu', 'silu'] = 'relu'
     layer_norm: bool = False
-    log_std_bounds: tuple[float, float] = (-5.0, 2.0)
+    log_std_bounds: tuple[_LogStd, _LogStd] = (-5.0, 2.0)
+
+    @property
+    def head_size(self) -> int:
+        """Number of values that the heads read."""
+        return self.hidden[-1]
+
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return nothing: pictures are not looked at."""
+        return {}
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return name -> shape of every tensor such a policy needs."""
@@ -53,71 +124,54 @@ class PolicySpec:
                 shapes[f'trunk.{i}.norm.weight'] = (size,)
                 shapes[f'trunk.{i}.norm.bias'] = (size,)
         for head in ('mean', 'log_std'):
-            shapes[f'{head}.weight'] = (self.action_size, sizes[-1])
+            shapes[f'{head}.weight'] = (self.action_size, self.head_size)
             shapes[f'{head}.bias'] = (self.action_size,)
         return shapes
 
 
-class PolicyOutput(NamedTuple):
-    """One action and how likely the policy found it."""
+@dataclass(frozen=True, config=STRICT)
+class PolicySpec(GaussianSpec):
+    """The `policy` block of a feed-forward version's manifest."""
 
-    action: Array  # [A] float32, contract units.
-    log_prob: float  # Of the action before scaling, in [-1, 1]^A, nats; NaN: deterministic.
+    kind: Literal['gaussian_tanh_mlp'] = 'gaussian_tanh_mlp'
 
 
-class GaussianTanhPolicy:
-    """Forward pass of one version; its buffers make it unsafe for two threads at once.
+class PolicyKind(NamedTuple):
+    """How versions of one kind are described, and what makes one of them act."""
 
-    Build it with `build_policy`, which checks spec and tensors.
-    """
+    spec: type[Any]  # A `PolicyEnds`, pydantic dataclass.
+    make: Any  # (spec, tensors) -> Policy.
 
-    def __init__(self, spec: PolicySpec, tensors: Mapping[str, Array]):
-        def tensor(name: str) -> Array:
-            return np.ascontiguousarray(tensors[name], np.float32)
 
-        self.spec = spec
-        self._input_mean = tensor('input_mean')
-        self._input_scale = 1.0 / tensor('input_std')
+POLICY_KINDS: Registry[PolicyKind] = Registry('kind of policy')
+
+
+class DenseLayers:
+    """Normalises features and sends them through the trunk; its buffers are reused."""
+
+    def __init__(self, spec: GaussianSpec, tensors: Mapping[str, Array]):
+        self._input_mean = contiguous(tensors['input_mean'])
+        self._input_scale = 1.0 / contiguous(tensors['input_std'])
         self._input = np.empty(spec.input_size, np.float32)
+        self._activation = spec.activation
         self._layers = [
-            (tensor(f'trunk.{i}.weight'), tensor(f'trunk.{i}.bias'), np.empty(size, np.float32))
+            (
+                contiguous(tensors[f'trunk.{i}.weight']),
+                contiguous(tensors[f'trunk.{i}.bias']),
+                np.empty(size, np.float32),
+            )
             for i, size in enumerate(spec.hidden)
         ]
         self._norms = [
-            (tensor(f'trunk.{i}.norm.weight'), tensor(f'trunk.{i}.norm.bias'))
+            (
+                contiguous(tensors[f'trunk.{i}.norm.weight']),
+                contiguous(tensors[f'trunk.{i}.norm.bias']),
+            )
             for i in range(len(spec.hidden) if spec.layer_norm else 0)
         ]
-        # One product for both heads.
-        self._heads = np.concatenate([tensor('mean.weight'), tensor('log_std.weight')])
-        self._heads_bias = np.concatenate([tensor('mean.bias'), tensor('log_std.bias')])
-        self._output = np.empty(2 * spec.action_size, np.float32)
-        self._low = np.asarray(spec.action_low, np.float32)
-        self._high = np.asarray(spec.action_high, np.float32)
-        self._limits = list(zip(spec.action_low, spec.action_high, strict=True))
 
-    def act(self, features: Array, noise: Array | None = None) -> PolicyOutput:
-        """Return the action for one observation.
-
-        Args:
-            features: [D] float32, as `FeatureBuilder` gives them.
-            noise: [A] standard normal draws; None: the policy's mode.
-        """
-        output = self._forward(features).tolist()
-        low_std, high_std = self.spec.log_std_bounds
-        action = np.empty(self.spec.action_size, np.float32)
-        log_prob = math.nan if noise is None else 0.0
-        # Few components: plain floats take a third of numpy's time.
-        for i, (low, high) in enumerate(self._limits):
-            u = output[i]
-            if noise is not None:
-                log_std = min(max(output[self.spec.action_size + i], low_std), high_std)
-                u += math.exp(log_std) * float(noise[i])
-                log_prob += _squashed_log_prob(float(noise[i]), log_std, u)
-            action[i] = low + (math.tanh(u) + 1) / 2 * (high - low)
-        return PolicyOutput(np.clip(action, self._low, self._high, out=action), log_prob)
-
-    def _forward(self, features: Array) -> Array:
-        """Return mean and log standard deviation before clamping [2 A], in a reused buffer."""
+    def __call__(self, features: Array) -> Array:
+        """Return the last layer's output for features [D]."""
         x = np.subtract(features, self._input_mean, out=self._input)
         x *= self._input_scale
         for i, (weight, bias, buffer) in enumerate(self._layers):
@@ -128,18 +182,83 @@ class GaussianTanhPolicy:
                 x *= 1.0 / math.sqrt(float(np.dot(x, x)) / len(x) + _NORM_EPSILON)
                 x *= self._norms[i][0]
                 x += self._norms[i][1]
-            if self.spec.activation == 'relu':
+            if self._activation == 'relu':
                 np.maximum(x, 0, out=x)
             else:
-                x *= _sigmoid(x)
-        output = np.dot(self._heads, x, out=self._output)
-        output += self._heads_bias
-        return output
+                x *= sigmoid(x)
+        return x
 
 
-def build_policy(
-    tensors: Mapping[str, Array], manifest: Mapping[str, Any], where: str
-) -> GaussianTanhPolicy:
+class GaussianHead:
+    """Turns the network's last layer into a squashed Gaussian action."""
+
+    def __init__(self, spec: GaussianSpec, tensors: Mapping[str, Array]):
+        # One product for both heads.
+        self._weight = contiguous(
+            np.concatenate([tensors['mean.weight'], tensors['log_std.weight']])
+        )
+        self._bias = contiguous(np.concatenate([tensors['mean.bias'], tensors['log_std.bias']]))
+        self._output = np.empty(2 * spec.action_size, np.float32)
+        self._size = spec.action_size
+        self._log_std_bounds = spec.log_std_bounds
+        self._low = np.asarray(spec.action_low, np.float32)
+        self._high = np.asarray(spec.action_high, np.float32)
+        self._limits = list(zip(spec.action_low, spec.action_high, strict=True))
+
+    def __call__(self, x: Array, noise: Array | None) -> PolicyOutput:
+        """Return the mode, or the action that `noise` [A] draws."""
+        output = np.dot(self._weight, x, out=self._output)
+        output += self._bias
+        return self._squashed(output.tolist(), noise)
+
+    def _squashed(self, output: Sequence[float], noise: Array | None) -> PolicyOutput:
+        low_std, high_std = self._log_std_bounds
+        action = np.empty(self._size, np.float32)
+        log_prob = math.nan if noise is None else 0.0
+        # Few components: plain floats take a third of numpy's time.
+        for i, (low, high) in enumerate(self._limits):
+            u = output[i]
+            if noise is not None:
+                log_std = min(max(output[self._size + i], low_std), high_std)
+                u += math.exp(log_std) * float(noise[i])
+                log_prob += _squashed_log_prob(float(noise[i]), log_std, u)
+            action[i] = low + (math.tanh(u) + 1) / 2 * (high - low)
+        return PolicyOutput(np.clip(action, self._low, self._high, out=action), log_prob)
+
+
+class GaussianTanhPolicy:
+    """Forward pass of one version; its buffers make it unsafe for two threads at once.
+
+    Build it with `build_policy`, which checks spec and tensors.
+    """
+
+    def __init__(self, spec: PolicySpec, tensors: Mapping[str, Array]):
+        self.spec = spec
+        self._tensors = tensors
+        self._layers = DenseLayers(spec, tensors)
+        self._head = GaussianHead(spec, tensors)
+
+    def act(
+        self,
+        features: Array,
+        noise: Array | None = None,
+        images: Mapping[str, Array] | None = None,
+    ) -> PolicyOutput:
+        """Return the action for one observation; see `Policy.act`."""
+        return self._head(self._layers(features), noise)
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def fork(self) -> GaussianTanhPolicy:
+        """Return the same version with buffers of its own."""
+        return GaussianTanhPolicy(self.spec, self._tensors)
+
+
+POLICY_KINDS.register('gaussian_tanh_mlp')(PolicyKind(PolicySpec, GaussianTanhPolicy))
+
+
+def build_policy(tensors: Mapping[str, Array], manifest: Mapping[str, Any], where: str) -> Policy:
     """Make the policy of one version after checking that its parts fit together.
 
     Args:
@@ -158,9 +277,11 @@ def build_policy(
             f'Serve a version that a policy phase published.'
         )
     try:
-        spec = config.from_mapping(PolicySpec, block, f'{where}: manifest: policy')
+        kind = POLICY_KINDS.get(str(block.get('kind', 'gaussian_tanh_mlp')))
+        spec = config.from_mapping(kind.spec, block, f'{where}: manifest: policy')
     except ConfigError as error:
-        raise ModelRefusedError(str(error)) from error
+        text = str(error)
+        raise ModelRefusedError(text if text.startswith(where) else f'{where}: {text}') from error
     problems = []
     for name, shape in spec.tensor_shapes().items():
         if name not in tensors:
@@ -171,7 +292,8 @@ def build_policy(
         elif not np.isfinite(tensors[name]).all():
             count = int((~np.isfinite(tensors[name])).sum())
             problems.append(f'tensor {name} holds {count} values that are not finite')
-    if not problems and not (np.asarray(tensors['input_std']) > 0).all():
+    scale = tensors.get('input_std', np.ones(1))
+    if not problems and not (np.asarray(scale) > 0).all():
         problems.append('tensor input_std holds values that are not above zero')
     for name in ('action_low', 'action_high'):
         if len(getattr(spec, name)) != spec.action_size:
@@ -182,7 +304,13 @@ def build_policy(
         raise ModelRefusedError(
             f'{where}: {"; ".join(problems)}. Publish it anew or serve another version.'
         )
-    return GaussianTanhPolicy(spec, tensors)
+    policy: Policy = kind.make(spec, tensors)
+    return policy
+
+
+def contiguous(tensor: Array) -> Array:
+    """Return a tensor as products like it: float32, rows behind each other."""
+    return np.ascontiguousarray(tensor, np.float32)
 
 
 def _squashed_log_prob(noise: float, log_std: float, u: float) -> float:
@@ -192,5 +320,6 @@ def _squashed_log_prob(noise: float, log_std: float, u: float) -> float:
     return gaussian - 2 * (math.log(2) - u - softplus)
 
 
-def _sigmoid(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + exp(-x)), elementwise."""
     return 0.5 * (1 + np.tanh(0.5 * x))  # The form that does not overflow.

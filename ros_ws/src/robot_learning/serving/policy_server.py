@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import queue
 import threading
@@ -16,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
 from robot_learning.contract import RobotContract
-from robot_learning.errors import StoreError
+from robot_learning.errors import ModelRefusedError, RobotLearningError, StoreError
 from robot_learning.serving.canary import CanaryConfig
 from robot_learning.serving.exploration import Exploration
 from robot_learning.serving.rollback import RollbackConfig, RollbackWatch
@@ -101,6 +100,7 @@ class PolicyServer:
         self._num_not_finite: dict[tuple[str, int], int] = {}
         self._last: tuple[Array, Served | None] | None = None  # Not reviewed yet.
         self._complaint: tuple[Served, str] | None = None  # Against a version that was chosen.
+        self._trouble = ''  # What last went wrong on the loading thread without explanation.
         self._is_follow_asked = False
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name='policy_loader', daemon=True)
@@ -207,6 +207,8 @@ class PolicyServer:
     @property
     def warning(self) -> str:
         """What a person should know about the version that serves; '' if nothing."""
+        if self._trouble:
+            return self._trouble
         if self._succession.last_rollback:
             return self._succession.last_rollback
         if self._complaint is None or self._complaint[0] is not self.served:
@@ -251,8 +253,10 @@ class PolicyServer:
         def answer() -> None:
             try:
                 future.set_result(work())
-            except Exception as error:  # Goes to whoever asked.
+            except RobotLearningError as error:  # Goes to whoever asked, as does the next.
                 future.set_exception(error)
+            except Exception as error:
+                future.set_exception(ModelRefusedError(_fault(error)))
 
         self._requests.put(answer)
         return future
@@ -262,13 +266,29 @@ class PolicyServer:
     def _work(self) -> None:
         work: Callable[[], None] | None = self._succession.begin
         while work is not None:
-            with contextlib.suppress(StoreError):  # A store that is not there yet may come.
-                work()
+            self._do(work)
             try:
                 work = self._requests.get(timeout=self._config.poll_s)
             except queue.Empty:
                 work = self._follow
 
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except StoreError:  # A store that is not there yet may come.
+            pass
+        except Exception as error:  # Without this thread no version would ever change again.
+            self._trouble = _fault(error)
+        else:
+            self._trouble = ''
+
     def _follow(self) -> None:
         self._is_follow_asked = False
         self._succession.follow()
+
+
+def _fault(error: Exception) -> str:
+    return (
+        f'versions cannot be changed ({type(error).__name__}: {error}). Look at the model store '
+        f'and report this fault'
+    )

@@ -153,13 +153,16 @@ class Succession:
     def follow(self) -> None:
         """Try what the store says is to be served, unless somebody asked for a version."""
         self._leave_refused()
+        if self._has_pin():  # A person has decided: there is nothing to try any more.
+            self.canary = None
         while not self._is_pinned and self.canary is None:
             served, wanted = self.acting, self._store.serving(self._model)
             if wanted is None or self._refusal(self._model, wanted) is not None:
                 return
-            if served is not None and _key(served) == (self._model, wanted):
-                return
             is_chosen = self._store.active(self._model) == wanted
+            if served is not None and _key(served) == (self._model, wanted):
+                self.is_chosen = is_chosen
+                return
             if served is not None and not is_chosen and self._must_wait(wanted):
                 return
             with contextlib.suppress(ModelRefusedError):  # Told by _checked; look for the next.
@@ -191,7 +194,7 @@ class Succession:
             self.is_chosen = is_pinned
         if not is_pinned:
             self._store.release(model)
-            self._held_until = self._floor = 0
+            self._held_until, self._floor, self.is_chosen = 0, 0, False
         self._model, self._is_pinned = model, is_pinned
         self.follow()
         acting = self.acting
@@ -231,7 +234,7 @@ class Succession:
         report, candidate = canary.report(), canary.candidate
         if report.problem:
             self._refuse(candidate, f'canary: {report.problem}')
-        elif self._refusal(candidate.model, candidate.version) is None:  # By another node.
+        elif self._refusal(*_key(candidate)) is None and not self._has_pin():  # Since it began.
             self._serve(candidate, f'canary passed: {report.summary}')
         self.follow()
 
@@ -246,6 +249,9 @@ class Succession:
         )
         self._tell('canary', candidate, reason)
         self.canary = Canary(candidate, serving, self._contract, self._canary_config)
+
+    def _has_pin(self) -> bool:
+        return not self._is_pinned and self._store.active(self._model) is not None
 
     def _must_wait(self, wanted: int) -> bool:
         return wanted <= self._floor or self.num_decisions < self._held_until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ContractError, ModelRefusedError, StoreError
 from robot_learning.features import FeatureBuilder
-from robot_learning.serving.policy import GaussianTanhPolicy, build_policy
+from robot_learning.serving.policy import Policy, build_policy
 
 Array = np.ndarray[Any, Any]
 
@@ -34,7 +34,7 @@ class WeightSource(Protocol):
 class Served(NamedTuple):
     """A version that passed its checks."""
 
-    policy: GaussianTanhPolicy
+    policy: Policy
     model: str
     version: int
     update: int
@@ -71,6 +71,7 @@ def load_version(
         probes = random_features(contract) if probes is None else probes
         _check_speed(policy, probes[:_NUM_TIMED], contract.control_period_ns, where)
         _check_actions(policy, probes, where)
+        policy.reset()  # It remembers no probe.
     except StoreError:
         raise
     except ModelRefusedError as error:
@@ -106,7 +107,7 @@ def random_features(contract: RobotContract, count: int = _NUM_PROBES, seed: int
 
 
 def _check_contract(
-    policy: GaussianTanhPolicy, manifest: Mapping[str, Any], contract: RobotContract, where: str
+    policy: Policy, manifest: Mapping[str, Any], contract: RobotContract, where: str
 ) -> None:
     spec, problems = policy.spec, []
     size = FeatureBuilder(contract).size
@@ -125,6 +126,13 @@ def _check_contract(
             f'{contract.robot} allows {contract.action_low.tolist()} to '
             f'{contract.action_high.tolist()}'
         )
+    for name, shape in spec.image_shapes().items():
+        field = contract.observation.get(name)
+        if field is None or tuple(field.shape) != tuple(shape):
+            found = 'no such field' if field is None else f'{list(field.shape)}'
+            problems.append(
+                f'looks at pictures {name} {list(shape)}, {contract.robot} has {found}'
+            )
     if manifest.get('contract_hash') != contract.hash and not problems:
         problems += _contract_differences(manifest, contract)
     if problems:
@@ -172,13 +180,14 @@ def _contract_differences(manifest: Mapping[str, Any], contract: RobotContract) 
     return differences
 
 
-def _check_speed(policy: GaussianTanhPolicy, probes: Array, period_ns: int, where: str) -> None:
+def _check_speed(policy: Policy, probes: Array, period_ns: int, where: str) -> None:
     """Refuse what would make ticks late, in shadow already."""
     durations_ns = []
+    images = next(_random_images(policy))
     with np.errstate(all='ignore'):
         for features in probes:
             started_ns = time.thread_time_ns()  # Being interrupted does not count.
-            policy.act(features)
+            policy.act(features, images=images)
             durations_ns.append(time.thread_time_ns() - started_ns)
     if min(durations_ns) > _MAX_TICK_SHARE * period_ns:
         raise ModelRefusedError(
@@ -188,13 +197,13 @@ def _check_speed(policy: GaussianTanhPolicy, probes: Array, period_ns: int, wher
         )
 
 
-def _check_actions(policy: GaussianTanhPolicy, probes: Array, where: str) -> None:
+def _check_actions(policy: Policy, probes: Array, where: str) -> None:
     noise = np.zeros(policy.spec.action_size)
     low = [limit - _LIMIT_TOLERANCE for limit in policy.spec.action_low]
     high = [limit + _LIMIT_TOLERANCE for limit in policy.spec.action_high]
     with np.errstate(all='ignore'):  # What overflows shows in the result.
-        for i, features in enumerate(probes):
-            output = policy.act(features, noise)
+        for i, (features, images) in enumerate(zip(probes, _random_images(policy), strict=False)):
+            output = policy.act(features, noise, images)
             action = output.action.tolist()
             # Plain floats: this thread keeps the interpreter from the control thread.
             is_inside = all(map(operator.le, low, action)) and all(map(operator.le, action, high))
@@ -204,3 +213,11 @@ def _check_actions(policy: GaussianTanhPolicy, probes: Array, where: str) -> Non
                     f'observation {i}, expected finite actions between {low} and {high}. Serve '
                     f'another version.'
                 )
+
+
+def _random_images(policy: Policy, seed: int = 0) -> Iterator[dict[str, Array]]:
+    """Yield pictures of noise, for as long as somebody asks."""
+    rng = np.random.default_rng(seed)
+    shapes = policy.spec.image_shapes()
+    while True:
+        yield {name: rng.integers(0, 256, shape, np.uint8) for name, shape in shapes.items()}

@@ -16,6 +16,7 @@ from robot_learning.errors import ConfigError, NotEnoughDataError
 from robot_learning.trajectory.episode import Array, Episode
 
 _FLAGS = ('terminated', 'truncated', 'intervention', 'is_first')  # Behind action and reward.
+_ROWS_AT_ONCE = 1024
 GAP_PERIODS = 1.5  # Two stamps further apart than this many control periods are not neighbours.
 
 
@@ -158,13 +159,20 @@ class ReplayBuffer:
     def state(self) -> dict[str, Any]:
         """Return what must be stored, as plain data, to draw the same batches after a restart.
 
-        The steps themselves are not in it: append the same pieces again, then `restore`.
+        The steps themselves are not in it: append again at least the pieces that are still
+        held, in their order, then `restore`.
         """
         return {'rng': self._rng.bit_generator.state, 'num_appended': self._num_appended}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue the random sequence saved by `state`."""
+        """Continue the random sequence saved by `state`, every step at the place it had then."""
         self._rng.bit_generator.state = state['rng']
+        ahead = state['num_appended'] - self._num_appended
+        if ahead <= 0 or self._num_appended < self.capacity:  # All is here, or some are gone.
+            return
+        for data in (self._table, self._has_next, *self._arrays.values()):
+            _rotate(data, ahead % self.capacity)
+        self._num_appended += ahead
 
     def _allocate(self, piece: Episode, arrays: Mapping[str, Array]) -> None:
         for name, data in arrays.items():
@@ -324,6 +332,21 @@ class MixedBuffer:
         elif len(self.online) < minimum:
             num_offline = batch_size
         return batch_size - num_offline, num_offline
+
+
+def _rotate(data: Array, places: int) -> None:
+    """Move every row on by so many places, in place: there may be no room for a copy."""
+    for part in (data, data[:places], data[places:]):
+        _reverse(part)
+
+
+def _reverse(data: Array) -> None:
+    half, end = len(data) // 2, len(data)
+    for start in range(0, half, _ROWS_AT_ONCE):
+        stop = min(start + _ROWS_AT_ONCE, half)
+        front = data[start:stop].copy()
+        data[start:stop] = data[end - stop : end - start][::-1]
+        data[end - stop : end - start] = front[::-1]
 
 
 def _stack(parts: list[dict[str, Array]]) -> dict[str, Array]:

@@ -43,8 +43,10 @@ class TrajectoryStore:
 
         Raises:
             StoreError: the folder cannot be written or the disk is full; nothing is left behind
-                and the pieces may be offered again. `__cause__` is the `OSError`.
+                and the pieces may be offered again. `__cause__` is the `OSError`. Or the session
+                has a name that leads elsewhere.
         """
+        store_files.check_session_name(self.root, session)
         folder = self.root / session
         try:
             folder.mkdir(parents=True, exist_ok=True)

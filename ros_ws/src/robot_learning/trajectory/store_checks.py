@@ -13,6 +13,7 @@ from robot_learning.trajectory import store_files
 from robot_learning.trajectory.segment_checks import PieceSpan, SegmentCheck, check_segment
 from robot_learning.trajectory.store_files import DAMAGED, Problem
 
+_LARGEST_GAP = 100_000  # Segments missing in a row; more were never there.
 LOSSES = 'losses.json'  # In the folder of what was set aside: what a repair could not bring back.
 
 
@@ -173,12 +174,19 @@ def _check_numbers(folder: Path, newest: int, check: SessionCheck, losses: Losse
     there = [store_files.number(segment.path) for segment in check.segments]
     known = {*there, *losses.segments}
     check.notes += [f'segment {n} is lost' for n in losses.segments if n not in there]
-    for number in range(min(there, default=0), newest + 1):
-        if number not in known:
-            check.absent.append(number)
+    before = min(there, default=0) - 1
+    for number in sorted({n for n in known if before < n < newest} | {newest}):
+        if number - before > _LARGEST_GAP:
             path = store_files.segment_path(folder, number)
-            text = 'is missing, segments before and behind it are there. Run "./run store repair".'
+            text = f'has a number far behind that of the segment before it, {before}. Rename it.'
             check.problems.append(Problem(path, f'{path}: {text}'))
+        else:
+            check.absent += [n for n in range(before + 1, number + 1) if n not in known]
+        before = number
+    for number in check.absent:
+        path = store_files.segment_path(folder, number)
+        text = 'is missing, segments before and behind it are there. Run "./run store repair".'
+        check.problems.append(Problem(path, f'{path}: {text}'))
 
 
 def _check_order(check: SessionCheck, losses: Losses) -> None:

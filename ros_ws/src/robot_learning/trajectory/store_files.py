@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from robot_learning import durable_files
 from robot_learning.errors import StoreError
+from robot_learning.foreign_files import printable
 
 _SEGMENT = re.compile(r'segment_(\d{6,12})\.hdf5')
 _TEMPORARY = re.compile(r'\.segment_(\d{6,12})\.hdf5\..+')
@@ -31,6 +32,19 @@ def session_names(root: Path) -> list[str]:
             return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def check_session_name(root: Path, name: str) -> None:
+    """Refuse names that are no single, visible folder below the store; a file may have given it.
+
+    Raises:
+        StoreError: names it.
+    """
+    if not name or name.startswith('.') or '/' in name or not name.isprintable():
+        raise StoreError(
+            f'{root}: {printable(name)!r} is no name of a session, expected that of one folder '
+            f'which does not begin with a dot. Choose another session name.'
+        )
 
 
 def listed(folder: Path) -> list[Path]:
@@ -117,8 +131,8 @@ def name_new(temporary: Path, path: Path) -> None:
 class SessionLock:
     """Tells others that a session is being written, or changed as a whole.
 
-    Recorders share it, a repair has it alone. The kernel releases it when its process ends,
-    however that happens. On file systems without locks it does nothing.
+    Recorders share it, a repair or a replicator has it alone. The kernel releases it when its
+    process ends, however that happens. On file systems without locks it does nothing.
     """
 
     _descriptor: int | None = None
@@ -127,7 +141,8 @@ class SessionLock:
         """Take it.
 
         Raises:
-            BlockingIOError: a repair has it, or, when it is not shared, recorders have it.
+            BlockingIOError: a repair or a replicator has it, or, when it is not shared, recorders
+                have it.
         """
         self._descriptor = os.open(folder, os.O_RDONLY)
         self._inode = os.fstat(self._descriptor).st_ino
@@ -176,7 +191,8 @@ def explain(folder: Path, error: OSError) -> StoreError:
         errno.EROFS: 'That file system is read-only; choose another store',
         errno.ENOTDIR: 'A part of that path is a file; choose another store',
         errno.EEXIST: 'That path is a file; choose another store',
-        errno.EWOULDBLOCK: 'It is being repaired just now; wait for the end of that',
+        errno.EWOULDBLOCK: 'It is being repaired just now, or a replicator receives it; wait for '
+        'the end of that or choose another session',
     }.get(error.errno or 0, 'Check the disk')
     reason = error.strerror or error
     return StoreError(f'{folder}: a segment cannot be written ({reason}). {advice}.')

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.interfaces import Connection
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError, StoreError
-from robot_learning.trajectory.bags.bag_types import known_types
+from robot_learning.trajectory.bags.bag_reader import open_bag, read_messages
 from robot_learning.trajectory.episode import Episode
 from robot_learning.trajectory.intake import Intake
 from robot_learning.trajectory.recorder import Recorder, RecorderConfig
@@ -26,7 +25,6 @@ _BATCH = 2000  # Messages between two collections of finished steps.
 _SEGMENT_BYTES = 64 << 20  # Of observations, before compression.
 # Simulated seconds; a world that outruns the wall clock arrives in bursts of one topic each.
 _SIMULATED_WINDOW_S = 20.0
-_BROKEN = (AnyReaderError, OSError, EOFError, AssertionError, ValueError, TypeError)
 
 
 @dataclass
@@ -149,6 +147,7 @@ class BagReplay:
         self._config = config
         self._prefix = f'/{namespace.strip("/")}/' if namespace.strip('/') else '/'
         self.report = ImportReport(str(path), contract.robot, contract.hash, '')
+        self._num_read: Counter[int] = Counter()  # By connection.
 
     def pieces(self) -> Iterator[Episode]:
         """Yield pieces of episodes as their steps become final, and fill the report."""
@@ -164,6 +163,7 @@ class BagReplay:
                     yield from self._noted(recorder.collect())
             recorder.close('end_of_bag')
             yield from self._noted(recorder.collect())
+            self._compare_counts(reader, wanted)
             self._conclude(recorder, intake)
 
     def _choose_config(self, reader: AnyReader) -> RecorderConfig:
@@ -249,6 +249,7 @@ class BagReplay:
         now = _BagClock()
         for connection, now.log_ns, data in read_messages(self._path, reader, connections):
             self.report.num_messages += 1
+            self._num_read[id(connection)] += 1
             topic = wanted[id(connection)]
             try:
                 message: Any = reader.deserialize(data, connection.msgtype)
@@ -276,6 +277,16 @@ class BagReplay:
                     }
                 )
             yield piece
+
+    def _compare_counts(self, reader: AnyReader, wanted: dict[int, str]) -> None:
+        """Say when the bag gave other messages than it says that it holds."""
+        for connection in reader.connections:
+            found, expected = self._num_read[id(connection)], connection.msgcount
+            if id(connection) in wanted and found != expected:
+                self.report.warnings.append(
+                    f'{connection.topic}: {found} messages were read, the bag says that it holds '
+                    f'{expected}. Compare with "bags recover {self._path} --out FOLDER".'
+                )
 
     def _conclude(self, recorder: Recorder, intake: Intake) -> None:
         report = self.report
@@ -307,49 +318,6 @@ class _BagClock:
 
     def __call__(self) -> int:
         return self.log_ns if self.clock_ns is None else self.clock_ns
-
-
-@contextmanager
-def open_bag(path: Path) -> Iterator[AnyReader]:
-    """Open a bag of any kind; every way in which it is broken is one `DataError`."""
-    if path.is_dir() and not (path / 'metadata.yaml').exists():
-        files = sorted(p.name for p in path.iterdir() if p.suffix in ('.mcap', '.db3'))
-        if not files:
-            raise DataError(f'{path}: holds no bag. Name a folder with a metadata.yaml.')
-        raise DataError(
-            f'{path}: has no metadata.yaml, so its recorder was killed. Make a sound bag with '
-            f'"bags recover {path} --out FOLDER", or name one of its files: {", ".join(files)}.'
-        )
-    try:
-        reader = AnyReader([path], default_typestore=known_types())
-        reader.open()
-    except FileNotFoundError as error:
-        raise DataError(f'{path}: there is no such bag. Name an existing one.') from error
-    except _BROKEN as error:
-        raise _damaged(path, error) from error
-    try:
-        if not reader.message_count:
-            raise DataError(f'{path}: holds no messages. Record it again.')
-        yield reader
-    finally:
-        reader.close()
-
-
-def read_messages(
-    path: Path, reader: AnyReader, connections: list[Connection]
-) -> Iterator[tuple[Connection, int, bytes]]:
-    """Yield connection, time of recording and bytes; damage is a `DataError`."""
-    try:
-        yield from reader.messages(connections)
-    except _BROKEN as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f'{path}: is damaged or cut off ({error}). Save what is there with '
-        f'"bags recover {path} --out FOLDER", or record it again.'
-    )
 
 
 def _write_segments(replay: BagReplay, store: TrajectoryStore, session: str) -> None:

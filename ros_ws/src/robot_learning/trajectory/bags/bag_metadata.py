@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from robot_learning import durable_files
-from robot_learning.errors import DataError
+from robot_learning import durable_files, foreign_files, plain_yaml
+from robot_learning.errors import ConfigError, DataError
+from robot_learning.foreign_files import Refusal, printable
 
 FILE_NAME = 'metadata.yaml'
 _INFORMATION = 'rosbag2_bagfile_information'
@@ -97,17 +98,20 @@ class BagNotes:
             _STATE: self.state,
             **({_PROBLEM: self.problem} if self.problem else {}),
             **{_COUNTS + topic: json.dumps(asdict(c)) for topic, c in self.counts.items()},
-            **{_SKIPPED + topic: reason for topic, reason in self.skipped.items()},
+            # A copy: topics are skipped on another thread.
+            **{_SKIPPED + topic: reason for topic, reason in dict(self.skipped).items()},
         }
 
     @classmethod
     def from_custom_data(cls, data: Mapping[str, str] | None) -> BagNotes:
-        """Read what `to_custom_data` wrote; what others wrote is ignored."""
-        data = data or {}
-        notes = cls(data.get(_STATE, ''), problem=data.get(_PROBLEM, ''))
-        for key, value in data.items():
+        """Read what `to_custom_data` wrote; what others wrote, or damaged, is ignored."""
+        texts = {key: v for key, v in (data or {}).items() if isinstance(v, str)}
+        notes = cls(texts.get(_STATE, ''), problem=texts.get(_PROBLEM, ''))
+        for key, value in texts.items():
             if key.startswith(_COUNTS):
-                notes.counts[key.removeprefix(_COUNTS)] = MessageCounts(**json.loads(value))
+                counts = _counts(value)
+                if counts is not None:
+                    notes.counts[key.removeprefix(_COUNTS)] = counts
             elif key.startswith(_SKIPPED):
                 notes.skipped[key.removeprefix(_SKIPPED)] = value
         return notes
@@ -163,15 +167,48 @@ def read(folder: Path) -> dict[str, Any]:
         DataError: there is none, or it is not one.
     """
     path = folder / FILE_NAME
+    refuse = Refusal(DataError, f'Make a sound bag with "bags recover {folder} --out FOLDER".')
+    data = foreign_files.read(path, plain_yaml.MAX_BYTES, refuse)
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        content, _ = plain_yaml.parse(data.decode(), FILE_NAME)
         description: dict[str, Any] = content[_INFORMATION]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise DataError(
-            f'{path}: cannot be read as the metadata of a bag ({type(error).__name__}: {error}). '
-            f'Make a sound bag with "bags recover {folder} --out FOLDER".'
-        ) from error
+        _check(description)
+    except (UnicodeDecodeError, ConfigError, KeyError, TypeError) as error:
+        text = f'{type(error).__name__}: {printable(error, 400)}'
+        raise refuse(path, f'cannot be read as the metadata of a bag ({text})') from error
     return description
+
+
+def _check(description: dict[str, Any]) -> None:
+    """Refuse what readers would stumble over (KeyError, TypeError)."""
+    files = description['relative_file_paths']
+    if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+        raise TypeError(f'relative_file_paths is {files!r}, expected a list of names')
+    times = [description['duration']['nanoseconds']]
+    times.append(description['starting_time']['nanoseconds_since_epoch'])
+    counts = [description['message_count']]
+    for topic in description['topics_with_message_count']:
+        counts.append(topic['message_count'])
+        texts = [topic['topic_metadata']['name'], topic['topic_metadata']['type']]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f'a topic has name and type {texts!r}, expected texts')
+    for number in (*times, *counts):
+        if type(number) is not int:
+            raise TypeError(f'a count or time is {number!r}, expected a whole number')
+    custom = description.get('custom_data')
+    if custom is not None and not isinstance(custom, dict):
+        raise TypeError(f'custom_data is {custom!r}, expected a mapping')
+
+
+def _counts(text: str) -> MessageCounts | None:
+    """Return the counts of one topic; None: it is something else."""
+    try:
+        counts = MessageCounts(**json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    numbers = [value for name, value in asdict(counts).items() if name != 'lost']
+    is_lost_known = type(counts.lost) is int or counts.lost is None
+    return counts if is_lost_known and all(type(n) is int for n in numbers) else None
 
 
 def _topic(topic: BagTopic) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, cast
 from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2.metadata import dump_qos_v9, parse_qos
 
-from robot_learning import durable_files
+from robot_learning import durable_files, foreign_files, plain_yaml
 from robot_learning.errors import DataError, StoreError
 from robot_learning.trajectory.bags import bag_metadata
 from robot_learning.trajectory.bags.bag_metadata import BagFile, BagNotes, BagTopic
@@ -38,7 +38,9 @@ from robot_learning.trajectory.bags.salvage import (
     parse_metadata,
 )
 from robot_learning.trajectory.bags.sqlite_salvage import SqliteSalvage
+from robot_learning.trajectory.bags.unpacking import allowed_bytes
 
+_REFUSAL = foreign_files.Refusal(DataError, 'Its files are read without it.')
 _KINDS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 
 
@@ -156,8 +158,9 @@ def _read_metadata(source: Path, recovery: Recovery) -> BagMetadata:
             recovery.notes.append('there was no metadata.yaml; it is written anew')
         return NO_METADATA
     try:
-        metadata = parse_metadata(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+        data = foreign_files.read(path, plain_yaml.MAX_BYTES, _REFUSAL)
+        metadata = parse_metadata(data.decode())
+    except (DataError, ValueError) as error:
         text = ' '.join(str(error).split())[:200]
         recovery.notes.append(f'metadata.yaml cannot be read ({text}); it is written anew')
         return NO_METADATA
@@ -212,9 +215,11 @@ class _Copier:
         for channel in salvage.channels():
             self._number(channel)
         foreign: Counter[str] = Counter()
+        may_unpack = allowed_bytes(report.size)
         for message in salvage.messages():
             channel = message.channel
-            number, data = self._number(channel), unpacked_message(message.data)
+            number, data = self._number(channel), unpacked_message(message.data, may_unpack)
+            may_unpack -= len(data or b'') if data is not message.data else 0
             if number is not None and data is not None:
                 self._file.write(
                     number, message.log_ns, data, message.publish_ns, message.sequence
@@ -225,6 +230,8 @@ class _Copier:
                 foreign[f'{channel.topic} ({channel.serialization or "unknown"} encoding)'] += 1
             else:
                 report.lost[channel.topic] += 1
+                reason = 'messages that were packed by themselves cannot be unpacked'
+                report.notes += [reason] if reason not in report.notes else []
         report.saved = +report.saved
         report.left_out += [f'{count} messages of {name}' for name, count in foreign.items()]
 
@@ -286,7 +293,7 @@ def _bag_topic(channel: Channel) -> BagTopic:
 def _profiles(text: str) -> tuple[dict[str, Any], ...]:
     try:
         return tuple(cast('list[dict[str, Any]]', dump_qos_v9(parse_qos(text))))
-    except (ReaderError, KeyError, TypeError, ValueError, AttributeError):
+    except (ReaderError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return ()  # Written by a version that is not known here, or damaged.
 
 

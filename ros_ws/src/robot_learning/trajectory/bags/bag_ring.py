@@ -46,6 +46,7 @@ class RingBuffer:
         self._num_bytes = 0
         self._num_taken = 0  # Messages ever taken into the window.
         self._num_saved = 0  # As many of them were there at the last snapshot.
+        self._num_offered = 0  # Likewise, at the one that is being written.
         self._lock = threading.Lock()
         self._is_short = False
 
@@ -111,25 +112,39 @@ class RingBuffer:
             for topic in self._topics.values():
                 writer.set_topic(topic)
             old = [message for kept in self._latched.values() for message in kept]
-            messages = sorted(old, key=lambda message: message.log_ns) + list(self._window)
-            self._count_written()
+            window = list(self._window)
+            messages = sorted(old, key=lambda message: message.log_ns) + window
+            self._num_offered = self._num_taken
         if notes is not None:
             notes(writer.notes)
         writer.put_all(messages)
         writer.close()
+        missing = sum(counts.received - counts.written for counts in writer.counts().values())
+        if missing and not writer.error:
+            writer.error = f'{writer.notes.problem} {missing} messages are not in the snapshot.'
+        self._count_written(window, is_written=not writer.error)
         return writer
 
-    def _count_written(self) -> None:
-        new = min(self._num_taken - self._num_saved, len(self._window))
-        for index in range(len(self._window) - new, len(self._window)):
-            self.notes.counts[self._window[index].topic].written += 1
-        self._num_saved = self._num_taken
+    def _count_written(self, window: list[RawMessage], is_written: bool) -> None:
+        """Count what a snapshot was the first to hold; the window may have gone on since."""
+        with self._lock:
+            new = min(self._num_offered - self._num_saved, len(window))
+            gone = max(0, self._num_taken - len(self._window) - self._num_offered + new)
+            for place, message in enumerate(window[len(window) - new :]):
+                counts = self.notes.counts[message.topic]
+                if is_written:
+                    counts.written += 1
+                elif place < gone:  # Left the window while it seemed safe.
+                    counts.expired += 1
+            if is_written:
+                self._num_saved = self._num_offered
+            self._num_offered = self._num_saved
 
     def _let_go(self, message: RawMessage) -> None:
         self._num_bytes -= message.size
         kept = self._latched.get(message.topic)
         if kept is not None:
             kept.append(message)
-        is_saved = self._num_taken - len(self._window) <= self._num_saved
-        if not is_saved:
+        saved = max(self._num_saved, self._num_offered)
+        if self._num_taken - len(self._window) > saved:
             self.notes.counts[message.topic].expired += 1

@@ -12,6 +12,7 @@ from robot_learning.trajectory.bags import bag_metadata
 from robot_learning.trajectory.bags.bag import bag_info
 from robot_learning.trajectory.bags.bag_metadata import BagNotes
 from robot_learning.trajectory.bags.bag_types import known_types
+from robot_learning.trajectory.bags.mcap_records import MAGIC
 from robot_learning.trajectory.bags.mcap_stream import McapStream
 
 COMPLETE, WRITING, BROKEN_OFF = 'complete', 'being written', 'never completed'
@@ -27,10 +28,18 @@ def summarise(path: Path | str) -> dict[str, Any]:
         DataError: there is no bag, or a sound part of it cannot be read.
     """
     path = Path(path)
+    while True:
+        before = _entries(path)
+        summary = _summarise(path)
+        if _entries(path) == before:  # Else a file was completed in the middle of this.
+            return summary
+
+
+def _summarise(path: Path) -> dict[str, Any]:
     open_files = _files_without_entry(path)
     if not open_files:
         return {**bag_info(path), 'state': COMPLETE, **_notes(path)}
-    has_entries = path.is_dir() and bool(_entries(path))
+    has_entries = bool(_entries(path))
     known = bag_info(path) if has_entries else _nothing(path)
     topics = {topic['topic']: topic for topic in known['topics']}
     spans = []
@@ -68,7 +77,8 @@ def _files_without_entry(path: Path) -> list[Path]:
 def _entries(folder: Path) -> list[str]:
     if not (folder / bag_metadata.FILE_NAME).exists():
         return []
-    return list(bag_metadata.read(folder).get('relative_file_paths') or [])
+    # Old bags name their folder too.
+    return [Path(name).name for name in bag_metadata.read(folder)['relative_file_paths']]
 
 
 def _nothing(path: Path) -> dict[str, Any]:
@@ -77,6 +87,8 @@ def _nothing(path: Path) -> dict[str, Any]:
 
 def _survey(file: Path, topics: dict[str, dict[str, Any]]) -> list[tuple[int, int]]:
     """Add a file's messages to the topics; return the times of its chunks."""
+    if file.stat().st_size < len(MAGIC):  # Just begun, or never written by a full disk.
+        return []
     spans = []
     counts: Counter[str] = Counter()
     with McapStream(file) as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,10 +15,10 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2.metadata import dump_qos_v9
 
-from robot_learning.errors import DataError, MessageError, StoreError
+from robot_learning.errors import ConfigError, DataError, MessageError, StoreError
 from robot_learning.trajectory.bags import bag_metadata
-from robot_learning.trajectory.bags.bag import open_bag, read_messages
 from robot_learning.trajectory.bags.bag_metadata import BagTopic
+from robot_learning.trajectory.bags.bag_reader import open_bag, read_messages
 from robot_learning.trajectory.bags.bag_writer import BagWriter, BagWriterConfig, RawMessage
 from robot_learning.trajectory.bags.mcap_stream import McapStream
 from robot_learning.trajectory.bags.message_definitions import definition_of
@@ -73,6 +74,7 @@ def trim_bag(
         config: of the new bag's files.
 
     Raises:
+        ConfigError: a time is no number.
         DataError: the source is no sound ROS 2 bag, or nothing of it is wanted.
         StoreError: the target exists or cannot be written.
     """
@@ -103,6 +105,9 @@ def _cut(
     is_wanted: Callable[[str], bool],
 ) -> Cut:
     start_s, end_s, last_s = wanted
+    for seconds in wanted:
+        if seconds is not None and not math.isfinite(seconds):
+            raise ConfigError(f'trim: found {seconds} s, expected a finite time. Correct it.')
     begin_ns, stop_ns = reader.start_time, reader.end_time
     start_ns, end_ns = begin_ns + round(start_s * 1e9), stop_ns
     if last_s is not None:
@@ -213,7 +218,7 @@ def _mcap_files(source: Path) -> list[Path]:
     if source.is_file():
         return [source] if source.suffix == '.mcap' else []
     names = bag_metadata.read(source)['relative_file_paths']
-    return [source / name for name in names] if all(n.endswith('.mcap') for n in names) else []
+    return [source / Path(name).name for name in names] if all(n.endswith('.mcap') for n in names) else []
 
 
 def _topic(source: Path, connection: Connection) -> BagTopic:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import bisect
 import struct
-import sys
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
-
-import lz4.frame
-
-if sys.version_info >= (3, 14):
-    from compression.zstd import ZstdDecompressor, ZstdError
-else:
-    from backports.zstd import ZstdDecompressor, ZstdError  # Comes with rosbags.
+from typing import NamedTuple
 
 from robot_learning.trajectory.bags.mcap_records import CHANNEL, HEAD, MESSAGE, SCHEMA, chunk_head
+from robot_learning.trajectory.bags.unpacking import UNPACKERS, unpack_part
 
-_PIECE = 1 << 16  # Bytes unpacked at once: what stands before damage is kept.
-_MAX_CHUNK = 1 << 32  # Bytes; a chunk that claims more is damaged.
 _MESSAGE_HEAD = struct.Struct('<HIQQ')
 
 
@@ -50,13 +41,6 @@ class Chunk(NamedTuple):
     is_packed: bool = False
 
 
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-
-    def decompress(self, data: bytes | memoryview, max_length: int = -1) -> bytes: ...
-
-
 class InnerMessage(NamedTuple):
     """A message record of a chunk."""
 
@@ -81,14 +65,15 @@ class Lost(NamedTuple):
     stop: int
 
 
-def open_chunk(body: memoryview, is_cut: bool) -> Chunk:
-    """Unpack a chunk record's body and check it."""
+def open_chunk(body: memoryview, is_cut: bool, max_bytes: int) -> Chunk:
+    """Unpack a chunk record's body, to `max_bytes` at most, and check it."""
     try:
         _, _, size, checksum, compression, at = chunk_head(body)
     except struct.error:
         return Chunk(memoryview(b''), False, 'cut in the head of a chunk')
-    if size > _MAX_CHUNK:
-        return Chunk(memoryview(b''), False, f'chunk claims to hold {size} bytes')
+    if compression and size > max_bytes:
+        problem = f'chunk unpacks to {size} bytes, expected at most {max_bytes}'
+        return Chunk(memoryview(b''), False, problem)
     content, problem = _unpacked(body[at:], compression, size)
     is_checked = False
     if is_cut:
@@ -177,22 +162,11 @@ def _unpacked(packed: memoryview, compression: str, size: int) -> tuple[memoryvi
     """Return what can be unpacked, at most `size` bytes, and why it is not all."""
     if not compression:
         return packed, ''
-    decompressor: _Decompressor
-    if compression == 'zstd':
-        decompressor = ZstdDecompressor()
-    elif compression == 'lz4':
-        decompressor = lz4.frame.LZ4FrameDecompressor()
-    else:
+    if compression not in UNPACKERS:
         return memoryview(b''), f'compression {compression!r} is not known'
-    content = bytearray()
-    try:
-        for start in range(0, len(packed), _PIECE):
-            if decompressor.eof or len(content) >= size:
-                break
-            piece = packed[start : start + _PIECE]
-            content += decompressor.decompress(piece, max_length=size - len(content))
-    except (ZstdError, RuntimeError, ValueError, EOFError, OSError, MemoryError) as error:
-        return memoryview(content), f'chunk cannot be unpacked ({error})'
+    content, problem = unpack_part(packed, compression, size)
+    if problem:
+        return memoryview(content), f'chunk cannot be unpacked ({problem})'
     if len(content) != size:
         return memoryview(content), f'chunk has {len(content)} bytes, not {size}'
     return memoryview(content), ''

@@ -57,6 +57,7 @@ from robot_learning.trajectory.bags.salvage import (
     TimeHole,
     parse_metadata,
 )
+from robot_learning.trajectory.bags.unpacking import allowed_bytes
 
 _STATED = 'rosbag2'  # Name of the metadata record that repeats metadata.yaml.
 
@@ -88,6 +89,7 @@ class McapSalvage:
         self._lost: Counter[int] = Counter()
         self._newest_ns: int | None = None
         self._open_hole = False
+        self._may_unpack = allowed_bytes(len(content))  # Bytes, all chunks together.
         self._of_chunk: set[tuple[int, int]] = set()  # Channel and time, given of the last chunk.
 
     def channels(self) -> list[Channel]:
@@ -187,7 +189,8 @@ class McapSalvage:
 
     def _chunk(self, position: int, record: Record) -> Iterator[Message]:
         index = self._index_behind(position)
-        chunk = open_chunk(self._body(record), record.is_cut)
+        chunk = open_chunk(self._body(record), record.is_cut, self._may_unpack)
+        self._may_unpack -= len(chunk.content) if chunk.is_packed else 0
         is_checked = chunk.is_checked or self._is_data_checked
         if chunk.problem and not record.is_cut and not self._is_data_checked:
             for found in inner_records(chunk.content, NO_INDEX):

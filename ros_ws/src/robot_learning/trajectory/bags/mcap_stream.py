@@ -26,7 +26,9 @@ from robot_learning.trajectory.bags.mcap_records import (
     SCHEMA,
     text,
 )
+from robot_learning.trajectory.bags.unpacking import allowed_bytes
 
+_BROKEN = (struct.error, ValueError, LookupError)  # What damaged records end in.
 _RECORD = struct.Struct('<BQ')
 _MESSAGE_HEAD = struct.Struct('<HIQQ')
 
@@ -77,6 +79,7 @@ class McapStream:
         self.channels: dict[int, StreamChannel] = {}
         self.is_whole = False
         self._schemas: dict[int, tuple[str, str]] = {}
+        self._unpacked: dict[int, int] = {}  # Offset of a chunk -> bytes it unpacked to.
 
     def __enter__(self) -> McapStream:
         try:
@@ -105,12 +108,23 @@ class McapStream:
         """List the chunks that are whole, in the order of the file.
 
         A message outside of chunks, as some writers leave it, is listed as one.
+
+        Raises:
+            DataError: the file is damaged before its end.
         """
+        try:
+            yield from self._chunks()
+        except _BROKEN as error:
+            raise self._damaged(f'a record cannot be read ({_text(error)})') from error
+
+    def _chunks(self) -> Iterator[StreamChunk]:
         waiting: StreamChunk | None = None
         at = len(MAGIC)
         size_of_file = self.path.stat().st_size
         while (head := self._read(at, HEAD)) and len(head) == HEAD:
             kind, size = _RECORD.unpack(head)
+            if not kind:  # Zeros: what a full disk or a torn copy left.
+                break
             body_at, at = at + HEAD, at + HEAD + size
             if at > size_of_file or kind in (DATA_END, FOOTER):
                 self.is_whole = kind in (DATA_END, FOOTER) and self._ends(size_of_file)
@@ -139,17 +153,22 @@ class McapStream:
         Raises:
             DataError: the chunk is damaged.
         """
+        try:
+            yield from self._messages(chunk)
+        except _BROKEN as error:
+            raise self._damaged(f'a message cannot be read ({_text(error)})') from error
+
+    def _messages(self, chunk: StreamChunk) -> Iterator[StreamMessage]:
         kind, _ = _RECORD.unpack(self._read(chunk.offset - HEAD, HEAD))
         body = memoryview(self._read(chunk.offset, chunk.size))
         if kind == MESSAGE:
             yield self._message(body)
             return
-        opened = open_chunk(body, is_cut=False)
+        used = sum(self._unpacked.values()) - self._unpacked.get(chunk.offset, 0)
+        opened = open_chunk(body, False, allowed_bytes(self.path.stat().st_size) - used)
+        self._unpacked[chunk.offset] = len(opened.content) if opened.is_packed else 0
         if opened.problem:
-            raise DataError(
-                f'{self.path}: {opened.problem}. Save what is there with "bags recover {self.path} '
-                f'--out FOLDER".'
-            )
+            raise self._damaged(opened.problem)
         content, at = opened.content, 0
         while at < len(content):
             kind, size = _RECORD.unpack_from(content, at)
@@ -180,7 +199,9 @@ class McapStream:
             for _ in self.messages(chunk):
                 pass
         topic = self.channels[number].topic
-        return chunk._replace(counts={**(chunk.counts or {}), topic: size // 16})
+        counts = Counter(chunk.counts or {})
+        counts[topic] += size // 16  # A topic may have several channels.
+        return chunk._replace(counts=counts)
 
     def _define(self, kind: int, body: memoryview) -> None:
         if kind == SCHEMA:
@@ -197,12 +218,22 @@ class McapStream:
                 topic, name, definition, encoding, _mapping(body[at:])
             )
 
+    def _damaged(self, problem: str) -> DataError:
+        return DataError(
+            f'{self.path}: {problem}. Save what is there with '
+            f'"bags recover {self.path} --out FOLDER".'
+        )
+
     def _ends(self, size_of_file: int) -> bool:
         return self._read(size_of_file - len(MAGIC), len(MAGIC)) == MAGIC
 
     def _read(self, at: int, size: int) -> bytes:
         self._file.seek(at)
         return self._file.read(size)
+
+
+def _text(error: Exception) -> str:
+    return f'channel {error} is not defined' if isinstance(error, KeyError) else str(error)
 
 
 def _mapping(body: memoryview) -> dict[str, str]:

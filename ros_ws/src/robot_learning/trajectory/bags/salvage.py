@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
+from robot_learning import plain_yaml
+from robot_learning.errors import ConfigError
 
 
 class Channel(NamedTuple):
@@ -127,7 +128,7 @@ def parse_metadata(text: str) -> BagMetadata:
         ValueError: it is cut, damaged or something else.
     """
     try:
-        content = yaml.safe_load(text)
+        content, _ = plain_yaml.parse(text, 'metadata')
         content = content.get('rosbag2_bagfile_information', content)
         counts = {
             Path(entry['path']).name: int(entry['message_count'])
@@ -147,5 +148,5 @@ def parse_metadata(text: str) -> BagMetadata:
             },
             {str(k): str(v) for k, v in (content.get('custom_data') or {}).items()},
         )
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (ConfigError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(str(error).replace('\n', ' ')) from error

@@ -11,6 +11,7 @@ import numpy as np
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, DataError, StoreError
+from robot_learning.foreign_files import printable
 from robot_learning.trajectory.episode import Episode
 from robot_learning.trajectory.formats import lerobot_reader, mapping, npz, robomimic_reader
 from robot_learning.trajectory.formats.chunks import num_bytes
@@ -21,7 +22,17 @@ FORMATS = ('robomimic', 'lerobot', 'npz')
 _HDF5 = ('.hdf5', '.h5')
 _SEGMENT_BYTES = 64 << 20
 # What h5py, pyarrow, PyAV and plain indexing raise on files that are not what they say.
-_BROKEN = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
+_BROKEN = (
+    OSError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 Progress = Callable[[int], None]
 
 
@@ -61,7 +72,7 @@ def read(
     except _BROKEN as error:
         raise DataError(
             f'{path}: is damaged or of another layout than {kind} '
-            f'({type(error).__name__}: {error}). Copy it again from its source.'
+            f'({type(error).__name__}: {printable(error, 400)}). Copy it again from its source.'
         ) from error
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from robot_learning import contract as contracts
 from robot_learning import foreign_files
@@ -20,9 +21,13 @@ from robot_learning.trajectory.episode import FLAT, PER_FIELD, Array, Episode, j
 from robot_learning.trajectory.formats import lerobot_layout as layouts
 from robot_learning.trajectory.formats import lerobot_tables as tables
 from robot_learning.trajectory.formats.foreign import whole_episode
+from robot_learning.trajectory.formats.parquet_files import read_table
 from robot_learning.trajectory.formats.video import VideoReader
 
 _LARGEST_JSON = 256 << 20
+_LARGEST_EPISODES = 128 << 20  # Bytes of a table of episodes, some million of them.
+# Names of files: only these parts, and numbers of few digits.
+_PART = re.compile(r'\{(video_key|(chunk|file)_index(:0?\d{0,2}d?)?)\}')
 _REFUSAL = foreign_files.Refusal(DataError, 'Copy the data set again from its source.')
 _BLOCK_BYTES = 64 << 20  # Pictures read at a time.
 ASSUMPTIONS = (
@@ -113,7 +118,8 @@ class _Dataset:
     def columns(self, row: _Row) -> pa.Table:
         """Return the rows of one episode."""
         if self._table is None or self._table[0] != row.data_file:
-            self._table = (row.data_file, pq.read_table(row.data_file))
+            self._table = None  # One at a time in memory.
+            self._table = (row.data_file, read_table(row.data_file))
         table = self._table[1]
         index = table.column('episode_index').to_numpy()
         places = np.flatnonzero(index == row.number)
@@ -138,15 +144,19 @@ class _Dataset:
     def frames(self, key: str, row: _Row, table: pa.Table) -> Iterator[Array]:
         """Yield the pictures [H, W, 3] of one episode."""
         if self.features[key]['dtype'] == 'image':
-            yield from (tables.read_picture(value.as_py()) for value in table.column(key))
+            yield from (self.picture(key, value) for value in table.column(key))
             return
         file, start_s = row.videos[key]
         stamps = start_s + table.column('timestamp').to_numpy().astype(np.float64)
-        reader = VideoReader(file)
+        reader = VideoReader(file, self._most_pixels(key))
         try:
             yield from reader.frames(stamps.tolist(), 0.5 / float(self.info['fps']))
         finally:
             reader.close()
+
+    def picture(self, key: str, value: pa.Scalar) -> Array:
+        """Return one picture [H, W, 3] that stands in a table."""
+        return tables.read_picture(value.as_py(), self._most_pixels(key))
 
     def inside(self, name: str) -> Path:
         """Return the path of a file that the set names.
@@ -161,6 +171,18 @@ class _Dataset:
                 f'data set.'
             )
         return file
+
+    def _most_pixels(self, key: str) -> int:
+        """Return how many pixels a picture may have, in whatever order its axes are named."""
+        return math.prod(map(int, self.features[key]['shape']))
+
+    def _named(self, pattern: str, row: dict[str, Any], prefix: str, **more: str) -> Path:
+        """Return a file by the pattern of its name and the numbers in an episode's row."""
+        text = str(self.info[pattern])
+        if '{' in _PART.sub('', text):
+            raise ValueError(f'{pattern} is {text[:200]!r}, expected chunk and file numbers in it')
+        numbers = {name: int(row[prefix + name]) for name in ('chunk_index', 'file_index')}
+        return self.inside(text.format(**numbers, **more))
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.path / name
@@ -182,24 +204,18 @@ class _Dataset:
             )
         rows = []
         for file in files:
-            names = [n for n in pq.read_schema(file).names if not n.startswith('stats/')]
-            rows += pq.read_table(file, columns=names).to_pylist()
+            rows += read_table(file, 'stats/', _LARGEST_EPISODES).to_pylist()
         return sorted(rows, key=lambda row: int(row['episode_index']))
 
     def _row(self, row: dict[str, Any]) -> _Row:
         videos = {}
         for key, feature in self.cameras.items():
             if feature['dtype'] == 'video':
-                place = {
-                    name: row[f'videos/{key}/{name}'] for name in ('chunk_index', 'file_index')
-                }
-                name = self.info['video_path'].format(video_key=key, **place)
-                videos[key] = (self.inside(name), float(row[f'videos/{key}/from_timestamp']))
-        name = self.info['data_path'].format(
-            chunk_index=row['data/chunk_index'], file_index=row['data/file_index']
-        )
+                video = self._named('video_path', row, f'videos/{key}/', video_key=key)
+                videos[key] = (video, float(row[f'videos/{key}/from_timestamp']))
+        data_file = self._named('data_path', row, 'data/')
         first, stop = int(row['dataset_from_index']), int(row['dataset_to_index'])
-        return _Row(int(row['episode_index']), first, stop - first, self.inside(name), videos)
+        return _Row(int(row['episode_index']), first, stop - first, data_file, videos)
 
 
 def _exported(
@@ -207,7 +223,7 @@ def _exported(
 ) -> Iterator[Episode]:
     contract = contracts.from_dict(ours['contract'], str(dataset.path / layouts.OURS))
     layout = layouts.plan(contract, bool(ours['use_videos']))
-    final = pq.read_table(dataset.inside(layouts.FINAL_STEPS))
+    final = read_table(dataset.inside(layouts.FINAL_STEPS))
     rows = {row.number: row for row in dataset.episodes}
     for place, entry in enumerate(ours['trajectories']):
         row = rows.get(entry['episode_index'])
@@ -268,7 +284,7 @@ def _with_final(
     """Yield the pictures of an episode and that of its final step."""
     if row is not None and table is not None:
         yield from dataset.frames(key, row, table)
-    yield tables.read_picture(final.column(key)[0].as_py())
+    yield dataset.picture(key, final.column(key)[0])
 
 
 def _in_blocks(

@@ -53,14 +53,18 @@ def pictures(frames: Array) -> pa.Array:
     return pa.array(encoded, PICTURE)
 
 
-def read_picture(value: Any) -> Array:
+def read_picture(value: Any, most_pixels: int) -> Array:
     """Return one entry of such a column as [H, W, 3] uint8.
 
     Raises:
-        ValueError: it is no picture, or one far too large.
+        ValueError: it is no picture, or one that is too large.
     """
     try:
         with Image.open(io.BytesIO(value['bytes'])) as image:
+            if image.width * image.height > most_pixels:
+                raise ValueError(
+                    f'a picture of {image.width}x{image.height} is larger than the set says'
+                )
             return np.array(image.convert('RGB'))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f'a picture does not decode: {error}') from error

@@ -190,6 +190,7 @@ class CameraVideo:
     def _measure(self) -> tuple[float, float]:
         """Compare sampled frames with the video: PSNR of all, and of the worst one."""
         errors = []
+        pixels = self._shape[0] * self._shape[1]
         readers: dict[int, VideoReader] = {}
         starts = iter([*self._starts, (self._count + 1, 0, 0)])
         here, following = next(starts), next(starts)
@@ -197,7 +198,7 @@ class CameraVideo:
             while number >= following[0]:
                 here, following = following, next(starts)
             first, file, frame = here
-            reader = readers.setdefault(file, VideoReader(self._path(file)))
+            reader = readers.setdefault(file, VideoReader(self._path(file), pixels))
             stamp_s = float((frame + number - first) / self._fps)
             (found,) = reader.frames([stamp_s], float(0.5 / self._fps))
             difference = found.astype(np.float64) - expected  # Grey widens to RGB.
@@ -208,10 +209,16 @@ class CameraVideo:
 
 
 class VideoReader:
-    """Reads frames of one file by their time, in the order in which they are asked for."""
+    """Reads frames of one file by their time, in the order in which they are asked for.
 
-    def __init__(self, path: Path):
+    Args:
+        path: of the file.
+        most_pixels: larger frames are refused.
+    """
+
+    def __init__(self, path: Path, most_pixels: int):
         self._path = path
+        self._most_pixels = most_pixels
         self._container: Any = None
         self._decoded: Iterator[Any] = iter(())
         self._newest: Any = None  # The newest decoded frame.
@@ -240,7 +247,9 @@ class VideoReader:
     def _nearest(self, stamp_s: float, tolerance_s: float) -> Array:
         if self._container is None:
             self._container = av.open(str(self._path))
-            self._container.streams.video[0].thread_type = 'AUTO'
+            stream = self._container.streams.video[0]
+            self._check_size(stream.width, stream.height)
+            stream.thread_type = 'AUTO'
         is_far = stamp_s > self._newest_s + 5.0 or stamp_s < self._newest_s - tolerance_s
         if self._newest is None or is_far:
             self._seek(stamp_s)
@@ -255,8 +264,16 @@ class VideoReader:
                 f'{self._newest_s:.4f} s. The episode table contradicts the video; write the '
                 f'data set again.'
             )
+        self._check_size(self._newest.width, self._newest.height)
         pixels: Array = self._newest.to_ndarray(format='rgb24')
         return pixels
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._most_pixels:
+            raise DataError(
+                f'{self._path}: has frames of {width}x{height}, which are larger than the data '
+                f'set says. Copy it again from its source.'
+            )
 
     def _seek(self, stamp_s: float) -> None:
         stream = self._container.streams.video[0]

@@ -1,0 +1,118 @@
+"""Drawing actions for many observations at once, with the memory of a network that learns.
+
+Numpy rather than torch: for some ten rows through small layers it takes a quarter of the time,
+and it sees every step of the optimiser without a copy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from robot_learning.models.actor_critic import GaussianTanhPolicy
+from robot_learning.models.categorical import CategoricalPolicy
+
+Array = np.ndarray[Any, Any]
+_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+class Acted(NamedTuple):
+    """Actions and how likely they were."""
+
+    action: Array  # [N, A] float32 in [-1, 1], or one-hot.
+    log_prob: Array  # [N] float32, nats; of a squashed Gaussian with the squashing's slope.
+
+
+class Actor(Protocol):
+    """Chooses actions [N, A] for observations [N, D]."""
+
+    def draw(self, observation: Array, rng: np.random.Generator) -> Acted:
+        """Return actions drawn at random."""
+
+    def best(self, observation: Array) -> Array:
+        """Return the actions without exploration."""
+
+
+def actor_of(network: nn.Module) -> Actor:
+    """Return what acts with the present weights of `network`, and with all later ones."""
+    if isinstance(network, CategoricalPolicy):
+        return _CategoricalActor(network)
+    assert isinstance(network, GaussianTanhPolicy), type(network)
+    return _GaussianActor(network)
+
+
+class _Perceptron:
+    """A forward pass over arrays; only `relu` and `silu` without LayerNorm."""
+
+    def __init__(self, network: GaussianTanhPolicy | CategoricalPolicy):
+        self._mean = network.input_mean.numpy()
+        self._std = network.input_std.numpy()
+        layers = [layer for layer in network.trunk if isinstance(layer, nn.Linear)]
+        assert all(getattr(layer, 'norm', None) is None for layer in layers)
+        self._layers = [_arrays(layer) for layer in layers]
+        self._is_relu = network.activation == 'relu'
+
+    def __call__(self, observation: Array) -> Array:
+        """Map [N, D] to the last hidden layer [N, H]."""
+        x: Array = (observation - self._mean) / self._std
+        for weight, bias in self._layers:
+            x = x @ weight
+            x += bias
+            if self._is_relu:
+                np.maximum(x, 0, out=x)
+            else:
+                x *= 0.5 * (1 + np.tanh(0.5 * x))
+        return x
+
+
+class _GaussianActor:
+    def __init__(self, network: GaussianTanhPolicy):
+        self._trunk = _Perceptron(network)
+        self._mean, self._log_std = _arrays(network.mean), _arrays(network.log_std)
+        self._bounds = network.log_std_bounds
+
+    def draw(self, observation: Array, rng: np.random.Generator) -> Acted:
+        x = self._trunk(observation)
+        u = x @ self._mean[0] + self._mean[1]
+        log_std = x @ self._log_std[0] + self._log_std[1]
+        np.clip(log_std, *self._bounds, out=log_std)
+        noise = rng.standard_normal(u.shape, np.float32)
+        u += np.exp(log_std) * noise
+        slope = 2 * (math.log(2) - u - np.logaddexp(0, -2 * u))  # Of tanh at u, its logarithm.
+        log_prob = -0.5 * noise * noise - log_std - slope - _HALF_LOG_TWO_PI
+        return Acted(np.tanh(u), log_prob.sum(1))
+
+    def best(self, observation: Array) -> Array:
+        u: Array = np.tanh(self._trunk(observation) @ self._mean[0] + self._mean[1])
+        return u
+
+
+class _CategoricalActor:
+    def __init__(self, network: CategoricalPolicy):
+        self._trunk = _Perceptron(network)
+        self._logits = _arrays(network.logits)
+        self._choices = np.eye(network.logits.out_features, dtype=np.float32)
+
+    def draw(self, observation: Array, rng: np.random.Generator) -> Acted:
+        logits = self._trunk(observation) @ self._logits[0] + self._logits[1]
+        # The largest of logits plus Gumbel noise is drawn with the probability of its logit.
+        noise = rng.standard_exponential(logits.shape, np.float32)
+        choice = np.argmax(logits - np.log(noise), axis=1)
+        logits -= logits.max(1, keepdims=True)
+        total = np.log(np.exp(logits).sum(1))
+        return Acted(self._choices[choice], logits[np.arange(len(choice)), choice] - total)
+
+    def best(self, observation: Array) -> Array:
+        logits = self._trunk(observation) @ self._logits[0] + self._logits[1]
+        choice: Array = self._choices[np.argmax(logits, axis=1)]
+        return choice
+
+
+def _arrays(layer: nn.Linear) -> tuple[Array, Array]:
+    """Return weight [D, size] and bias [size] as views of the layer's memory."""
+    assert layer.weight.dtype == torch.float32
+    return layer.weight.detach().numpy().T, layer.bias.detach().numpy()

@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from point_mass import PERIOD_NS, from_arrays, point_contract
+from robot_learning.errors import ModelRefusedError, NotEnoughDataError
+from robot_learning.evaluation import open_loop_pictures
+from robot_learning.evaluation.open_loop import OpenLoop, errors, open_loop, stretches
+from robot_learning.evaluation.stored_world_model import rebuild
+from robot_learning.models.world_model import WorldModel, WorldModelConfig
+
+SMALL = WorldModelConfig(deter=16, hidden=16, depth=2, groups=4, classes=4, blocks=1)
+
+
+def walk(count):
+    """An episode whose place is the number of the step."""
+    zeros = [0.0] * count
+    return from_arrays(0, np.arange(float(count)), zeros, zeros, [False] * count)
+
+
+def model_of(images=None):
+    generator = torch.Generator().manual_seed(0)
+    blocks = {'place': slice(0, 2), 'speed': slice(2, 3)}
+    return WorldModel(3, 2, SMALL, blocks, images or {}, generator).eval()
+
+
+def pieces(count, length, images=(), seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            'observation': rng.normal(size=(length, 3)).astype(np.float32),
+            'action': rng.uniform(-1, 1, (length, 2)).astype(np.float32),
+            'reward': rng.normal(size=length).astype(np.float32),
+            'is_first': np.arange(length) == 0,
+            **{
+                f'image/{name}': rng.integers(0, 255, (length, 64, 64, 3), np.uint8)
+                for name in images
+            },
+        }
+        for _ in range(count)
+    ]
+
+
+def imagined(model, data, num_context=3):
+    return open_loop(model, data, num_context, torch.Generator().manual_seed(1), num_samples=2)
+
+
+def test_the_future_is_imagined_from_actions_alone():
+    model, data = model_of(), pieces(2, 8)
+    before = imagined(model, data)
+    for piece in data:
+        piece['observation'][3:] += 100
+    after = imagined(model, data)
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one.predicted['place'], other.predicted['place'])
+        assert one.predicted['place'].shape == (5, 2) and one.predicted['speed'].shape == (5, 1)
+        assert not np.array_equal(one.observed['place'], other.observed['place'])
+
+
+def test_the_last_action_seen_and_all_but_the_very_last_matter():
+    model, data = model_of(), pieces(1, 8)
+    (usual,) = imagined(model, data)
+    changes = {}
+    for step in range(8):
+        (piece,) = pieces(1, 8)
+        piece['action'][step] *= -1
+        (other,) = imagined(model, [piece])
+        differs = ~np.isclose(other.predicted['place'], usual.predicted['place']).all(1)
+        changes[step] = int(np.argmax(differs)) if differs.any() else None
+    # The action of step 2, chosen from the last step seen, already bends the first prediction.
+    assert changes[2] == 0 and changes[4] == 2 and changes[6] == 4
+    assert changes[7] is None
+
+
+def test_images_are_compared_between_0_and_1():
+    (run,) = imagined(model_of({'camera': (64, 64, 3)}), pieces(1, 6, ['camera']))
+    assert run.predicted['image/camera'].shape == (3, 64, 64, 3)
+    for array in (run.observed['image/camera'], run.predicted['image/camera']):
+        assert array.min() >= 0 and array.max() <= 1
+
+
+def run_of(truth, guess, num_context=1):
+    truth, guess = np.asarray(truth, np.float32)[:, None], np.asarray(guess, np.float32)[:, None]
+    return OpenLoop({'x': truth}, {'x': guess}, guess[:, 0], guess[:, 0], num_context)
+
+
+def test_errors_by_hand():
+    run = run_of([0, 1, 2, 4], [1, 2, 1])
+    short, long = errors([run], horizons=(2, 50))
+    # Model: 0, 0, 3. Persistence repeats 0: 1, 2, 4.
+    assert (short.horizon, long.horizon) == (2, 3)
+    assert short.model == 0 and short.persistence == pytest.approx(np.sqrt(2.5))
+    assert long.model == pytest.approx(np.sqrt(3)) and long.persistence == pytest.approx(
+        np.sqrt(7)
+    )
+    assert long.ratio == pytest.approx(np.sqrt(3 / 7))
+    assert long.interval == pytest.approx((long.ratio, long.ratio))  # One stretch, no spread.
+
+
+def test_the_interval_spreads_over_stretches():
+    runs = [run_of([0, 1, 1], [1, 1]), run_of([0, 1, 1], [0, 0])]
+    (row,) = errors(runs, horizons=(2,))
+    assert row.ratio == pytest.approx(np.sqrt(0.5))
+    assert row.interval[0] == 0 and row.interval[1] == pytest.approx(1)
+
+
+def test_stretches_do_not_overlap_and_cross_no_gap():
+    episode = walk(23)
+    episode.stamp_ns[12:] += 5 * PERIOD_NS
+    found = list(stretches([episode], point_contract(), (), 5))
+    starts = [round(float(piece['observation'][0, 0])) for piece in found]
+    assert starts == [0, 5, 12, 17]
+    assert all(len(piece['action']) == 5 for piece in found)
+
+
+def test_steps_that_are_not_finite_are_left_out():
+    episode = walk(11)
+    episode.observations['place'][4] = np.nan
+    found = list(stretches([episode], point_contract(), (), 4))
+    assert [round(float(piece['observation'][0, 0])) for piece in found] == [0, 5]
+
+
+def test_too_short_data_is_named():
+    with pytest.raises(NotEnoughDataError, match='shorter --horizon'):
+        imagined(model_of(), [])
+
+
+def test_a_published_model_is_rebuilt_to_the_bit():
+    model = model_of({'camera': (64, 64, 3)})
+    tensors, block = model.published()
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    again = rebuild(arrays, {'policy': block}, 'seen@1')
+    data = pieces(1, 6, ['camera'])
+    for one, other in zip(imagined(model, data), imagined(again, data), strict=True):
+        for name in one.predicted:
+            np.testing.assert_array_equal(one.predicted[name], other.predicted[name])
+
+
+def test_what_is_no_world_model_is_refused():
+    with pytest.raises(ModelRefusedError, match="seen@1: its kind is 'gaussian_tanh_mlp'"):
+        rebuild({}, {'policy': {'kind': 'gaussian_tanh_mlp'}}, 'seen@1')
+    tensors, block = model_of().published()
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    del arrays['continuation_output.bias']
+    with pytest.raises(ModelRefusedError, match=r'continuation_output\.bias'):
+        rebuild(arrays, {'policy': block}, 'seen@1')
+
+
+def test_pictures_can_be_looked_at(tmp_path):
+    (run,) = imagined(model_of({'camera': (64, 64, 3)}), pieces(1, 6, ['camera']))
+    wide = {
+        name: np.repeat(array, 9, -1) if name == 'speed' else array
+        for name, array in run.observed.items()
+    }
+    guess = {
+        name: np.repeat(array, 9, -1) if name == 'speed' else array
+        for name, array in run.predicted.items()
+    }
+    run = run._replace(observed=wide, predicted=guess)
+    open_loop_pictures.write_strip(tmp_path / 'strip.png', run, 'seen and imagined')
+    open_loop_pictures.write_film(tmp_path / 'film.gif', run)
+    with Image.open(tmp_path / 'strip.png') as strip:
+        assert strip.width > 800 and len(np.unique(np.asarray(strip))) > 20
+    with Image.open(tmp_path / 'film.gif') as film:
+        assert film.n_frames == 6
+
+
+def test_evaluate_command_needs_recordings(tmp_path, capsys):
+    from robot_learning.commands import evaluate
+    from robot_learning.model_store import ModelStore
+
+    tensors, block = model_of().published()
+    contract = point_contract()
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    manifest = {'policy': block, 'contract': contract.to_dict(), 'contract_hash': contract.hash}
+    ModelStore(tmp_path).publish('seen', arrays, manifest)
+    assert evaluate.main(['--model', 'seen', '--models', str(tmp_path)]) == 2
+    assert 'measured on recordings' in capsys.readouterr().err
+    assert evaluate.main(['--model', 'seen', '--models', str(tmp_path), '--mode', 'policy']) == 2
+    assert 'seen@1: is a world_model' in capsys.readouterr().err

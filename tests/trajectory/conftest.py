@@ -1,1 +1,0 @@
-"""Marks the folder in which all tests of this room find their helpers."""
