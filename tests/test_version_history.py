@@ -33,7 +33,8 @@ def test_a_torn_record_costs_no_other(tmp_path):
 
 
 def record(version='1', time_s='5'):
-    return f'{{"version": {version}, "state": "serving", "reason": "", "time_s": {time_s}, "by": ""}}'
+    rest = '"state": "serving", "reason": "", "by": ""'
+    return f'{{"version": {version}, "time_s": {time_s}, {rest}}}'
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,8 @@ def record(version='1', time_s='5'):
     [
         *('3', '[]', '{"version": "x"}', 'nothing', '{"version": 1}', '[' * 100_000),
         *(record(version='Infinity'), record(version='1e999'), record(version='9' * 5000)),
-        *(record(time_s='NaN'), record(time_s='1e999'), record(time_s='1e20'), record(time_s='-1')),
+        *(record(time_s='NaN'), record(time_s='1e999')),
+        *(record(time_s='1e20'), record(time_s='-1')),
     ],
 )
 def test_strange_records_are_left_out(tmp_path, record):

@@ -106,7 +106,7 @@ def test_the_terminal_is_put_back_after_a_signal(end):
 
 def test_a_terminal_that_hangs_does_not_hold_up_the_commands(monkeypatch):
     master, slave = pty.openpty()  # Nobody reads what comes out of it.
-    with open(slave, 'w', encoding='utf-8') as output:
+    with os.fdopen(slave, 'w', encoding='utf-8') as output:
         monkeypatch.setattr(sys, 'stdout', output)
         has_written = threading.Event()
 

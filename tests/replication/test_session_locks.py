@@ -30,7 +30,7 @@ def test_a_session_that_is_received_is_closed_to_recorders_and_repairs(wire, rob
     write_segment(robot.store, 'monday', 0)
     wire.run(5)
     assert is_being_written(learner.store / REPLICA)
-    with pytest.raises(StoreError, match=r'monday@robot1: .*a replicator receives it'):
+    with pytest.raises(StoreError, match=r'monday@robot1: .*Another process writes or repairs'):
         TrajectoryStore(learner.store).write_segment([], REPLICA, None)
     with pytest.raises(StoreError, match='nothing was changed'):
         repair_store(learner.store)
@@ -41,7 +41,7 @@ def test_a_session_that_is_received_is_closed_to_recorders_and_repairs(wire, rob
 def test_a_session_that_somebody_writes_is_waited_for_and_named(wire, robot, learner):
     folder = learner.store / REPLICA
     folder.mkdir(parents=True)
-    recorder = SessionLock(folder, is_shared=True)
+    recorder = SessionLock(folder)
     write_segment(robot.store, 'monday', 0)
     wire.run(10)
     receiver = learner.receivers['segments']

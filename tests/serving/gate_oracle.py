@@ -44,6 +44,7 @@ class Oracle:
         self.step_s = max(self.period_s, action.max_age_s)
         largest = np.maximum(np.abs(self.low), np.abs(self.high))
         self.grain = 1.01 * np.spacing(largest.astype(np.float32)).astype(float)
+        self.finest = 2 * np.spacing(largest.astype(float))  # At steps of ns this matters, too.
         self.previous = self.stop.astype(float)
         self.slowest = self.fastest = np.zeros(action.size)
         self.now_ns: int | None = None
@@ -72,7 +73,7 @@ class Oracle:
             elapsed_s = self.step_s
             self.slowest = self.fastest = np.zeros(len(change))
         assert (np.abs(change) <= self.max_rate * elapsed_s + self.grain).all(), change
-        reach = self.max_acceleration * elapsed_s * (1 + 1e-9)
+        reach = self.max_acceleration * elapsed_s * (1 + 1e-9) + self.finest / elapsed_s
         self.slowest = np.maximum(self.slowest - reach, (change - self.grain) / elapsed_s)
         self.fastest = np.minimum(self.fastest + reach, (change + self.grain) / elapsed_s)
         margin = 1e-9 * (np.abs(self.slowest) + np.abs(self.fastest))

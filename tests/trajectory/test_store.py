@@ -211,3 +211,11 @@ def test_a_full_disk_is_named_leaves_nothing_and_may_be_tried_again(
     assert caught.value.__cause__.errno == errno.ENOSPC
     assert list((tmp_path / 'monday').iterdir()) == []
     assert store.write_segment(episodes, 'monday', robot()).name == 'segment_000000.hdf5'
+
+
+@pytest.mark.parametrize('name', ['', '..', '../other', 'a/b', '.hidden', '/tmp/x', 'line\nbreak'])
+def test_a_session_cannot_be_called_so_that_it_stands_elsewhere(tmp_path, name):
+    store = TrajectoryStore(tmp_path / 'store')
+    with pytest.raises(StoreError, match='is no name of a session'):
+        store.write_segment(record(lock_step([4]))[0], name, robot())
+    assert list(tmp_path.iterdir()) == []

@@ -242,3 +242,12 @@ def test_an_old_segment_without_checksums_is_read_and_noted(tmp_path, store):
     ]
     shutil.rmtree(store.root / 'monday')
     assert len(list(store.episodes())) == 3
+
+
+def test_a_number_far_behind_the_others_is_named_and_costs_no_time(store):
+    last = store.segments('monday')[-1]
+    far = last.with_name('segment_999999999999.hdf5')
+    last.rename(far)
+    problems = texts(store)
+    assert any(f'{far}: has a number far behind' in text for text in problems)
+    assert len(problems) < 5

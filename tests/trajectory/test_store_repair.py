@@ -186,15 +186,27 @@ def test_while_a_recorder_writes_a_repair_is_refused_and_the_other_way_round(roo
     recorder = TrajectoryStore(root)
     recorder.write_segment([episodes[2]], 'tuesday', robot())
     before = files(root)
-    with pytest.raises(StoreError, match=r'tuesday: a recorder writes this session\. Stop it'):
+    with pytest.raises(StoreError, match=r'tuesday: a recorder or .* writes this session\. Stop it'):
         repair_store(root)
     assert files(root) == before
     del recorder
-    lock = store_repair.SessionLock(root / 'monday', is_shared=False)
-    with pytest.raises(StoreError, match='is being repaired just now'):
+    lock = store_repair.SessionLock(root / 'monday')
+    with pytest.raises(StoreError, match='writes or repairs this session'):
         TrajectoryStore(root).write_segment([episodes[2]], 'monday', robot())
     lock.release()
     assert TrajectoryStore(root).write_segment([episodes[2]], 'monday', robot())
+
+
+def test_a_session_has_one_recorder(root, episodes):
+    first = TrajectoryStore(root)
+    first.write_segment([episodes[2]], 'tuesday', robot())
+    before = files(root)
+    second = TrajectoryStore(root)
+    with pytest.raises(StoreError, match=r'tuesday: .*Another process writes'):
+        second.write_segment([episodes[2]], 'tuesday', robot())
+    assert files(root) == before
+    del first  # As when its process ends.
+    assert second.write_segment([episodes[2]], 'tuesday', robot())
 
 
 def test_a_repair_that_was_killed_is_simply_run_again(root, episodes, monkeypatch):

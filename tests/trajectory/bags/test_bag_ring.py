@@ -1,6 +1,8 @@
 import pytest
+from limited_disk import LimitedDisk
 from raw_bags import LATCHED, plain, read, topic
 from robot_learning.errors import StoreError
+from robot_learning.trajectory.bags import bag_writer, mcap_file
 from robot_learning.trajectory.bags.bag_ring import RingBuffer, RingConfig
 from robot_learning.trajectory.bags.bag_types import known_types
 from robot_learning.trajectory.bags.bag_writer import BagWriterConfig, RawMessage
@@ -24,6 +26,13 @@ def ring():
         return ring
 
     return make
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    disk = LimitedDisk(tmp_path)
+    monkeypatch.setattr(mcap_file, 'os', disk)
+    return disk
 
 
 def test_a_snapshot_holds_the_last_seconds_and_the_ring_goes_on(ring, tmp_path):
@@ -69,3 +78,51 @@ def test_memory_is_limited_and_it_is_said(ring, tmp_path):
 def test_a_snapshot_needs_a_new_folder(ring, tmp_path):
     with pytest.raises(StoreError, match='exists already'):
         ring(seconds=1.0).snapshot(tmp_path)
+
+
+def test_what_a_full_disk_refuses_is_no_part_of_what_was_written(ring, tmp_path, disk):
+    ring = ring(seconds=2.0)
+    sent = [message('/talk', 0.1 * i, 20_000 * 'x') for i in range(100)]
+    for each in sent[:50]:
+        ring.put(each)
+    disk.capacity = 100_000
+    failed = ring.snapshot(tmp_path / 'refused')
+    assert 'No space left on device' in failed.error
+    assert ring.counts()['/talk'].written == 0
+    for each in sent[50:]:
+        ring.put(each)
+    counts = ring.counts()['/talk']
+    assert counts.received == 100 and counts.expired == 79 and counts.waiting == 21
+    disk.capacity = float('inf')
+    assert not ring.snapshot(tmp_path / 'second').error
+    counts = ring.counts()['/talk']
+    assert counts.written == 21 and counts.expired == 79 and counts.waiting == 0
+
+
+def test_a_snapshot_that_lacks_messages_says_how_many(ring, tmp_path, disk):
+    """The kept reserve completes the bag, which must not look like a whole one."""
+    ring = ring(seconds=60.0)
+    for i in range(100):
+        ring.put(message('/talk', 0.1 * i, 50_000 * 'x'))
+    disk.capacity = bag_writer._RESERVE_BYTES + 2_500_000
+    writer = ring.snapshot(tmp_path / 'bag')
+    found = read(tmp_path / 'bag')
+    assert 0 < len(found) < 100
+    assert f'{100 - len(found)} messages are not in the snapshot' in writer.error
+    assert 'No space left on device' in writer.error
+
+
+def test_counts_stay_right_when_the_window_moves_while_a_snapshot_fails(ring, tmp_path, disk):
+    ring = ring(seconds=1.0)
+    for i in range(10):
+        ring.put(message('/talk', 0.1 * i))
+    disk.capacity = 0
+
+    def meanwhile(notes):
+        for i in range(10, 30):
+            ring.put(message('/talk', 0.1 * i))
+
+    assert ring.snapshot(tmp_path / 'bag', meanwhile).error
+    counts = ring.counts()['/talk']
+    assert counts.received == 30 and counts.written == 0
+    assert counts.waiting == 11 and counts.expired == 19

@@ -1,7 +1,7 @@
 import pytest
 from bag_files import drive, write_bag, write_ros1_bag
 from raw_bags import LATCHED, plain, read, read_mcap, topic, write
-from robot_learning.errors import DataError, StoreError
+from robot_learning.errors import ConfigError, DataError, StoreError
 from robot_learning.trajectory.bags import bag_metadata
 from robot_learning.trajectory.bags.bag_trim import trim_bag
 from robot_learning.trajectory.bags.bag_types import known_types
@@ -90,6 +90,9 @@ def test_what_cannot_be_trimmed_is_named_and_leaves_nothing(bag, tmp_path):
         trim_bag(source, tmp_path / 'piece', is_wanted=lambda topic: topic == '/tlak')
     with pytest.raises(StoreError, match='exists already'):
         trim_bag(source, source)
+    for times in ({'start_s': float('nan')}, {'last_s': float('inf')}):
+        with pytest.raises(ConfigError, match='expected a finite time'):
+            trim_bag(source, tmp_path / 'piece', **times)
     ros1 = tmp_path / 'old.bag'
     write_ros1_bag(ros1)
     with pytest.raises(DataError, match='is a ROS 1 bag'):

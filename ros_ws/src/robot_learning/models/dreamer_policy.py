@@ -9,8 +9,8 @@ with the uncorrected variance; silu(y) = y / (1 + exp(-y)).
 
 | name | shape |
 | --- | --- |
-| `vector_encoder.layers.<i>` | Dense, first from `input_size`, `encoder_layers` times h; absent if `input_size` is 0 |
-| `image_encoders.<field>.convolutions.<i>` | `weight` [out, in, 4, 4], `bias` [out]; dots in field names are `_` |
+| `vector_encoder.layers.<i>` | Dense to h, `encoder_layers` times; none if `input_size` is 0 |
+| `image_encoders.<field>.convolutions.<i>` | `weight` [out, in, 4, 4], `bias` [out]; `.` is `_` |
 | `image_encoders.<field>.norms.<i>` | `weight`, `bias` [out] |
 | `rssm.deter_input`, `rssm.stoch_input`, `rssm.action_input` | Dense to h, from D, Z and A |
 | `rssm.recurrence.input` | `weight` [D, 3 h], `bias` [D] |
@@ -26,18 +26,21 @@ with the uncorrected variance; silu(y) = y / (1 + exp(-y)).
 **One step.** The memory is deter [D], stoch [Z] and action [A] in [-1, 1] (or one-hot), all zeros
 at the beginning of an episode.
 
-1. Embedding: sign(x) log(1 + |x|) of the features through `vector_encoder`; then each image in the
-   order of `images`: x = pixels / 255 as [C, H, W]; per stage a convolution of stride 2 and padding
-   1, the norm over channels at each pixel, silu; the last map flattened as [C, H, W]. Joined: [E].
-2. Recurrence: u = [silu(deter_input(deter)), silu(stoch_input(stoch)), silu(action_input(action))]
-   [3 h]; x = input.weight u + input.bias [D]; to block g of x (numbers g d … g d + d - 1) add
-   deter_g state.weight[g] (a row times a matrix); x = silu(norm(x)) over all D; for each block
-   x_g gates.weight[g] + gates_bias[g] is reset, candidate, update, d numbers each. With
-   s(y) = 1 / (1 + exp(-y)): c = tanh(s(reset) * candidate), z = s(update - 1),
-   deter = deter + z * (c - deter).
-3. Posterior: y = silu(posterior_norm(posterior_embedding(embedding) + posterior_deter.weight deter));
-   raw = posterior_output(y). Categorical: stoch is one-hot of the largest of each row of raw as
-   [S, C], flattened. Gaussian: stoch is raw[:S], the mean. (While learning, it is drawn instead.)
+1. Embedding: sign(x) log(1 + |x|) of the features through `vector_encoder`; then each image in
+   the order of `images`: x = pixels / 255 as [C, H, W]; per stage a convolution of stride 2 and
+   padding 1, the norm with mean and variance over the whole map [C, H, W] and weight and bias
+   per channel, silu; as many stages as halvings until the shorter side is 4 to 7; the last map
+   flattened as [C, H, W]. Joined: [E].
+2. Recurrence: u = [silu(deter_input(deter)), silu(stoch_input(stoch)),
+   silu(action_input(action))] [3 h]; x = input.weight u + input.bias [D]; to block g of x (numbers
+   g d to g d + d - 1) add deter_g state.weight[g], a row times a matrix; x = silu(norm(x)) over
+   all D; for each block x_g gates.weight[g] + gates_bias[g] is reset, candidate, update, d
+   numbers each. With s(y) = 1 / (1 + exp(-y)): c = tanh(s(reset) * candidate),
+   z = s(update - 1), deter = deter + z * (c - deter).
+3. Posterior: y = silu(posterior_norm(posterior_embedding(embedding) + posterior_deter.weight
+   deter)); raw = posterior_output(y). Categorical: stoch is one-hot of the largest of each row
+   of raw as [S, C], flattened. Gaussian: stoch is raw[:S], the mean. (While learning, it is
+   drawn instead.)
 4. The actor reads [deter, stoch]; its action is the memory's next one.
 """
 

@@ -74,7 +74,10 @@ class Actor(nn.Module):
 
     def forward(self, features: Tensor) -> ActionDistribution:
         """Return the distribution of every row."""
-        raw = self.output(self.trunk(features)).float()
+        return self.distribution(self.output(self.trunk(features)).float())
+
+    def distribution(self, raw: Tensor) -> ActionDistribution:
+        """Return the distribution that outputs [..., P] describe."""
         if self.kind == 'categorical':
             return UnimixCategorical(raw, self.unimix)
         return BoundedNormal(raw) if self.kind == 'bounded_normal' else TanhNormal(raw)
@@ -83,9 +86,7 @@ class Actor(nn.Module):
 class Critic(nn.Module):
     """Features [..., F] to a distribution over returns, two-hot on symexp bins."""
 
-    def __init__(
-        self, feature_size: int, units: int = 64, layers: int = 3, num_bins: int = 255
-    ):
+    def __init__(self, feature_size: int, units: int = 64, layers: int = 3, num_bins: int = 255):
         super().__init__()
         self.trunk = Perceptron(feature_size, units, layers)
         self.output = TwoHotOutput(units, num_bins)
@@ -97,4 +98,3 @@ class Critic(nn.Module):
     def forward(self, features: Tensor) -> TwoHot:
         """Return the distribution of every row."""
         return self.output.distribution(self.trunk(features))
-

@@ -57,7 +57,7 @@ class CategoricalLatent:
 
     def __init__(self, groups: int, classes: int, uniform_share: float = 0.01):
         self.size = self.raw_size = groups * classes
-        self.noise_shape = (groups, classes)
+        self.noise_shape: tuple[int, ...] = (groups, classes)
         self._uniform_share = uniform_share
 
     def shaped_noise(self, uniform: Tensor) -> Tensor:
@@ -84,14 +84,15 @@ class CategoricalLatent:
 
     def kl(self, left: Tensor, right: Tensor) -> Tensor:
         """Sum over groups of the divergence between the categorical distributions."""
-        return (left.exp() * (left - right)).sum((-2, -1))
+        nats: Tensor = (left.exp() * (left - right)).sum((-2, -1))
+        return nats
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """Sum over groups."""
         return -(parameters.exp() * parameters).sum((-2, -1))
 
     def _probability(self, raw: Tensor) -> Tensor:
-        probability = raw.unflatten(-1, self.noise_shape).softmax(-1)
+        probability = raw.view(*raw.shape[:-1], *self.noise_shape).softmax(-1)
         if not self._uniform_share:
             return probability
         classes = self.noise_shape[-1]
@@ -104,12 +105,13 @@ class GaussianLatent:
     def __init__(self, groups: int, min_std: float = 0.1):
         self.size = groups
         self.raw_size = 2 * groups
-        self.noise_shape = (groups,)
+        self.noise_shape: tuple[int, ...] = (groups,)
         self._min_std = min_std
 
     def shaped_noise(self, uniform: Tensor) -> Tensor:
         """Return standard normal noise."""
-        return torch.special.ndtri(uniform.clamp(min=_SMALLEST_UNIFORM))
+        noise: Tensor = torch.special.ndtri(uniform.clamp(min=_SMALLEST_UNIFORM))
+        return noise
 
     def sample(self, raw: Tensor, noise: Tensor) -> Tensor:
         """Draw mean + std * noise."""

@@ -75,11 +75,7 @@ class Rssm(nn.Module):
     def __init__(self, embedding_size: int, action_size: int, config: RssmConfig):
         super().__init__()
         self.config = config
-        self.latent: Latent = (
-            CategoricalLatent(config.groups, config.classes, config.uniform_share)
-            if config.latent == 'categorical'
-            else GaussianLatent(config.groups, config.min_std)
-        )
+        self.latent = _latent(config)
         self.action_size = action_size
         self.feature_size = config.deter + self.latent.size
         hidden = config.hidden
@@ -201,14 +197,23 @@ class Rssm(nn.Module):
 
     def _next_deter(self, deter: Tensor, stoch: Tensor, driven: Tensor) -> Tensor:
         hidden = torch.cat([self.deter_input(deter), self.stoch_input(stoch)], -1)
-        return self.recurrence(deter, hidden, driven)
+        following: Tensor = self.recurrence(deter, hidden, driven)
+        return following
 
     def _posterior_raw(self, deter: Tensor, seen: Tensor) -> Tensor:
         hidden = self.posterior_norm(seen + F.linear(deter, self.posterior_deter.weight))
-        return self.posterior_output(F.silu(hidden))
+        raw: Tensor = self.posterior_output(F.silu(hidden))
+        return raw
 
     def _prior_raw(self, deter: Tensor) -> Tensor:
-        return self.prior_output(self.prior_trunk(deter))
+        raw: Tensor = self.prior_output(self.prior_trunk(deter))
+        return raw
+
+
+def _latent(config: RssmConfig) -> Latent:
+    if config.latent == 'categorical':
+        return CategoricalLatent(config.groups, config.classes, config.uniform_share)
+    return GaussianLatent(config.groups, config.min_std)
 
 
 class BlockRecurrence(nn.Module):
@@ -248,12 +253,12 @@ class BlockRecurrence(nn.Module):
             hidden: [B, 2 * hidden], of deter and stoch.
             driven: [B, D], `input_share` of the action.
         """
-        blocks = self._num_blocks
+        blocks, width = self._num_blocks, self.state.weight.shape[1]
         weight = self.input.weight[:, : hidden.shape[-1]]
         x = torch.addmm(driven, hidden, weight.t())
-        own = torch.bmm(deter.unflatten(-1, (blocks, -1)).transpose(0, 1), self.state.weight)
+        own = torch.bmm(deter.view(-1, blocks, width).transpose(0, 1), self.state.weight)
         x = x + own.transpose(0, 1).flatten(1)
-        x = F.silu(self.norm(x)).unflatten(-1, (blocks, -1)).transpose(0, 1)  # [G, B, D / G]
+        x = F.silu(self.norm(x)).view(-1, blocks, width).transpose(0, 1)  # [G, B, D / G]
         gates = torch.baddbmm(self.gates_bias, x, self.gates.weight)
         reset, candidate, update = (
             gate.transpose(0, 1).flatten(1) for gate in gates.chunk(3, -1)

@@ -11,8 +11,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from robot_learning.config import STRICT
-from robot_learning.errors import ConfigError
+from robot_learning.config import STRICT, from_mapping
+from robot_learning.errors import ConfigError, ModelRefusedError
 from robot_learning.models.encoders import (
     ImageDecoder,
     ImageEncoder,
@@ -67,7 +67,7 @@ class WorldModelConfig:
     head_layers: PositiveInt = 1  # Of reward and continuation.
     prior_layers: PositiveInt = 2
     num_bins: Annotated[int, Field(ge=3)] = 255  # Of the reward; odd.
-    numeric: Literal['float32', 'bfloat16'] = 'float32'  # Of products over all steps at once.
+    numeric: Literal['float32', 'bfloat16'] = 'float32'  # Of the image networks.
 
     def widths(self) -> Widths:
         """Return the sizes in force.
@@ -118,6 +118,7 @@ class WorldModel(nn.Module):
         super().__init__()
         widths = config.widths()
         hidden = widths.hidden
+        dtype = torch.bfloat16 if config.numeric == 'bfloat16' else torch.float32
         self.config = config
         self.action_size = action_size
         self.images = {name: tuple(shape) for name, shape in (images or {}).items()}
@@ -132,12 +133,11 @@ class WorldModel(nn.Module):
         )
         self.image_encoders = nn.ModuleDict(
             {
-                module_name(name): ImageEncoder(name, shape, widths.depth)
+                module_name(name): ImageEncoder(name, shape, widths.depth, dtype)
                 for name, shape in self.images.items()
             }
         )
-        encoders = [self.vector_encoder, *self.image_encoders.values()]
-        self.embedding_size = sum(int(encoder.size) for encoder in encoders if encoder)
+        self.embedding_size = _embedding_size([self.vector_encoder, *self.image_encoders.values()])
         sizes = RssmConfig(
             widths.deter,
             hidden,
@@ -158,7 +158,9 @@ class WorldModel(nn.Module):
         )
         self.image_decoders = nn.ModuleDict(
             {
-                module_name(name): ImageDecoder(name, shape, self.feature_size, widths.depth)
+                module_name(name): ImageDecoder(
+                    name, shape, self.feature_size, widths.depth, dtype
+                )
                 for name, shape in self.images.items()
             }
         )
@@ -177,9 +179,7 @@ class WorldModel(nn.Module):
         if self.vector_encoder is not None:
             parts.append(self.vector_encoder(batch['observation']))
         for name in self.images:
-            with self._numeric():
-                encoded = self.image_encoders[module_name(name)](batch[f'image/{name}'])
-            parts.append(encoded.float())
+            parts.append(self.image_encoders[module_name(name)](batch[f'image/{name}']))
         return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     def observe(
@@ -206,15 +206,13 @@ class WorldModel(nn.Module):
         """Return predictions as losses compare them.
 
         `observation` is the symlog of the feature vector [..., D]; `image/<field>`
-        [..., H, W, C] lies in [0, 1] but for errors.
+        [..., H, W, C], in the image networks' dtype, lies in [0, 1] but for errors.
         """
         predictions: dict[str, Tensor] = {}
         if self.vector_decoder is not None:
             predictions['observation'] = self.vector_decoder(features)
         for name in self.images:
-            with self._numeric():
-                image = self.image_decoders[module_name(name)](features)
-            predictions[f'image/{name}'] = image.float()
+            predictions[f'image/{name}'] = self.image_decoders[module_name(name)](features)
         return predictions
 
     def decode(self, features: Tensor) -> dict[str, Tensor]:
@@ -224,34 +222,62 @@ class WorldModel(nn.Module):
         """
         predictions = self.reconstruct(features)
         vector = predictions.pop('observation', None)
-        decoded = {name: image.clamp(0, 1) for name, image in predictions.items()}
+        decoded = {name: image.float().clamp(0, 1) for name, image in predictions.items()}
         if vector is not None:
             vector = symexp(vector)
             decoded |= {name: vector[..., columns] for name, columns in self.blocks.items()}
         return decoded
 
     def published(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return copies of the tensors and what the manifest says of them."""
+        """Return copies of the tensors, and what `from_published` needs besides."""
         tensors = {key: value.detach().clone() for key, value in self.state_dict().items()}
         return tensors, {
             'kind': 'world_model',
-            **dataclasses.asdict(self.rssm.config),
-            'encoder_layers': self.config.encoder_layers,
-            'decoder_layers': self.config.decoder_layers,
-            'head_layers': self.config.head_layers,
-            'num_bins': self.config.num_bins,
-            'depth': self.config.widths().depth,
-            'input_size': sum(columns.stop - columns.start for columns in self.blocks.values()),
+            'input_size': max((columns.stop for columns in self.blocks.values()), default=0),
             'action_size': self.action_size,
-            'blocks_of_features': {
-                name: [columns.start, columns.stop] for name, columns in self.blocks.items()
-            },
+            'model': dataclasses.asdict(self.config),
+            'blocks': {name: [part.start, part.stop] for name, part in self.blocks.items()},
             'images': {name: list(shape) for name, shape in self.images.items()},
         }
 
-    def _numeric(self) -> torch.autocast:
-        device = self.rssm.prior_output.weight.device.type
-        return torch.autocast(device, torch.bfloat16, self.config.numeric == 'bfloat16')
+    @classmethod
+    def from_published(
+        cls, tensors: Mapping[str, Tensor], description: Mapping[str, Any], where: str
+    ) -> WorldModel:
+        """Rebuild the model of a published version.
+
+        Args:
+            tensors: its weights.
+            description: the `policy` block of its manifest.
+            where: what to call the version in errors, 'navigator@12'.
+
+        Raises:
+            ModelRefusedError: it is no world model, or its parts do not fit together.
+        """
+        if description.get('kind') != 'world_model':
+            raise ModelRefusedError(
+                f'{where}: is of kind {description.get("kind")!r}, expected world_model. Name a '
+                f'version that phase world_model published.'
+            )
+        try:
+            model = cls(
+                int(description['input_size']),
+                int(description['action_size']),
+                from_mapping(WorldModelConfig, description['model'], f'{where}: manifest: model'),
+                {name: slice(*part) for name, part in description['blocks'].items()},
+                {name: tuple(shape) for name, shape in description['images'].items()},
+            )
+            model.load_state_dict(dict(tensors))
+        except (ConfigError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelRefusedError(
+                f'{where}: its manifest and tensors make no world model: {error}. Publish it '
+                f'anew or name another version.'
+            ) from error
+        return model
+
+
+def _embedding_size(encoders: Sequence[Any]) -> int:
+    return sum(encoder.size for encoder in encoders if encoder is not None)
 
 
 def module_name(field: str) -> str:

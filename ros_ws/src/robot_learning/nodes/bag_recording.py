@@ -159,7 +159,7 @@ class BagRecording:
                 f'received {c.received}, written {c.written}, dropped {c.dropped}, '
                 f'lost {"unknown" if c.lost is None else c.lost}'
             )
-        shown |= {f'skipped {topic}': reason for topic, reason in self.skipped.items()}
+        shown |= {f'skipped {topic}': reason for topic, reason in dict(self.skipped).items()}
         if self._ring is not None:
             shown['window_s'] = self._ring.window_s
         missing = values['dropped'] + values['lost']

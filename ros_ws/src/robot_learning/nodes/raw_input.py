@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from rclpy.exceptions import NoTypeSupportImportedException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -239,11 +240,18 @@ class RawInput:
         try:
             topic = RawTopic(self._node, name, type_name, publishers)
         except (ConfigError, MessageError) as error:
-            self._skipped.add((name, type_name))
-            self._on_skip(name, str(error))
+            self._skip_type(name, type_name, str(error))
+            return
+        except (NoTypeSupportImportedException, AttributeError, RuntimeError) as error:
+            reason = f'{type_name} cannot be received ({error}). Build its package again.'
+            self._skip_type(name, type_name, reason)
             return
         self._on_topic(topic.describe())
         self.topics[name] = topic
+
+    def _skip_type(self, name: str, type_name: str, reason: str) -> None:
+        self._skipped.add((name, type_name))
+        self._on_skip(name, reason)
 
     def _skip(self, name: str, reason: str) -> None:
         if (name, reason) not in self._skipped:

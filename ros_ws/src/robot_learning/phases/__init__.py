@@ -3,6 +3,13 @@
 Importing this package registers every phase; a new one adds its line here.
 """
 
-from robot_learning.phases import behavior_cloning, ppo, sac, sequence_cloning
+from robot_learning.phases import (
+    behavior_cloning,
+    dreamer,
+    ppo,
+    sac,
+    sequence_cloning,
+    world_model,
+)
 
-__all__ = ['behavior_cloning', 'ppo', 'sac', 'sequence_cloning']
+__all__ = ['behavior_cloning', 'dreamer', 'ppo', 'sac', 'sequence_cloning', 'world_model']

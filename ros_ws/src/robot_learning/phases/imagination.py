@@ -48,9 +48,7 @@ def imagine(
     num_starts = len(start.deter)
     state = State(*(tensor.detach() for tensor in start))
     with torch.no_grad():
-        features = state.deter.new_empty(
-            horizon + 1, num_starts, model.feature_size, dtype=dtype
-        )
+        features = state.deter.new_empty(horizon + 1, num_starts, model.feature_size, dtype=dtype)
         drawn = []
         for step in range(horizon):
             features[step] = model.features(state)

@@ -197,17 +197,16 @@ class RolloutQueue:
         self._trail = [*sorted(before.values(), key=lambda each: each[1]), *self._trail[start:]]
 
     def _append(self, piece: Episode, observation: Array, source: str) -> None:
-        drawn = np.isfinite(piece.log_prob) & (piece.model_version >= 0) & ~piece.intervention
-        drawn &= np.isfinite(piece.commanded).all(1)
+        drawn: Array = np.isfinite(piece.log_prob) & ~piece.intervention
+        drawn &= (piece.model_version >= 0) & np.isfinite(piece.commanded).all(1)
         action = self._space.normalised(piece.commanded).astype(np.float32)
-        seen = np.isfinite(observation).all(1)
+        seen: Array = np.asarray(np.isfinite(observation).all(1))
         before = self._newest.pop(source, None)
         for t in range(len(piece)):
             key = (source, piece.episode, piece.offset + t)
             stamp_ns = int(piece.stamp_ns[t])
-            if before is not None and self._follows(
-                before, key, stamp_ns, bool(piece.is_first[t])
-            ):
+            is_first = bool(piece.is_first[t])
+            if before is not None and self._follows(before, key, stamp_ns, is_first):
                 if not before.is_ours:
                     self.num_foreign += 1
                 elif seen[t] and np.isfinite(before.observation).all():

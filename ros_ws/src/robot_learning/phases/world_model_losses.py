@@ -84,15 +84,15 @@ def reconstruction_losses(
 
     Blocks are compared as symlog, images in [0, 1].
     """
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, prediction in predictions.items():
         if name == 'observation':
             error = (prediction - symlog(batch[name])).square().flatten(0, -2).mean(0)  # [D]
             found |= {block: error[columns].sum() for block, columns in blocks.items()}
         else:
-            num_steps = prediction.shape[:-3].numel()
-            target = scaled(batch[name])
-            found[name] = F.mse_loss(prediction, target, reduction='sum') / num_steps
+            target = scaled(batch[name], prediction.dtype)
+            error = F.mse_loss(prediction, target, reduction='none')
+            found[name] = error.sum(dtype=torch.float32) / prediction.shape[:-3].numel()
     return found
 
 

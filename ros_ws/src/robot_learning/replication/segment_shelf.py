@@ -186,7 +186,7 @@ class IncomingSegments:
         lock = self._locks.get(key)
         if lock is None or not lock.is_of(folder):
             try:
-                self._locks[key] = SessionLock(folder, is_shared=False)
+                self._locks[key] = SessionLock(folder)
             except BlockingIOError as error:
                 text = f'{folder.name} is written or repaired by another process'
                 raise BlockingIOError(error.errno, text) from error

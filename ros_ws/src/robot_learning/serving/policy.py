@@ -146,10 +146,30 @@ class PolicyKind(NamedTuple):
 POLICY_KINDS: Registry[PolicyKind] = Registry('kind of policy')
 
 
+class LayerSizes(Protocol):
+    """What `DenseLayers` must know of a policy."""
+
+    @property
+    def input_size(self) -> int:
+        """Number of features, D."""
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Width of each layer."""
+
+    @property
+    def activation(self) -> str:
+        """'relu' or 'silu'."""
+
+    @property
+    def layer_norm(self) -> bool:
+        """Whether each layer normalises before its activation."""
+
+
 class DenseLayers:
     """Normalises features and sends them through the trunk; its buffers are reused."""
 
-    def __init__(self, spec: GaussianSpec, tensors: Mapping[str, Array]):
+    def __init__(self, spec: LayerSizes, tensors: Mapping[str, Array]):
         self._input_mean = contiguous(tensors['input_mean'])
         self._input_scale = 1.0 / contiguous(tensors['input_std'])
         self._input = np.empty(spec.input_size, np.float32)
@@ -282,19 +302,7 @@ def build_policy(tensors: Mapping[str, Array], manifest: Mapping[str, Any], wher
     except ConfigError as error:
         text = str(error)
         raise ModelRefusedError(text if text.startswith(where) else f'{where}: {text}') from error
-    problems = []
-    for name, shape in spec.tensor_shapes().items():
-        if name not in tensors:
-            problems.append(f'tensor {name} is missing, expected shape {list(shape)}')
-        elif tuple(tensors[name].shape) != shape:
-            found = list(tensors[name].shape)
-            problems.append(f'tensor {name} has shape {found}, expected {list(shape)}')
-        elif not np.isfinite(tensors[name]).all():
-            count = int((~np.isfinite(tensors[name])).sum())
-            problems.append(f'tensor {name} holds {count} values that are not finite')
-    scale = tensors.get('input_std', np.ones(1))
-    if not problems and not (np.asarray(scale) > 0).all():
-        problems.append('tensor input_std holds values that are not above zero')
+    problems = tensor_problems(spec.tensor_shapes(), tensors)
     for name in ('action_low', 'action_high'):
         if len(getattr(spec, name)) != spec.action_size:
             problems.append(
@@ -306,6 +314,26 @@ def build_policy(tensors: Mapping[str, Array], manifest: Mapping[str, Any], wher
         )
     policy: Policy = kind.make(spec, tensors)
     return policy
+
+
+def tensor_problems(
+    shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Array]
+) -> list[str]:
+    """Name every tensor that is missing, wrongly shaped or not finite."""
+    problems = []
+    for name, shape in shapes.items():
+        if name not in tensors:
+            problems.append(f'tensor {name} is missing, expected shape {list(shape)}')
+        elif tuple(tensors[name].shape) != shape:
+            found = list(tensors[name].shape)
+            problems.append(f'tensor {name} has shape {found}, expected {list(shape)}')
+        elif not np.isfinite(tensors[name]).all():
+            count = int((~np.isfinite(tensors[name])).sum())
+            problems.append(f'tensor {name} holds {count} values that are not finite')
+    scale = tensors.get('input_std', np.ones(1))
+    if not problems and not (np.asarray(scale) > 0).all():
+        problems.append('tensor input_std holds values that are not above zero')
+    return problems
 
 
 def contiguous(tensor: Array) -> Array:

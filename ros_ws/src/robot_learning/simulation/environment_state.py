@@ -8,7 +8,6 @@ import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.envs.classic_control import CartPoleEnv, PendulumEnv
-from gymnasium.envs.mujoco import MujocoEnv
 
 _KINDS = mujoco.mjtState.mjSTATE_INTEGRATION  # With what the solver starts from.
 
@@ -27,7 +26,7 @@ def snapshot_of(environment: gymnasium.Env[Any, Any]) -> Snapshot | None:
     """Return what tells the state of a kind of environment; None: nothing does."""
     if isinstance(environment, CartPoleEnv | PendulumEnv):
         return _ClassicControl(environment)
-    if isinstance(environment, MujocoEnv):
+    if isinstance(getattr(environment, 'model', None), mujoco.MjModel):
         return _Mujoco(environment)
     return None
 
@@ -50,8 +49,10 @@ class _ClassicControl:
 
 
 class _Mujoco:
-    def __init__(self, environment: MujocoEnv):
-        self._environment = environment
+    """Of Gymnasium; its module is not imported, because it wants a video library."""
+
+    def __init__(self, environment: gymnasium.Env[Any, Any]):
+        self._environment: Any = environment
 
     def take(self) -> dict[str, Any]:
         model, data = self._environment.model, self._environment.data

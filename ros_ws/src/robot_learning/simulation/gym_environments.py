@@ -43,11 +43,9 @@ def make(name: str) -> Environment:
         return GymEnvironment(GoalReachingEnv(contract), name)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                'ignore'
-            )  # Of old versions of an id; whoever names one means it.
+            warnings.simplefilter('ignore')  # Whoever names an old version means it.
             environment = gymnasium.make(name, disable_env_checker=True)
-    except gymnasium.error.DependencyNotInstalled as error:
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         raise EnvironmentSetupError(
             f'{name}: lacks something ({error}). Install it into this environment.'
         ) from error

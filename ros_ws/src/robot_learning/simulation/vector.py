@@ -158,6 +158,6 @@ class VectorEnvironment:
             environment.close()
 
     def _reset_waiting(self, observation: Array) -> None:
-        for index in np.flatnonzero(self._waits):
+        for index in np.flatnonzero(self._waits).tolist():
             observation[index] = self.environments[index].reset(None)
         self._waits[:] = False

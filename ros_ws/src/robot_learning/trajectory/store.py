@@ -143,10 +143,10 @@ class TrajectoryStore:
         return check_store(self.root).problems
 
     def _lock(self, folder: Path) -> None:
-        """Let nobody repair the session while this lives."""
+        """Let nobody else write or repair the session while this lives."""
         lock = self._locks.get(folder.name)
         if lock is None or not lock.is_of(folder):
-            self._locks[folder.name] = store_files.SessionLock(folder, is_shared=True)
+            self._locks[folder.name] = store_files.SessionLock(folder)
 
     def _pieces(self, session: str, fields: tuple[str, ...] | None) -> Iterator[Episode]:
         for path in self.segments(session):

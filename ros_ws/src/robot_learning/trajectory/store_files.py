@@ -129,26 +129,24 @@ def name_new(temporary: Path, path: Path) -> None:
 
 
 class SessionLock:
-    """Tells others that a session is being written, or changed as a whole.
+    """Keeps a session to one recorder, replicator or repair.
 
-    Recorders share it, a repair or a replicator has it alone. The kernel releases it when its
-    process ends, however that happens. On file systems without locks it does nothing.
+    The kernel releases it when its process ends, however that happens. On file systems without
+    locks it does nothing.
     """
 
     _descriptor: int | None = None
 
-    def __init__(self, folder: Path, is_shared: bool):
+    def __init__(self, folder: Path):
         """Take it.
 
         Raises:
-            BlockingIOError: a repair or a replicator has it, or, when it is not shared, recorders
-                have it.
+            BlockingIOError: another one has it.
         """
         self._descriptor = os.open(folder, os.O_RDONLY)
         self._inode = os.fstat(self._descriptor).st_ino
-        kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
             raise
@@ -175,7 +173,7 @@ class SessionLock:
 def is_being_written(folder: Path) -> bool:
     """Tell whether a recorder writes this session, or a repair changes it."""
     try:
-        SessionLock(folder, is_shared=False).release()
+        SessionLock(folder).release()
     except BlockingIOError:
         return True
     return False
@@ -191,8 +189,8 @@ def explain(folder: Path, error: OSError) -> StoreError:
         errno.EROFS: 'That file system is read-only; choose another store',
         errno.ENOTDIR: 'A part of that path is a file; choose another store',
         errno.EEXIST: 'That path is a file; choose another store',
-        errno.EWOULDBLOCK: 'It is being repaired just now, or a replicator receives it; wait for '
-        'the end of that or choose another session',
+        errno.EWOULDBLOCK: 'Another process writes or repairs this session; wait for its end, or '
+        'choose another session',
     }.get(error.errno or 0, 'Check the disk')
     reason = error.strerror or error
     return StoreError(f'{folder}: a segment cannot be written ({reason}). {advice}.')

@@ -117,11 +117,11 @@ def _repair_all(root: Path) -> list[SessionRepair]:
     try:
         for folder in folders:
             try:
-                locks.append(SessionLock(folder, is_shared=False))
+                locks.append(SessionLock(folder))
             except BlockingIOError as error:
                 raise StoreError(
-                    f'{folder}: a recorder writes this session. Stop it first, or repair a copy '
-                    f'with --out; nothing was changed.'
+                    f'{folder}: a recorder or replicator writes this session. Stop it first, or '
+                    f'repair a copy with --out; nothing was changed.'
                 ) from error
         return [_Session(folder).repair() for folder in folders]
     finally:

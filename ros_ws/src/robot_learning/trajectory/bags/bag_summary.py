@@ -41,7 +41,11 @@ def _summarise(path: Path) -> dict[str, Any]:
         return {**bag_info(path), 'state': COMPLETE, **_notes(path)}
     has_entries = bool(_entries(path))
     known = bag_info(path) if has_entries else _nothing(path)
-    topics = {topic['topic']: topic for topic in known['topics']}
+    topics: dict[str, dict[str, Any]] = {}
+    for topic in known['topics']:
+        first = topics.setdefault(topic['topic'], topic)
+        if first is not topic:  # It has several channels, one for each quality of service.
+            first['messages'] += topic['messages']
     spans = []
     for file in open_files:
         spans += _survey(file, topics)
@@ -96,7 +100,7 @@ def _survey(file: Path, topics: dict[str, dict[str, Any]]) -> list[tuple[int, in
             counts.update(stream.counts(chunk))
             spans.append((chunk.start_ns, chunk.end_ns))
         for channel in stream.channels.values():
-            entry = topics.setdefault(
+            topics.setdefault(
                 channel.topic,
                 {
                     'topic': channel.topic,
@@ -105,7 +109,8 @@ def _survey(file: Path, topics: dict[str, dict[str, Any]]) -> list[tuple[int, in
                     'known': bool(channel.definition) or channel.type in known_types().fielddefs,
                 },
             )
-            entry['messages'] += counts[channel.topic]
+    for topic, count in counts.items():
+        topics[topic]['messages'] += count
     return spans
 
 

@@ -17,13 +17,12 @@ from rosbags.rosbag2 import reader as rosbag2_reader
 from rosbags.rosbag2 import storage_mcap
 
 from robot_learning.trajectory.bags.unpacking import (
-    LEAST_ALLOWED,
     TooLargeError,
     allowed_bytes,
+    allowed_piece_bytes,
     unpack,
 )
 
-_LARGEST_PIECE = 256 << 20  # Bytes of one message, or of a ROS 1 chunk, however little is packed.
 _zstd_open = vars(rosbag2_reader)['zstd'].open
 
 
@@ -56,14 +55,14 @@ def check_promises(reader: AnyReader) -> None:
 
 
 def _unpack_chunk(kind: str, data: bytes, size: int) -> bytes:
-    allowed = allowed_bytes(len(data), _LARGEST_PIECE)
+    allowed = allowed_piece_bytes(len(data))
     if size > allowed:
         raise TooLargeError(f'a chunk unpacks to {size} bytes, expected at most {allowed}')
     return unpack(data, kind, size)
 
 
 def _unpack_piece(kind: str, data: bytes) -> bytes:
-    return unpack(data, kind, allowed_bytes(len(data), _LARGEST_PIECE))
+    return unpack(data, kind, allowed_piece_bytes(len(data)))
 
 
 class _LimitedFile:
@@ -71,7 +70,7 @@ class _LimitedFile:
 
     def __init__(self, file: IO[bytes], mode: str):
         self._file: Any = _zstd_open(file, mode)
-        self._allowed = self._left = allowed_bytes(os.fstat(file.fileno()).st_size, LEAST_ALLOWED)
+        self._allowed = self._left = allowed_bytes(os.fstat(file.fileno()).st_size)
 
     def __enter__(self) -> _LimitedFile:
         return self

@@ -19,6 +19,7 @@ else:
     from backports.zstd import ZstdDecompressor, ZstdError  # Comes with rosbags.
 
 LEAST_ALLOWED = 1 << 30  # Bytes that a file of any size may unpack to.
+LARGEST_PIECE = 256 << 20  # Bytes that one message or chunk may unpack to, likewise.
 _LARGEST_RATIO = 1000  # Unpacked to packed bytes; images reach some 100, bombs 1000 and more.
 _PIECE = 1 << 16  # Bytes unpacked at once: what stands before damage is kept.
 BROKEN = (ZstdError, RuntimeError, ValueError, EOFError, OSError, MemoryError)
@@ -50,9 +51,14 @@ UNPACKERS: dict[str, Callable[[], Unpacker]] = {
 }
 
 
-def allowed_bytes(num_packed: int, least: int = LEAST_ALLOWED) -> int:
-    """Return how much so many packed bytes may unpack to."""
-    return max(least, _LARGEST_RATIO * num_packed)
+def allowed_bytes(num_packed: int) -> int:
+    """Return how much a file of so many bytes may unpack to."""
+    return max(LEAST_ALLOWED, _LARGEST_RATIO * num_packed)
+
+
+def allowed_piece_bytes(num_packed: int) -> int:
+    """Return how much one message or chunk of so many packed bytes may unpack to."""
+    return max(LARGEST_PIECE, _LARGEST_RATIO * num_packed)
 
 
 def unpack(data: bytes, kind: str, max_bytes: int) -> bytes:

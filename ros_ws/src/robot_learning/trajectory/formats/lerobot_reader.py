@@ -25,7 +25,6 @@ from robot_learning.trajectory.formats.parquet_files import read_table
 from robot_learning.trajectory.formats.video import VideoReader
 
 _LARGEST_JSON = 256 << 20
-_LARGEST_EPISODES = 128 << 20  # Bytes of a table of episodes, some million of them.
 # Names of files: only these parts, and numbers of few digits.
 _PART = re.compile(r'\{(video_key|(chunk|file)_index(:0?\d{0,2}d?)?)\}')
 _REFUSAL = foreign_files.Refusal(DataError, 'Copy the data set again from its source.')
@@ -204,7 +203,7 @@ class _Dataset:
             )
         rows = []
         for file in files:
-            rows += read_table(file, 'stats/', _LARGEST_EPISODES).to_pylist()
+            rows += read_table(file, 'stats/').to_pylist()
         return sorted(rows, key=lambda row: int(row['episode_index']))
 
     def _row(self, row: dict[str, Any]) -> _Row:

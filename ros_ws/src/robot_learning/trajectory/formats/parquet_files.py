@@ -20,23 +20,18 @@ _BATCH_ROWS = 4096
 _WIDTHS = {'BOOLEAN': 1, 'INT32': 4, 'INT64': 8, 'INT96': 8, 'FLOAT': 4, 'DOUBLE': 8}
 
 
-def read_table(
-    path: Path,
-    leave_out: str | None = None,
-    least_allowed: int = LEAST_ALLOWED,
-) -> pa.Table:
+def read_table(path: Path, leave_out: str | None = None) -> pa.Table:
     """Return the rows of a file.
 
     Args:
         path: of the file.
         leave_out: columns whose names begin so are not read.
-        least_allowed: bytes that even a small file may become in memory.
 
     Raises:
         DataError: it would become far larger in memory than it is.
         OSError, ValueError: it is damaged or no parquet file.
     """
-    allowed = max(least_allowed, _LARGEST_RATIO * path.stat().st_size)
+    allowed = max(LEAST_ALLOWED, _LARGEST_RATIO * path.stat().st_size)
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
         wanted = [name for name in names if leave_out is None or not name.startswith(leave_out)]

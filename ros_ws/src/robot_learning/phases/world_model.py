@@ -1,0 +1,126 @@
+"""The world model on its own: trained on recorded windows, whoever drove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from robot_learning.config import STRICT
+from robot_learning.models.world_model import WorldModel, WorldModelConfig
+from robot_learning.phases.gradient_clipping import GradientClipping
+from robot_learning.phases.phase import (
+    PHASES,
+    Batch,
+    Metrics,
+    PolicySpace,
+    TrainingData,
+    Windows,
+)
+from robot_learning.phases.state import collect, restore, step
+from robot_learning.phases.world_model_losses import WorldModelLossConfig, world_model_loss
+
+_CPU = torch.device('cpu')
+
+
+@dataclass(frozen=True, config=STRICT)
+class WorldModelPhaseConfig:
+    """Networks and losses, and how they are trained."""
+
+    model: WorldModelConfig = WorldModelConfig()
+    loss: WorldModelLossConfig = WorldModelLossConfig()
+    batch_size: PositiveInt = 32
+    batch_length: Annotated[int, Field(ge=2)] = 50  # Steps of each window.
+    learning_rate: PositiveFloat = 1e-4
+    gradient_norm: PositiveFloat | None = 1000.0  # Largest, of all together (DreamerV3).
+    gradient_ratio: PositiveFloat | None = None  # Largest, to each tensor's norm; None: any.
+
+
+@PHASES.register('world_model')
+class WorldModelPhase:
+    """Learns to predict what is seen and received under which actions.
+
+    A batch is `Windows`: `observation` [B, T, D] where there are features, `image/<field>`
+    [B, T, H, W, C], `action` [B, T, A], `reward`, `terminated` and `is_first` [B, T]. Steps
+    without a reward teach everything but rewards. What is published is no policy.
+    """
+
+    Config = WorldModelPhaseConfig
+    selects_by_validation = True
+
+    def __init__(
+        self,
+        config: WorldModelPhaseConfig,
+        space: PolicySpace,
+        seed: int,
+        *,
+        device: torch.device = _CPU,
+    ):
+        self.config = config
+        self.space = space
+        self.device = device
+        self.model = WorldModel(
+            space.input_size,
+            space.action_size,
+            config.model,
+            space.blocks,
+            space.images,
+            torch.Generator().manual_seed(seed),  # The same weights on every device.
+        ).to(device)
+        self._generator = torch.Generator(device).manual_seed(seed)
+        self._parameters: list[Tensor] = [*self.model.parameters()]
+        self._optimizer = torch.optim.Adam(self._parameters, lr=config.learning_rate, fused=True)
+        self._clipping = GradientClipping(
+            self._optimizer, config.gradient_ratio, config.gradient_norm
+        )
+
+    @property
+    def draws(self) -> Windows:
+        """Windows of `batch_length` steps."""
+        return Windows(self.config.batch_size, self.config.batch_length)
+
+    def prepare(self, data: TrainingData) -> None:
+        """Accept any data: rewards that are missing are not learned."""
+
+    def update(self, batch: Batch) -> Metrics:
+        """Take one gradient step on the whole model."""
+        loss = world_model_loss(self.model, self._placed(batch), self.config.loss, self._generator)
+        step(self._optimizer, self._parameters, loss.total)
+        metrics = loss.metrics | {'gradient_norm': self._clipping.norms[0]}
+        return {f'world_model/{name}': value for name, value in metrics.items()}
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> Metrics:
+        """Return the parts of the loss."""
+        # A generator of its own: measuring must not change what is drawn while learning.
+        noise = torch.Generator(self.device).manual_seed(0)
+        placed = self._placed(batch)
+        return world_model_loss(self.model, placed, self.config.loss, noise).metrics
+
+    def policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the model and its sizes; policy servers refuse its kind, 'world_model'."""
+        return self.model.published()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the model, optimiser moments and the noise generator."""
+        return collect(self._state())
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict`, bit by bit."""
+        restore(self._state(), state)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            'model': self.model,
+            'optimizer': self._optimizer,
+            'generator': self._generator,
+        }
+
+    def _placed(self, batch: Batch) -> Batch:
+        if self.device == _CPU:
+            return batch
+        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
