@@ -83,22 +83,45 @@ def _joined(observation: dict[str, Any]) -> np.ndarray:
     return np.concatenate([np.ravel(value) for value in observation.values()]).astype(np.float32)
 
 
+class DreamerLearner:
+    """How a loop uses a Dreamer."""
+
+    def __init__(self, phase: Dreamer):
+        self.phase = phase
+
+    def act(
+        self, observation: np.ndarray, carry: Any, is_first: bool, explore: bool
+    ) -> tuple[np.ndarray, Any]:
+        """Return the action [A] and what the next call needs."""
+        seen = torch.as_tensor(observation, dtype=torch.float32)[None]
+        action, carry = self.phase.act(seen, {}, carry, torch.tensor([is_first]), explore)
+        return action[0].numpy(), carry
+
+    def learn(self, buffer: ReplayBuffer) -> dict[str, torch.Tensor]:
+        """Take one gradient step."""
+        return self.phase.update(as_tensors(buffer.sample_windows(*self.phase.draws)))
+
+
+def as_tensors(batch: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+
 class Loop:
-    """One environment and one Dreamer: act, remember, update.
+    """One environment and one learner: act, remember, update.
 
     Args:
         environment: with `reset()` and `step(action in [-1, 1])` as in gymnasium.
-        phase: what acts and learns.
+        learner: what acts and learns, like `DreamerLearner`.
         seed: of random actions and sampling.
         updates_per_step: gradient steps per environment step after the warm-up.
         warmup: random steps.
     """
 
     def __init__(
-        self, environment: Any, phase: Dreamer, seed: int, updates_per_step: float, warmup: int
+        self, environment: Any, learner: Any, seed: int, updates_per_step: float, warmup: int
     ):
         self.environment = environment
-        self.phase = phase
+        self.learner = learner
         self.num_steps = self.num_updates = 0
         self.episodes: list[dict[str, float]] = []
         self.metrics: dict[str, float] = {}
@@ -133,10 +156,7 @@ class Loop:
 
     def update(self) -> None:
         """Take one gradient step."""
-        draw = self.phase.draws
-        batch = self._buffer.sample_windows(draw.batch_size, draw.length)
-        tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
-        metrics = self.phase.update(tensors)
+        metrics = self.learner.learn(self._buffer)
         if self.num_updates % 50 == 0:
             self.metrics = {name: float(value) for name, value in metrics.items()}
         self.num_updates += 1
@@ -145,7 +165,7 @@ class Loop:
         """Write everything from which `load` goes on; files appear complete or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         steps = {name: np.stack(rows) for name, rows in self._kept.items()}
-        state = {name: tensor.numpy() for name, tensor in self.phase.state_dict().items()}
+        state = {name: tensor.numpy() for name, tensor in self.learner.phase.state_dict().items()}
         content = {
             'num_steps': self.num_steps,
             'num_updates': self.num_updates,
@@ -166,31 +186,26 @@ class Loop:
         self._kept = {name: list(steps[name]) for name in KEPT}
         self._append(steps)
         state = load_file(folder / 'phase.safetensors')
-        self.phase.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
+        self.learner.phase.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
         self._buffer.restore(content['buffer'])
         self._rng.bit_generator.state = content['rng']
         self.episodes = content['episodes']
         self.num_steps, self.num_updates = content['num_steps'], content['num_updates']
 
-    def evaluate(self, num_episodes: int) -> list[float]:
-        """Return the returns of whole episodes without exploration; ends the present one."""
+    def evaluate(self, num_episodes: int) -> list[dict[str, float]]:
+        """Return whole episodes without exploration; ends the present one."""
         return [self._evaluate_one() for _ in range(num_episodes)]
 
-    def _evaluate_one(self) -> float:
-        self._begin()
-        total, ended = 0.0, False
+    def _evaluate_one(self) -> dict[str, float]:
+        observation, _ = self.environment.reset()
+        carry, total, ended, info = None, 0.0, False, {}
         while not ended:
-            seen = torch.as_tensor(self._observation, dtype=torch.float32)[None]
-            first = torch.tensor([self._arrived[3]])
-            action, self._carry = self.phase.act(seen, {}, self._carry, first, explore=False)
-            self._observation, reward, terminated, truncated, _ = self.environment.step(
-                action[0].numpy()
-            )
-            self._arrived = (float(reward), False, False, False)
+            action, carry = self.learner.act(observation, carry, carry is None, False)
+            observation, reward, terminated, truncated, info = self.environment.step(action)
             total += float(reward)
             ended = terminated or truncated
         self._begin()
-        return total
+        return {'return': total, 'success': float(info.get('success', False))}
 
     def _begin(self) -> None:
         self._observation = self.environment.reset()[0]
@@ -200,12 +215,11 @@ class Loop:
 
     def _choose(self) -> np.ndarray:
         if self.num_steps < self._warmup:
-            size = self.phase.space.action_size
+            size = self.learner.phase.space.action_size
             return self._rng.uniform(-1, 1, size).astype(np.float32)
-        seen = torch.as_tensor(self._observation, dtype=torch.float32)[None]
-        first = torch.tensor([self._carry is None])
-        action, self._carry = self.phase.act(seen, {}, self._carry, first, explore=True)
-        return action[0].numpy()
+        is_first = self._carry is None
+        action, self._carry = self.learner.act(self._observation, self._carry, is_first, True)
+        return action
 
     def _remember(self, action: np.ndarray) -> None:
         values = (np.asarray(self._observation, np.float32), action, *self._arrived)
@@ -250,7 +264,8 @@ def run_slice(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     limit = np.ones(environment.action_size, np.float32)
     phase = Dreamer(config, PolicySpace(environment.input_size, -limit, limit), options.seed)
     per_update = config.batch_size * config.length
-    loop = Loop(environment, phase, options.seed, options.train_ratio / per_update, WARMUP)
+    learner = DreamerLearner(phase)
+    loop = Loop(environment, learner, options.seed, options.train_ratio / per_update, WARMUP)
     past = {'cpu_minutes': 0.0, 'evaluations': []}
     if (folder / 'loop.json').is_file():
         loop.load(folder)
@@ -266,7 +281,8 @@ def run_slice(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             print(_line(options.task, loop), flush=True)
     loop.save(folder)
     past['cpu_minutes'] += (time.process_time() - began_cpu) / 60
-    returns = loop.evaluate(1 if options.quick else EVALUATION_EPISODES)
+    found = loop.evaluate(1 if options.quick else EVALUATION_EPISODES)
+    returns = [episode['return'] for episode in found]
     past['evaluations'].append([loop.num_steps, float(np.mean(returns))])
     (folder / 'past.json').write_text(json.dumps(past))
     return {

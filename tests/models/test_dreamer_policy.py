@@ -77,7 +77,11 @@ class Described:
             i = 0
             while f'{prefix}.convolutions.{i}.weight' in self.tensors:
                 x = self.convolve(f'{prefix}.convolutions.{i}', x)
-                x = silu(self.norm(f'{prefix}.norms.{i}', x.transpose(1, 2, 0))).transpose(2, 0, 1)
+                x = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+                weight, bias = (
+                    self.tensors[f'{prefix}.norms.{i}.{p}'] for p in ('weight', 'bias')
+                )
+                x = silu(x * weight[:, None, None] + bias[:, None, None])
                 i += 1
             parts.append(x.ravel())
         return np.concatenate(parts)

@@ -229,5 +229,5 @@ def test_a_second_replicator_keeps_off_a_store(start, peer):
     peer.wait_for(lambda: 'learner' in peer.health, 'the first')
     second = start('learner')
     _, error = second.communicate(timeout=DEADLINE_S)
-    assert second.returncode == 2
+    assert second.returncode == 1  # The first may be about to end: `up` tries again.
     assert 'another replicator receives into it' in error

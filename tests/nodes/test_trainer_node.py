@@ -146,6 +146,21 @@ def test_it_waits_learns_publishes_and_goes_on_after_a_kill(peer, start, tmp_pat
         store.verify('point', number)
 
 
+def test_a_second_trainer_of_one_output_is_refused_at_once(peer, start, tmp_path):
+    first = start(phase='sac')
+    peer.wait_for(lambda: latest(peer, 'waiting'), 'a first report', first)
+    second = start(phase='sac')
+    _, error = second.communicate(timeout=DEADLINE_S)
+    assert second.returncode == 1  # The first may be about to end: `up` tries again.
+    assert 'point-sac: another trainer is at work here' in error
+    assert first.poll() is None
+    first.kill()
+    first.communicate()
+    write_store(tmp_path / 'store', 20, seed=0)
+    third = start(phase='sac')  # No lock is left that a person would have to remove.
+    peer.wait_for(lambda: peer.versions, 'a version', third)
+
+
 def test_a_request_trains_gives_feedback_and_names_its_version(peer, start, tmp_path):
     write_store(tmp_path / 'store', 20, seed=0)
     start(phase="''")
@@ -205,18 +220,3 @@ def test_wrong_settings_end_it_with_their_names(start):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "phase 'sacc': unknown" in error
-
-
-def test_a_second_trainer_of_one_output_is_refused_at_once(peer, start, tmp_path):
-    first = start(phase='sac')
-    peer.wait_for(lambda: latest(peer, 'waiting'), 'a first report', first)
-    second = start(phase='sac')
-    _, error = second.communicate(timeout=DEADLINE_S)
-    assert second.returncode == 1  # The first may be about to end: `up` tries again.
-    assert 'point-sac: another trainer is at work here' in error
-    assert first.poll() is None
-    first.kill()
-    first.communicate()
-    write_store(tmp_path / 'store', 20, seed=0)
-    third = start(phase='sac')  # No lock is left that a person would have to remove.
-    peer.wait_for(lambda: peer.versions, 'a version', third)

@@ -13,11 +13,15 @@ SEEING = PolicySpace(
 NETWORKS = ('model', 'actor', 'critic')
 
 
+def network(phase, name):
+    return phase.model if name == 'model' else getattr(phase.behavior, name)
+
+
 def gradients(phase, loss):
     """Return which networks the loss has a gradient in."""
     reached = set()
     for name in (*NETWORKS, 'slow_critic'):
-        parameters = [p for p in getattr(phase, name).parameters() if p.requires_grad]
+        parameters = [p for p in network(phase, name).parameters() if p.requires_grad]
         if not parameters:
             continue
         found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
@@ -34,6 +38,10 @@ def start_of(phase, data):
     return State(*(tensor.detach().flatten(0, 1) for tensor in posterior_of(phase, data)))
 
 
+def dream(phase, start, is_terminated):
+    return phase.behavior.dream(phase.model, start, is_terminated, phase._generator)
+
+
 def stirred(phase, count=3):
     """Let the outputs leave their zeros, through which no gradient passes."""
     for seed in range(count):
@@ -44,8 +52,7 @@ def stirred(phase, count=3):
 @pytest.mark.parametrize('gradient', ['reinforce', 'pathwise'])
 def test_what_is_imagined_teaches_actor_and_critic_and_not_the_model(gradient):
     phase, data = stirred(make(actor_gradient=gradient)), batch()
-    dream = phase._dream if gradient == 'reinforce' else phase._dream_with_gradient
-    loss, _, metrics = dream(start_of(phase, data), data['terminated'].flatten())
+    loss, _, metrics = dream(phase, start_of(phase, data), data['terminated'].flatten())
     assert gradients(phase, loss) == {'actor', 'critic'}
     assert all(not value.requires_grad for value in metrics.values())
     assert all(p.requires_grad for p in phase.model.parameters())
@@ -55,42 +62,61 @@ def test_the_actors_loss_does_not_reach_the_critic_nor_the_other_way(monkeypatch
     for name, expected in (('value_loss', {'actor'}), ('reinforce_loss', {'critic'})):
         phase, data = stirred(make()), batch()
         with monkeypatch.context() as patch:
-            patch.setattr(f'robot_learning.phases.dreamer.{name}', lambda *_: torch.zeros(()))
-            loss, _, _ = phase._dream(start_of(phase, data), data['terminated'].flatten())
+            patch.setattr(
+                f'robot_learning.phases.imagined_behavior.{name}', lambda *_: torch.zeros(())
+            )
+            loss, _, _ = dream(phase, start_of(phase, data), data['terminated'].flatten())
         assert gradients(phase, loss) == expected
 
 
-@pytest.mark.parametrize(
-    ('reaches_model', 'expected'), [(True, {'critic', 'model'}), (False, {'critic'})]
-)
-def test_recorded_values_teach_the_critic_and_the_model_if_wanted(reaches_model, expected):
-    phase, data = stirred(make(replay_value_gradient=reaches_model)), batch()
+def test_recorded_values_teach_the_critic_and_the_model_if_wanted():
+    phase, data = stirred(make()), batch()
+    features = phase.model.features(posterior_of(phase, data))
     returns = torch.randn(data['reward'].numel())
-    loss = phase._replay_value_loss(data, posterior_of(phase, data), returns)
-    assert gradients(phase, loss) == expected
+    loss = phase.behavior.replay_value_loss(features, data, returns)
+    assert gradients(phase, loss) == {'critic', 'model'}
+    loss = phase.behavior.replay_value_loss(features.detach(), data, returns)
+    assert gradients(phase, loss) == {'critic'}
+
+
+@pytest.mark.parametrize('reaches_model', [True, False])
+def test_values_shape_the_model_only_if_asked_to(reaches_model):
+    """The model learns the same with another critic, unless the critic's loss reaches it."""
+    learned = []
+    for seed in (0, 1):
+        phase = make(replay_value_gradient=reaches_model)
+        phase.behavior.critic.initialise(torch.Generator().manual_seed(seed))
+        torch.nn.init.normal_(
+            phase.behavior.critic.output.weight, generator=torch.Generator().manual_seed(seed)
+        )
+        phase.update(batch())
+        learned.append(torch.cat([p.detach().flatten() for p in phase.model.parameters()]))
+    assert torch.equal(*learned) is not reaches_model
 
 
 def test_an_update_moves_every_network_and_the_slow_critic_by_its_rate():
     phase = stirred(make(slow_rate=0.25))
     names = (*NETWORKS, 'slow_critic')
     before = {
-        name: [p.detach().clone() for p in getattr(phase, name).parameters()] for name in names
+        name: [p.detach().clone() for p in network(phase, name).parameters()] for name in names
     }
     phase.update(batch(7))
     for name in NETWORKS:
         moved = [
             not torch.equal(a, b)
-            for a, b in zip(getattr(phase, name).parameters(), before[name], strict=True)
+            for a, b in zip(network(phase, name).parameters(), before[name], strict=True)
         ]
         assert all(moved), name
     for old, new, fast in zip(
         before['slow_critic'],
-        phase.slow_critic.parameters(),
-        phase.critic.parameters(),
+        phase.behavior.slow_critic.parameters(),
+        phase.behavior.critic.parameters(),
         strict=True,
     ):
         torch.testing.assert_close(new, 0.75 * old + 0.25 * fast)
-    assert all(p.grad_fn is None for p in phase.slow_critic.parameters())  # A growing chain.
+    assert all(
+        p.grad_fn is None for p in phase.behavior.slow_critic.parameters()
+    )  # A growing chain.
 
 
 def test_starts_where_the_task_had_ended_do_not_count():
@@ -102,17 +128,17 @@ def test_starts_where_the_task_had_ended_do_not_count():
     losses = []
     for shift in (0.0, 3.0):
         phase._generator.manual_seed(5)
-        phase.normaliser.low_average.zero_()
+        phase.behavior.normaliser.low_average.zero_()
         moved = start._replace(deter=start.deter + shift * ended[:, None])
-        loss, _, _ = phase._dream(moved, ended)
+        loss, _, _ = dream(phase, moved, ended)
         losses.append(gradients_of_critic(phase, loss))
     torch.testing.assert_close(losses[0], losses[1])
-    loss, _, _ = phase._dream(start, torch.ones(12, dtype=torch.bool))
+    loss, _, _ = dream(phase, start, torch.ones(12, dtype=torch.bool))
     assert loss.item() == 0.0
 
 
 def gradients_of_critic(phase, loss):
-    found = torch.autograd.grad(loss, list(phase.critic.parameters()))
+    found = torch.autograd.grad(loss, list(phase.behavior.critic.parameters()))
     return torch.cat([gradient.flatten() for gradient in found])
 
 

@@ -37,12 +37,12 @@ def two_worlds(size=8):
 
 def test_truncated_runs_are_worth_what_would_follow_and_terminated_ones_nothing_more():
     phase, data = make(**FAST), two_worlds()
-    for _ in range(300):
+    for _ in range(200):
         phase.update(data)
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         posterior = phase.model.observe(data, None, noise).posterior
-        value = phase.critic(phase.model.features(posterior)).mean()  # [B, T]
+        value = phase.behavior.critic(phase.model.features(posterior)).mean()  # [B, T]
     endless, beginning = value[:4], value[4:, ::2]
     assert endless.mean().item() == pytest.approx(5.0, abs=0.5)
     assert beginning.mean().item() == pytest.approx(1.0, abs=0.3)
@@ -54,7 +54,7 @@ def test_learns_to_drive_a_point_to_its_goal(gradient):
     experience.append(episodes(60, seed=0), 'random')
     settings = {'batch_size': 16, 'length': 11, 'actor_gradient': gradient} | FAST
     phase = make(space=experience.space, **settings)
-    for _ in range(300):
+    for _ in range(200):
         phase.update(experience.sample(phase.draws))
     standing = mean_reward(lambda place: 0.0)
     assert drive_points(phase) > 0.5 * mean_reward(lambda place: -2 * place) + 0.5 * standing

@@ -103,6 +103,22 @@ def test_only_segments_that_memory_still_holds_are_read_again(tmp_path):
     assert len(other.segments) == 30
 
 
+def test_where_a_takeover_led_is_copied_again_though_the_step_before_was_unusable(tmp_path):
+    store = TrajectoryStore(tmp_path)
+    rng = np.random.default_rng(0)
+    whole = episode(0, rng, lambda place: 0.0)
+    whole.intervention[2] = True
+    whole.observations['place'][2] = np.nan
+    for piece in (whole.slice(0, 3), whole.slice(3, 8), *(episode(n, rng) for n in range(1, 9))):
+        store.write_segment([piece], 'a', point_contract())
+    one = experience(store)
+    one.poll()
+    assert one.num_demonstrations == 1
+    other = experience(store)
+    other.restore(json.loads(json.dumps(one.state())))
+    assert_equal(one, other)
+
+
 def test_segments_that_are_gone_leave_no_empty_steps_in_memory(tmp_path):
     store = TrajectoryStore(tmp_path)
     rng = np.random.default_rng(0)

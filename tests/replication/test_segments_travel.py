@@ -1,4 +1,6 @@
 import dataclasses
+import os
+import time
 
 import pytest
 from robot_learning.trajectory.store import TrajectoryStore
@@ -151,6 +153,19 @@ def test_a_killed_sender_is_asked_again(tmp_path):
     wire.run(20)
     assert contents(learner.store) == replica(robot)
     assert wire.chunk_bytes() <= path.stat().st_size + 2 * CONFIG.window_bytes
+
+
+def test_what_nobody_sent_the_rest_of_for_a_week_goes(tmp_path):
+    receiving = tmp_path / 'learner' / 'store' / '.receiving' / 'robot1'
+    old, young = (receiving / day / 'segment_000003.hdf5' for day in ('monday', 'tuesday'))
+    part = receiving / '.parts' / 'monday.segment_000004.hdf5.0123456789abcdef'
+    for path in (old, young, part):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b'beginning')
+    for path in (old, part):
+        os.utime(path, (time.time() - 8 * 86400,) * 2)
+    Host(Wire(), tmp_path, 'learner', receives=('segments',))
+    assert [path.name for path in receiving.rglob('*')] == ['tuesday', young.name]
 
 
 def test_a_limited_sender_keeps_to_its_rate(tmp_path):

@@ -7,7 +7,7 @@ import os
 import zlib
 
 import pytest
-from robot_learning.errors import ReplicationError
+from robot_learning.errors import InUseError, ReplicationError
 from robot_learning.replication.partial_file import PartialFile
 from robot_learning.replication.protocol import Chunk, FileEntry, Holdings, Offer, Request
 from wire import CONFIG, Host, Wire, contents, write_segment
@@ -212,7 +212,7 @@ def test_the_last_of_the_disk_is_left_to_others(tmp_path):
 
 
 def test_a_store_has_one_receiver(host, tmp_path):
-    with pytest.raises(ReplicationError, match='another replicator'):
+    with pytest.raises(InUseError, match='another replicator'):
         Host(Wire(), tmp_path, 'here', receives=('segments',))
 
 

@@ -27,7 +27,10 @@ class Scripted:
     def __init__(self, actions):
         self.actions = iter(actions)
 
-    def act(self, features, noise=None):
+    def fork(self):
+        return self
+
+    def act(self, features, noise=None, images=None):
         return PolicyOutput(np.asarray(next(self.actions), np.float32), 0.0)
 
 

@@ -145,6 +145,31 @@ def test_what_another_node_refuses_is_left_here_too(root):
     assert 'it circles' in second.succession.last_rollback
 
 
+def test_serving_never_goes_back_to_what_another_node_has_refused(root):
+    publish(root)
+    node = Node(root)
+    for _ in range(2):
+        publish(root)
+        node.drive(2 * TICKS)
+    assert node.version == 3
+    ModelStore(root).refuse('navigator', 2, 'it circles elsewhere')
+    node.withdraw()
+    assert node.version == 1
+    assert ('rolled_back', 2) not in node.said
+
+
+def test_the_version_behind_is_forgotten_before_it_is_needed(root):
+    publish(root)
+    node = Node(root)
+    for _ in range(2):
+        publish(root)
+        node.drive(2 * TICKS)
+    ModelStore(root).refuse('navigator', 2, 'it circles elsewhere')
+    node.drive(1)
+    node.succession.condemn(node.succession.acting)  # Nobody looks at the store now.
+    assert node.version == 1
+
+
 def test_what_another_node_refuses_during_the_canary_never_serves(root):
     publish(root)
     node = Node(root)

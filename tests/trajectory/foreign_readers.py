@@ -7,6 +7,7 @@ Runs in an environment of its own: `python foreign_readers.py robomimic FILE FIE
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -101,6 +102,9 @@ def _accept_any_torchvision() -> Any:
     """Let a torchvision load whose compiled part does not fit the installed torch."""
     import torch
 
+    with contextlib.suppress(RuntimeError, ImportError):
+        importlib.import_module('torchvision')
+        return None  # It fits.
     library = torch.library.Library('torchvision', 'FRAGMENT')
     library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
     return library

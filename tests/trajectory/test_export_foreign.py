@@ -121,7 +121,7 @@ def test_fields_that_do_not_fit_are_one_error_with_the_way_out(tmp_path):
         'speed: expected [2], found nothing',
         'top: expected [32, 96, 3], found observation.images.top [64, 96, 3]',
         'spare: expected [1], found nothing',
-        'It holds observation.state [5], observation.images.top [64, 96, 3], action [2]',
+        'Episode 0 holds observation.state [5], observation.images.top [64, 96, 3], action [2]',
         '--map theirs=ours',
     ):
         assert part in text, part
@@ -318,6 +318,32 @@ def test_a_broken_robomimic_file_is_one_clear_error(tmp_path):
     with pytest.raises(DataError, match='holds no episodes'):
         imported(empty, tmp_path, arm(), entries)
     assert list((tmp_path / 'store').glob('*')) == []
+
+
+def test_every_demonstration_is_compared_with_the_contract(tmp_path):
+    entries = ['eef_pos=tip', 'joints[0:2]=speed']
+    lacking = write_robomimic(tmp_path / 'lacking.hdf5')
+    with h5py.File(lacking, 'a') as file:
+        del file['data/demo_1/obs/joints']
+    with pytest.raises(ContractError, match=r'lacking.*speed: found no joints.*Episode 1 holds'):
+        imported(lacking, tmp_path, arm(), entries)
+    wider = write_robomimic(tmp_path / 'wider.hdf5', next_obs=False)
+    with h5py.File(wider, 'a') as file:
+        del file['data/demo_1/obs/eef_pos']
+        file['data/demo_1/obs/eef_pos'] = np.zeros((3, 4))
+    with pytest.raises(ContractError, match=r'tip: expected \[3\], found eef_pos \[4\]'):
+        imported(wider, tmp_path, arm(), entries)
+    assert list((tmp_path / 'store').glob('*')) == []
+
+
+def test_an_archive_whose_field_has_no_gap_mask_is_one_clear_error(tmp_path):
+    store = fill(tmp_path / 'recorded')
+    export(EpisodeSource(store.root), 'npz', tmp_path / 'n')
+    with np.load(tmp_path / 'n' / 'episode_000000.npz') as archive:
+        arrays = {name: archive[name] for name in archive if name != 'present/pose'}
+    np.savez(tmp_path / 'n' / 'episode_000000.npz', **arrays)
+    with pytest.raises(ContractError, match='pose: found pose without its stamps or its gap mask'):
+        imported(tmp_path / 'n', tmp_path, camera_robot())
 
 
 @pytest.mark.parametrize('attribute', ['{}', '[]', '7', 'nonsense', '{"contract": 3}'])

@@ -186,7 +186,9 @@ def test_while_a_recorder_writes_a_repair_is_refused_and_the_other_way_round(roo
     recorder = TrajectoryStore(root)
     recorder.write_segment([episodes[2]], 'tuesday', robot())
     before = files(root)
-    with pytest.raises(StoreError, match=r'tuesday: a recorder or .* writes this session\. Stop it'):
+    with pytest.raises(
+        StoreError, match=r'tuesday: a recorder or .* writes this session\. Stop it'
+    ):
         repair_store(root)
     assert files(root) == before
     del recorder

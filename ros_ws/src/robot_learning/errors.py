@@ -29,6 +29,10 @@ class StoreError(RobotLearningError):
     """A trajectory store or model store cannot be read or written."""
 
 
+class InUseError(StoreError):
+    """Another process has what only one may have; when it has ended, trying again helps."""
+
+
 class ModelRefusedError(RobotLearningError):
     """A model version failed its checks and must not be served."""
 

@@ -46,7 +46,7 @@ def test_damage_never_ends_in_a_traceback(tmp_path, form):
     file = write(tmp_path, form)
     path = file.parent if form == 'metadata' else file
     sound, rng = file.read_bytes(), random.Random(3)
-    for number in range(12):
+    for number in range(6):
         file.write_bytes(damaged(sound, rng))
         for tool, *more in (
             (summarise,),
@@ -92,3 +92,14 @@ def test_fewer_messages_than_the_bag_says_are_told(tmp_path):
         '/odom: 30 messages were read, the bag says that it holds 35' in text
         for text in report.warnings
     )
+
+
+def test_a_definition_that_lacks_a_type_costs_its_topic_and_is_told(tmp_path):
+    file = tmp_path / 'bag.mcap'
+    write_mcap(file, 'unchunked', 10)
+    content = file.read_bytes()
+    assert content.count(b'geometry_msgs/Twist twist') == 2
+    file.write_bytes(content.replace(b'geometry_msgs/Twist twist', b'geometry_msgs/Twixt twist'))
+    report = import_bag(file, robot(), TrajectoryStore(tmp_path / 'store'))
+    assert report.num_steps == 0
+    assert any('odom: KeyError' in t and 'Twixt' in t for t in report.warnings), report.warnings

@@ -1,17 +1,22 @@
-"""Drives a scripted driver through the embedded world and records it, without ROS."""
+"""Records drives in the embedded world or in a task of DeepMind Control, without ROS."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from robot_learning import contract as contracts
 from robot_learning.commands.argument_types import whole_number
+from robot_learning.commands.collect_dmc import collect_dmc
+from robot_learning.commands.stored_driver import StoredDriver
 from robot_learning.contract import RobotContract
-from robot_learning.errors import RobotLearningError, StoreError
+from robot_learning.errors import EnvironmentSetupError, RobotLearningError, StoreError
+from robot_learning.simulation.dmc_trajectories import DmcTask
 from robot_learning.simulation.drivers import (
     Driver,
     GeodesicDriver,
@@ -24,10 +29,15 @@ from robot_learning.trajectory.recorder import Recorder, RecorderConfig
 from robot_learning.trajectory.signals import Decision, Mark, Outcome
 from robot_learning.trajectory.store import TrajectoryStore
 
+Array = np.ndarray[Any, Any]
+
 _EXAMPLES = """examples:
   ./run collect --driver geodesic --noise 0.3 --steps 15000 --out demonstrations
   ./run collect --driver random --steps 2000 --out exploration --seed 3
   ./run train --mode supervised --data demonstrations --robot arena --name cloned
+  ./run collect --model navigator@12 --models runs/latest/models --out driven --explore
+  ./run collect --dmc walker_walk --steps 10000 --out runs/walker --action-repeat 2
+  ./run train --mode world_model --data runs/walker --robot runs/walker/dmc_walker_walk.yaml
 The geodesic driver knows the true map. What it does is recorded, what it knows is not."""
 
 _EPISODES_PER_SEGMENT = 50
@@ -45,7 +55,7 @@ _DRIVERS: dict[str, Callable[[RobotContract, float, int], Driver]] = {
 class RecordedDrive:
     """Lets a driver act in a world and tells a recorder, as the topics of a robot would."""
 
-    def __init__(self, world: World, driver: Driver, recorder: Recorder):
+    def __init__(self, world: World, driver: Driver | StoredDriver, recorder: Recorder):
         self._world, self._driver, self._recorder = world, driver, recorder
 
     def episode(self, number: int, seed: int) -> int:
@@ -56,17 +66,18 @@ class RecordedDrive:
         recorder.mark(
             Mark(world.time_ns, True, number, 'collect', seed, info=dict(world.randomisation))
         )
-        self._arrive(number, Outcome(world.time_ns, number, 0, True, 0.0, False, False, False))
+        first = Outcome(world.time_ns, number, 0, True, 0.0, False, False, False)
+        observation = self._arrive(number, first)
         reason = ''
         while not world.ended:
-            action = self._driver.act(world)
-            recorder.act(Decision(world.time_ns, action, action))
-            self._apply(action)
+            decision = self._decide(observation)
+            recorder.act(decision)
+            self._apply(decision.executed)
             world.advance(world.contract.control_period_ns)
             verdict = world.judge()
             reason = verdict.reason
             outcome = Outcome(world.time_ns, number, world.num_steps, False, *verdict[:4])
-            self._arrive(number, outcome)
+            observation = self._arrive(number, outcome)
         stop = world.contract.action_stop
         recorder.act(Decision(world.time_ns, stop, stop))
         recorder.mark(
@@ -84,14 +95,27 @@ class RecordedDrive:
         )
         return world.num_steps
 
-    def _arrive(self, number: int, outcome: Outcome) -> None:
+    def _decide(self, observation: Mapping[str, Array]) -> Decision:
+        stamp_ns, driver = self._world.time_ns, self._driver
+        if not isinstance(driver, StoredDriver):
+            action = driver.act(self._world)
+            return Decision(stamp_ns, action, action)
+        action, log_prob = driver.answer(observation)
+        return Decision(
+            stamp_ns, action, action, driver.version, log_prob, exploring=driver.explore
+        )
+
+    def _arrive(self, number: int, outcome: Outcome) -> Mapping[str, Array]:
+        """Tell the recorder what is observed now, and return it."""
         readings: dict[str, dict[str, Any]] = {}
-        for name, value in self._world.observe().items():
+        observation = self._world.observe()
+        for name, value in observation.items():
             topic = self._world.contract.observation[name].topic
             readings.setdefault(topic, {})[name] = value
         for topic, values in readings.items():
             self._recorder.read(topic, self._world.time_ns, values)
         self._recorder.arrive(outcome)
+        return observation
 
     def _apply(self, action: Any) -> None:
         start = 0
@@ -102,7 +126,7 @@ class RecordedDrive:
 
 def collect(
     contract: RobotContract,
-    driver: str,
+    driver: str | StoredDriver,
     num_steps: int,
     out: Path,
     seed: int = 0,
@@ -113,7 +137,7 @@ def collect(
 
     Args:
         contract: the robot and its task.
-        driver: 'geodesic', 'straight' or 'random'.
+        driver: 'geodesic', 'straight', 'random' or a model version.
         num_steps: control steps to record; the last episode is finished.
         out: trajectory store to write to, under the session `<driver>_<seed>`.
         seed: 0 to 9999; layouts, noise and physics follow from it.
@@ -123,15 +147,22 @@ def collect(
     Raises:
         StoreError: the store cannot be written or has this session already.
     """
-    store, session = TrajectoryStore(out), f'{driver}_{seed:04d}'
+    if isinstance(driver, StoredDriver):
+        acting: Driver | StoredDriver = driver
+        name, camera = driver.name, driver.image_fields
+    else:
+        acting, name, camera = _DRIVERS[driver](contract, noise, seed), driver, ()
+    store, session = TrajectoryStore(out), f'{name}_{seed:04d}'
     if store.segments(session):
         raise StoreError(
             f'{out}: holds a session {session} already, expected none. Choose another --seed or '
             f'--out, or remove it.'
         )
-    world = World(contract, WorldConfig(camera='off'))
+    world = World(contract, WorldConfig(camera='auto' if camera else 'off'))
+    if camera and world.camera is None:
+        raise EnvironmentSetupError(f'{name}: looks at pictures. {world.camera_status}')
     recorder = Recorder(contract, RecorderConfig())
-    drive = RecordedDrive(world, _DRIVERS[driver](contract, noise, seed), recorder)
+    drive = RecordedDrive(world, acting, recorder)
     steps = episode = 0
     while steps < num_steps:
         steps += drive.episode(episode, _FIRST_SEED + seed * _SEED_STRIDE + episode)
@@ -148,24 +179,42 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     from tqdm import tqdm
 
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.model is None and options.explore:
+        parser.error('--explore: only a --model can explore. Name one.')
+    if options.dmc is not None and options.driver not in (None, 'random'):
+        parser.error(f'--driver {options.driver}: knows only the embedded world, not --dmc.')
     try:
-        contract = contracts.load(options.robot)
         with tqdm(total=options.steps, unit='step', disable=not sys.stderr.isatty()) as bar:
-            steps = collect(
-                contract,
-                options.driver,
-                options.steps,
-                options.out,
-                options.seed,
-                options.noise,
-                lambda steps: bar.update(steps - bar.n) and None,
-            )
+            steps, name = _collect(options, lambda steps: bar.update(steps - bar.n) and None)
     except RobotLearningError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f'{options.out}: {steps} steps of the {options.driver} driver')
+    print(f'{options.out}: {steps} steps of {name}')
     return 0
+
+
+def _collect(options: argparse.Namespace, on_progress: Callable[[int], None]) -> tuple[int, str]:
+    """Record what the options name; return the steps and what drove."""
+    seed, out = options.seed, options.out
+    if options.dmc is not None:
+        task = DmcTask(options.dmc, options.image_size, action_repeat=options.action_repeat)
+        stored = _stored(options, task.contract)
+        steps = collect_dmc(task, options.steps, out, seed, stored, on_progress)
+        return steps, options.model or 'random actions'
+    contract = contracts.load(options.robot)
+    stored = _stored(options, contract)
+    driver = options.driver or 'geodesic'
+    name = options.model or f'the {driver} driver'
+    noise = options.noise
+    return collect(contract, stored or driver, options.steps, out, seed, noise, on_progress), name
+
+
+def _stored(options: argparse.Namespace, contract: RobotContract) -> StoredDriver | None:
+    if options.model is None:
+        return None
+    return StoredDriver(contract, options.models, options.model, options.explore)
 
 
 def _write(
@@ -179,12 +228,33 @@ def _write(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='./run collect',
-        description='Record a scripted driver in the embedded world, for example to learn from.',
+        description='Record drives in the embedded world, or in a task of DeepMind Control.',
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--robot', default='arena', help='contract, a name or a file')
-    parser.add_argument('--driver', choices=sorted(_DRIVERS), default='geodesic')
+    parser.add_argument('--dmc', metavar='TASK', help='task of DeepMind Control, walker_walk')
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument('--driver', choices=sorted(_DRIVERS), help='geodesic; with --dmc: random')
+    who.add_argument('--model', metavar='NAME[@V]', help='model version that drives')
+    parser.add_argument(
+        '--models', type=Path, default=Path('runs/models'), metavar='DIR', help='model store'
+    )
+    parser.add_argument('--explore', action='store_true', help='draw the actions of --model')
+    parser.add_argument(
+        '--image-size',
+        type=whole_number(0, 1024),
+        default=64,
+        metavar='PIXELS',
+        help='of --dmc, height and width; 0: no pictures (64)',
+    )
+    parser.add_argument(
+        '--action-repeat',
+        type=whole_number(1, 100),
+        default=1,
+        metavar='N',
+        help='of --dmc, simulation steps per action (1)',
+    )
     parser.add_argument(
         '--steps', type=whole_number(1), default=5000, help='control steps (default: 5000)'
     )

@@ -31,7 +31,12 @@ from robot_learning.contract import RobotContract, Task
 from robot_learning.errors import ConfigError, RobotLearningError
 from robot_learning.evaluation.evaluation_pool import EvaluationPool
 from robot_learning.evaluation.layouts import LayoutChoice, evaluation_layouts, read_layouts
-from robot_learning.evaluation.navigation import DriveResult, NavigationResult, PolicyFactory
+from robot_learning.evaluation.navigation import (
+    DriveResult,
+    NavigationResult,
+    PolicyFactory,
+    WorldFactory,
+)
 from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore, parse_reference
 from robot_learning.serving.version_checks import load_version
@@ -86,7 +91,7 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
             f'out or name another version.'
         )
     if not is_world_model:
-        load_version(store, name, version, contract)  # Refuses what must not drive.
+        served = load_version(store, name, version, contract)  # Refuses what must not drive.
     result: dict[str, Any] = {
         'model': name,
         'version': version,
@@ -120,7 +125,8 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
         factories = {f'{name}@{version}': make_policy}
         if options.baselines:
             factories |= {baseline: baseline_factory(baseline) for baseline in BASELINES}
-        scores = _navigate(factories, contract, layouts, options.workers, stop)
+        world = world_factory(contract, tuple(served.policy.spec.image_shapes()))
+        scores = _navigate(factories, world, layouts, options.workers, stop)
         print_scores(scores)
         result['navigation'] = scores[0].to_dict()
         result['baselines'] = [score.to_dict() for score in scores[1:]]
@@ -170,14 +176,14 @@ def print_scores(scores: Sequence[NavigationResult], console: Console | None = N
 
 def _navigate(
     factories: dict[str, PolicyFactory],
-    contract: RobotContract,
+    make_world: WorldFactory,
     layouts: Sequence[LayoutChoice],
     num_workers: int,
     stop: StopRequests,
 ) -> list[NavigationResult]:
     scores = []
     with (
-        EvaluationPool(world_factory(contract), num_workers) as pool,
+        EvaluationPool(make_world, num_workers) as pool,
         EvaluationProgress(list(factories), len(layouts)) as progress,
     ):
         for name, make_policy in factories.items():

@@ -48,14 +48,22 @@ BASELINES: dict[str, Callable[[RobotContract], Driver]] = {
 
 
 class SimulatedNavigation:
-    """A `NavigationWorld` over the embedded world, without camera.
+    """A `NavigationWorld` over the embedded world.
 
     Commands pass the same action gate as on the robot, so that limits on rate and
     acceleration hold here too. A waypoint course is driven from each layout's start; its last
     waypoint is the goal and its shortest path leads through all of them in order.
+
+    Args:
+        contract: of the robot.
+        images: picture fields to observe besides what the features need; drawing takes time.
+
+    Raises:
+        ConfigError: the contract has no task.
+        SimulationError: pictures are wanted and this machine cannot draw.
     """
 
-    def __init__(self, contract: RobotContract):
+    def __init__(self, contract: RobotContract, images: tuple[str, ...] = ()):
         if contract.task is None:
             raise ConfigError(
                 f'{contract.robot}: has no task, expected one that the simulation knows. Choose '
@@ -63,8 +71,8 @@ class SimulatedNavigation:
             )
         self.contract = contract
         self.control_period_s = 1.0 / contract.control_rate_hz
-        fields = FeatureBuilder(contract).fields
-        self.world = World(contract, WorldConfig(camera='off'), fields)
+        fields = (*FeatureBuilder(contract).fields, *images)
+        self.world = World(contract, WorldConfig(camera='auto' if images else 'off'), fields)
         self._goal_radius_m = float(contract.task.parameters.get('goal_radius_m', 0.3))
         # True lengths: no extra room, no cost for passing close.
         self._shortest_paths = GeodesicMap(margin_m=0.0, comfort_weight=0.0)
@@ -158,11 +166,13 @@ class StoredPolicy:
         self._features = FeatureBuilder(self.contract)
 
     def reset(self, seed: int) -> None:
-        """Nothing to forget."""
+        """Forget the last drive."""
+        self._policy.reset()
 
     def act(self, observation: Observation) -> Array:
         """Return the mode of the policy."""
-        return self._policy.act(self._features.build(observation)).action
+        images = {name: observation[name] for name in self._policy.spec.image_shapes()}
+        return self._policy.act(self._features.build(observation), images=images).action
 
 
 class Baseline:
@@ -186,9 +196,9 @@ def baseline_factory(name: str) -> PolicyFactory:
     return partial(_make_baseline, name)
 
 
-def world_factory(contract: RobotContract) -> WorldFactory:
-    """Return what makes a world in a worker process."""
-    return partial(SimulatedNavigation, contract)
+def world_factory(contract: RobotContract, images: tuple[str, ...] = ()) -> WorldFactory:
+    """Return what makes a world in a worker process; see `SimulatedNavigation`."""
+    return partial(SimulatedNavigation, contract, images)
 
 
 def stored_policy_factory(

@@ -1,4 +1,4 @@
-"""Trains one phase offline: on stores, bags or HDF5 files."""
+"""Trains phases: on stores, bags or HDF5 files, or acting in simulated environments."""
 
 from __future__ import annotations
 
@@ -22,17 +22,29 @@ from robot_learning.model_store import parse_reference
 
 if TYPE_CHECKING:
     from robot_learning.phases.curves import Curves
+    from robot_learning.phases.recipe import Recipe
     from robot_learning.phases.trainer import Progress, Trainer
+    from robot_learning.phases.training_session import Destination
 
 _EXAMPLES = """examples:
   ./run train --mode supervised --data runs/latest/episodes --robot arena --name cloned
   ./run train --mode supervised --data intel.bag --robot pioneer --name driver --json fit.json
   ./run train --mode policy --algorithm sac --data runs/latest/episodes --name navigator
+  ./run train --mode policy --algorithm ppo --env CartPole-v1 --num-steps 100000 --name cart
+  ./run train --mode policy --algorithm sac --env dmc:cartpole_swingup --num-envs 1 --name swing
+  ./run train --mode all --data runs/latest/episodes --name robot   # robot-world_model, ...
   ./run train --phase behavior_cloning --config my_phase.yaml --data demonstrations.hdf5
-Whole episodes are held out, and only what is measured on them is reported. Ctrl-C saves and
-publishes; the same command goes on from there. To learn while a robot drives, see ./run up."""
+Either from recorded --data or in an --env. From data, whole episodes are held out, and only what
+is measured on them is reported. ppo learns only from what it drives itself: --env or ./run up.
+--mode all trains world_model, sac, dreamer and behavior_cloning in this order on the same data
+and publishes each as NAME-PHASE. Environments are those of Gymnasium, dmc:TASK where dm_control is
+installed, and the embedded world of a robot contract (arena). Ctrl-C saves and publishes; the same
+command goes on from there: from data, in CartPole, Pendulum and MuJoCo's Gymnasium environments
+bit by bit as if uninterrupted, in others with new episodes. To learn while a robot drives, see
+./run up."""
 
-_SUPERVISED = 'behavior_cloning'
+_PHASES = {'world_model': 'world_model', 'dreamer': 'dreamer', 'supervised': 'behavior_cloning'}
+_ALL = ('world_model', 'sac', 'dreamer', 'behavior_cloning')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,21 +65,43 @@ def main(argv: list[str] | None = None) -> int:
 def train(options: argparse.Namespace) -> dict[str, Any]:
     """Train what the options name and return what was measured, as plain data."""
     from robot_learning.phases import cpu, recipe
-    from robot_learning.phases.training_session import Destination, learn_offline
-    from robot_learning.phases.validation import split_episodes
-    from robot_learning.trajectory.datasets import read_episodes
+    from robot_learning.phases.training_session import Destination
 
-    phase = phase_name(options)
+    phases = phase_names(options)
     parse_reference(options.name)
+    _check_source(options)
     cpu.settle()
-    plan = recipe.load(phase, options.config)
-    contract = contracts.load(options.robot)
-    fields = (*FeatureBuilder(contract).fields, *plan.trainer.images)
+    plans = [recipe.load(phase, options.config) for phase in phases]
     output = options.output or options.models.parent
     signer = None
     if options.sign_with is not None:
         signer = read_signer(options.sign_with, ask_passphrase(options.sign_with))
     destination = Destination(options.models, options.name, output, signer)
+    if options.env is not None:
+        from robot_learning.commands.train_environment import train_in_environments
+
+        return train_in_environments(options, plans[0], destination)
+    if options.mode != 'all' or options.phase is not None:
+        return train_on_data(options, plans[0], destination)
+    results = []
+    for plan in plans:
+        name = f'{options.name}-{plan.phase_name}'
+        each = dataclasses.replace(destination, model_name=name)
+        results.append(train_on_data(options, plan, each))
+    return {'model': options.name, 'phases': results}
+
+
+def train_on_data(
+    options: argparse.Namespace, plan: Recipe, destination: Destination
+) -> dict[str, Any]:
+    """Train one phase on recorded data and return what was measured."""
+    from robot_learning.phases.training_session import learn_offline
+    from robot_learning.phases.validation import split_episodes
+    from robot_learning.trajectory.datasets import read_episodes
+
+    phase = plan.phase_name
+    contract = contracts.load(options.robot)
+    fields = (*FeatureBuilder(contract).fields, *plan.trainer.images)
     with destination.claimed(phase):
         episodes = [e for path in options.data for e in read_episodes(path, contract, fields)]
         split = split_episodes(episodes, options.held_out, options.seed)
@@ -77,7 +111,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         assert curves is not None, 'there is an output folder'
         progress = _run(trainer, options.num_updates, phase, curves)
     result = {
-        'model': options.name,
+        'model': destination.model_name,
         'phase': phase,
         **dataclasses.asdict(progress),
         'seed': options.seed,
@@ -89,25 +123,50 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def phase_name(options: argparse.Namespace) -> str:
-    """Return the registered phase that --phase, or --mode and --algorithm, mean.
+def phase_names(options: argparse.Namespace) -> list[str]:
+    """Return the registered phases that --phase, or --mode and --algorithm, mean, in order.
 
     Raises:
         ConfigError: there is none yet.
     """
     from robot_learning.phases.phase import PHASES
 
-    name = options.phase
-    if name is None:
-        name = {'supervised': _SUPERVISED, 'policy': options.algorithm}.get(options.mode)
-    if name is None:
-        known = ', '.join(PHASES)
+    if options.phase is not None:
+        names = [str(options.phase)]
+    elif options.mode == 'all':
+        names = list(_ALL)
+    else:
+        names = [str(_PHASES.get(options.mode, options.algorithm))]
+    missing = [name for name in names if name not in PHASES]
+    if missing and options.phase is None:
         raise ConfigError(
-            f'--mode {options.mode}: no phase of this installation does that. Choose '
-            f'--mode supervised or policy, or name one with --phase: {known}.'
+            f'--mode {options.mode}: no phase of this installation is {missing[0]}. Choose '
+            f'another mode, or name one with --phase: {", ".join(PHASES)}.'
         )
-    PHASES.get(name)
-    return str(name)
+    for name in names:
+        PHASES.get(name)
+    return names
+
+
+def _check_source(options: argparse.Namespace) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ConfigError: names it.
+    """
+    if (options.data is None) == (options.env is None):
+        found = 'neither --data nor --env' if options.data is None else 'both --data and --env'
+        raise ConfigError(
+            f'train: found {found}, expected one of them. Name recordings to learn from with '
+            f'--data PATH, or an environment to act in with --env NAME.'
+        )
+    if options.mode == 'all' and options.phase is None:
+        for given, option in ((options.env, '--env'), (options.config, '--config')):
+            if given is not None:
+                raise ConfigError(
+                    f'--mode all: found {option}, which means one phase, expected --data with '
+                    f'the settings in config/phases. Train the phases one by one.'
+                )
 
 
 def _run(trainer: Trainer, num_updates: int, phase: str, curves: Curves) -> Progress:
@@ -168,7 +227,7 @@ def _label(name: str, contract: RobotContract) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='./run train',
-        description='Train a phase on recorded data.',
+        description='Train phases on recorded data or in simulated environments.',
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -183,15 +242,25 @@ def _parser() -> argparse.ArgumentParser:
         '--data',
         type=Path,
         action='append',
-        required=True,
         metavar='PATH',
-        help='store, HDF5 file or bag; may be repeated',
+        help='learn from a store, HDF5 file or bag; may be repeated',
+    )
+    parser.add_argument(
+        '--env', metavar='NAME', help='learn in it: CartPole-v1, dmc:cartpole_swingup, arena, ...'
+    )
+    parser.add_argument(
+        '--num-envs', type=whole_number(1), default=8, metavar='N', help='side by side, of --env'
+    )
+    parser.add_argument(
+        '--num-steps', type=whole_number(1), default=100_000, metavar='N', help='of --env, in all'
     )
     parser.add_argument('--robot', default='arena', help='contract: name or YAML file')
     parser.add_argument('--name', default='navigator', help='model name in the model store')
     parser.add_argument('--config', type=Path, metavar='FILE', help='settings of the phase')
     parser.add_argument('--seed', type=whole_number(0), default=0)
-    parser.add_argument('--num-updates', type=whole_number(1), default=5000, metavar='N')
+    parser.add_argument(
+        '--num-updates', type=whole_number(1), default=5000, metavar='N', help='of --data'
+    )
     parser.add_argument(
         '--held-out',
         type=number_above(0, below=1),

@@ -14,12 +14,15 @@ Array = np.ndarray[Any, Any]
 
 
 class BatchPolicy(Protocol):
-    """A policy asked about many steps at once."""
+    """A policy asked about many steps at once, episode by episode.
 
-    def mode(self, observations: dict[str, Array]) -> Array:
+    `is_first` [N] marks where an episode begins: nothing before is remembered.
+    """
+
+    def mode(self, observations: dict[str, Array], is_first: Array) -> Array:
         """Return its actions [N, A] in contract units without chance."""
 
-    def log_prob(self, observations: dict[str, Array], action: Array) -> Array:
+    def log_prob(self, observations: dict[str, Array], is_first: Array, action: Array) -> Array:
         """Return the log-likelihood [N] of actions [N, A] in contract units."""
 
 
@@ -42,6 +45,8 @@ class _Steps(NamedTuple):
     observations: dict[str, Array]
     action: Array  # [N, A]
     previous: Array  # [N, A]
+    is_first: Array  # [N] bool
+    is_compared: Array  # [N] bool: the others are only seen.
     num_skipped: int
 
 
@@ -65,15 +70,17 @@ def offline_error(
     """
     fields = tuple(fields)
     steps = _collect([_usable(episode, fields) for episode in episodes], fields)
-    predicted = policy.mode(steps.observations)
-    mean = steps.action.mean(0) if mean_action is None else mean_action
-    log_prob = policy.log_prob(steps.observations, steps.action)
+    chosen = steps.is_compared
+    predicted = policy.mode(steps.observations, steps.is_first)[chosen]
+    log_prob = policy.log_prob(steps.observations, steps.is_first, steps.action)[chosen]
+    action = steps.action[chosen]
+    mean = action.mean(0) if mean_action is None else mean_action
     return OfflineResult(
-        num_steps=len(steps.action),
+        num_steps=len(action),
         num_skipped=steps.num_skipped,
-        mean_absolute_error=_error(predicted, steps.action),
-        mean_error=_error(mean, steps.action),
-        persistence_error=_error(steps.previous, steps.action),
+        mean_absolute_error=_error(predicted, action),
+        mean_error=_error(mean, action),
+        persistence_error=_error(steps.previous[chosen], action),
         log_likelihood=float(log_prob.mean()),
     )
 
@@ -83,13 +90,12 @@ def _error(predicted: Array, action: Array) -> list[float]:
 
 
 def _usable(episode: Episode, fields: tuple[str, ...]) -> _Steps:
-    """Take the steps that have a last action and hold every field.
+    """Take the steps that hold every field; compare those that have an action before them.
 
     The action of an episode's last step was never executed.
     """
     count = len(episode) - 1 if episode.is_complete else len(episode)
     keep = np.ones(max(count, 0), bool)
-    keep[:1] = False  # No action before it to repeat.
     for name in fields:
         keep &= episode.present[name][:count]
     index = np.flatnonzero(keep)
@@ -97,14 +103,15 @@ def _usable(episode: Episode, fields: tuple[str, ...]) -> _Steps:
         {name: episode.observations[name][index] for name in fields},
         episode.action[index],
         episode.action[index - 1],
-        count - len(index),
+        np.arange(len(index)) == 0,
+        index > 0,
+        count - int((index > 0).sum()),
     )
 
 
 def _collect(parts: list[_Steps], fields: tuple[str, ...]) -> _Steps:
     num_skipped = sum(part.num_skipped for part in parts)
-    parts = [part for part in parts if len(part.action)]
-    if not parts:
+    if not any(part.is_compared.any() for part in parts):
         raise NotEnoughDataError(
             f'evaluation data: holds no step with the fields {", ".join(fields)} and an action '
             f'before it ({num_skipped} skipped). Record longer or choose other data.'
@@ -113,5 +120,7 @@ def _collect(parts: list[_Steps], fields: tuple[str, ...]) -> _Steps:
         {name: np.concatenate([part.observations[name] for part in parts]) for name in fields},
         np.concatenate([part.action for part in parts]),
         np.concatenate([part.previous for part in parts]),
+        np.concatenate([part.is_first for part in parts]),
+        np.concatenate([part.is_compared for part in parts]),
         num_skipped,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from robot_learning.models.distributions import SquashedSample, sample_squashed
 from robot_learning.models.networks import Activation, Dense, EnsembleMLP
@@ -64,7 +65,17 @@ class GaussianTanhPolicy(nn.Module):
         """As `forward`, of features [B, D] less their mean, over their deviation."""
         for layer in self.trunk:
             x = layer(x)
-        return self.mean(x), self.log_std(x).clamp(*self.log_std_bounds)
+        weight = torch.cat([self.mean.weight, self.log_std.weight])
+        bias = torch.cat([self.mean.bias, self.log_std.bias])
+        mean, log_std = F.linear(x, weight, bias).chunk(2, dim=-1)  # One pass over x.
+        return mean, log_std.clamp(*self.log_std_bounds)
+
+    def mean_from_normalised(self, x: Tensor) -> Tensor:
+        """As `from_normalised`, only the mean."""
+        for layer in self.trunk:
+            x = layer(x)
+        mean: Tensor = self.mean(x)
+        return mean
 
     def sample(self, features: Tensor, generator: torch.Generator | None = None) -> SquashedSample:
         """Draw one action per row, differentiable in the parameters."""

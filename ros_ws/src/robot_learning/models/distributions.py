@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,9 +35,28 @@ def sample_squashed(
         generator: source of the noise.
     """
     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-    u = torch.addcmul(mean, log_std.exp(), noise)
-    gaussian = noise.square().mul_(-0.5) - log_std - _HALF_LOG_TWO_PI
-    return SquashedSample(torch.tanh(u), (gaussian - log_squash_slope(u)).sum(-1))
+    return SquashedSample(*_Squash.apply(mean, log_std, noise))
+
+
+class _Squash(torch.autograd.Function):
+    """Action and log density for given noise; the gradient by hand takes a third of the steps."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        spread = log_std.exp().mul_(noise)
+        u = mean + spread
+        action = torch.tanh(u)
+        ctx.save_for_backward(action, spread)
+        gaussian = noise.square().mul_(-0.5).sub_(log_std).sub_(_HALF_LOG_TWO_PI)
+        return action, gaussian.sub_(log_squash_slope(u)).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Use d tanh(u) / du = 1 - tanh(u)^2 and d log_prob / du = 2 tanh(u)."""
+        action, spread = ctx.saved_tensors
+        of_action, of_log_prob = gradients[0], gradients[1].unsqueeze(-1)  # [..., A], [..., 1]
+        of_u = (1 - action.square()).mul_(of_action).addcmul_(of_log_prob, action, value=2)
+        return of_u, of_u * spread - of_log_prob, None
 
 
 def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ with the uncorrected variance; silu(y) = y / (1 + exp(-y)).
 | --- | --- |
 | `vector_encoder.layers.<i>` | Dense to h, `encoder_layers` times; none if `input_size` is 0 |
 | `image_encoders.<field>.convolutions.<i>` | `weight` [out, in, 4, 4], `bias` [out]; `.` is `_` |
-| `image_encoders.<field>.norms.<i>` | `weight`, `bias` [out] |
+| `image_encoders.<field>.norms.<i>` | `weight`, `bias` [out], per channel |
 | `rssm.deter_input`, `rssm.stoch_input`, `rssm.action_input` | Dense to h, from D, Z and A |
 | `rssm.recurrence.input` | `weight` [D, 3 h], `bias` [D] |
 | `rssm.recurrence.state.weight` | [G, d, d], from block's state to block |

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from robot_learning.models.encoders import Perceptron
 from robot_learning.models.imagination_heads import Actor
 from robot_learning.models.latent import CategoricalLatent
 from robot_learning.models.networks import Dense
@@ -40,18 +41,18 @@ class FastImagination:
             _Layer(layer, dtype)
             for layer in (rssm.deter_input, rssm.stoch_input, rssm.action_input)
         ]
-        self._actor_trunk = [_Layer(layer, dtype) for layer in actor.trunk]
+        self._actor_trunk = _layers(actor.trunk, dtype)
         self._input = recurrence.input.weight.to(dtype), recurrence.input.bias.to(dtype)
         self._norm = _Norm(recurrence.norm, dtype)
         self._own = recurrence.state.weight.to(dtype)  # [G, d, d]
         self._gates = recurrence.gates.weight.to(dtype)  # [G, d, 3 d]
         self._gates_bias = recurrence.gates_bias.to(dtype)
-        self._prior_trunk = [_Layer(layer, dtype) for layer in rssm.prior_trunk]
+        self._prior_trunk = _layers(rssm.prior_trunk, dtype)
         weight, bias = rssm.prior_output.weight, rssm.prior_output.bias
         if isinstance(self._latent, CategoricalLatent):
             shape = (config.groups, config.classes)
-            weight = weight.unflatten(0, shape).transpose(0, 1).flatten(0, 1)
-            bias = bias.unflatten(0, shape).transpose(0, 1).flatten(0, 1)
+            weight = weight.view(*shape, -1).transpose(0, 1).flatten(0, 1)
+            bias = bias.view(shape).t().flatten()
         self._prior_output = weight.to(dtype), bias.to(dtype)
 
     @torch.no_grad()
@@ -63,7 +64,7 @@ class FastImagination:
         features = torch.empty(
             horizon + 1, len(start.deter), self._rssm.feature_size, dtype=self._dtype
         )
-        deter = start.deter.unflatten(-1, (self._blocks, -1)).transpose(0, 1).contiguous()
+        deter = self._by_block(start.deter).contiguous()
         features[0, :, :size] = start.deter
         features[0, :, size:] = start.stoch
         drawn = []
@@ -73,7 +74,7 @@ class FastImagination:
             drawn.append(distribution.draw(generator))
             action = distribution.executed(drawn[-1]).to(self._dtype)
             deter = self._next_deter(deter, here, action)
-            there[:, :size].unflatten(-1, (self._blocks, -1)).copy_(deter.transpose(0, 1))
+            self._by_block(there[:, :size]).copy_(deter)
             self._draw_stoch(there, generator)
         return features, torch.stack(drawn)
 
@@ -86,17 +87,15 @@ class FastImagination:
 
     def _next_deter(self, deter: Tensor, features: Tensor, action: Tensor) -> Tensor:
         """Return the next state [G, N, d] from the present one and its features [N, F]."""
-        size, blocks = self._deter, self._blocks
-        rows = features[:, :size]
-        parts = (rows, features[:, size:], action)
+        rows = features[:, : self._deter]
+        parts = (rows, features[:, self._deter :], action)
         hidden = torch.cat(
             [layer(part) for layer, part in zip(self._inputs, parts, strict=True)], -1
         )
         x = F.linear(hidden, *self._input)
-        own = torch.bmm(rows.unflatten(-1, (blocks, -1)).transpose(0, 1), self._own)
-        x.unflatten(-1, (blocks, -1)).add_(own.transpose(0, 1))
+        self._by_block(x).add_(torch.bmm(self._by_block(rows), self._own))
         x = F.silu(self._norm(x), inplace=True)
-        gates = torch.bmm(x.unflatten(-1, (blocks, -1)).transpose(0, 1), self._gates)
+        gates = torch.bmm(self._by_block(x), self._gates)
         reset, candidate, update = gates.add_(self._gates_bias).chunk(3, -1)
         candidate = torch.tanh_(torch.sigmoid(reset).mul_(candidate))
         update = torch.sigmoid(update - 1)
@@ -118,7 +117,15 @@ class FastImagination:
         chance = raw.view(-1, classes, groups).softmax(1)
         chance.mul_(1 - share).add_(share / classes).mul_(noise.transpose(1, 2))
         chosen = chance == chance.amax(1, keepdim=True)
-        target.unflatten(-1, (groups, classes)).copy_(chosen.transpose(1, 2))
+        target.view(-1, groups, classes).copy_(chosen.transpose(1, 2))
+
+    def _by_block(self, x: Tensor) -> Tensor:
+        """Return rows [N, D] as a view [G, N, d]."""
+        return x.view(len(x), self._blocks, -1).transpose(0, 1)
+
+
+def _layers(trunk: Perceptron, dtype: torch.dtype) -> list[_Layer]:
+    return [_Layer(layer, dtype) for layer in trunk if isinstance(layer, Dense)]
 
 
 class _Layer:

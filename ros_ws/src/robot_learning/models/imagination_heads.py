@@ -98,3 +98,10 @@ class Critic(nn.Module):
     def forward(self, features: Tensor) -> TwoHot:
         """Return the distribution of every row."""
         return self.output.distribution(self.trunk(features))
+
+    def by_step(self, features: Tensor) -> list[TwoHot]:
+        """Return for features [H, N, F] the distributions [N] of each step.
+
+        Apart, as the many bins of all steps together would not fit into the cache.
+        """
+        return [self.output.distribution(rows) for rows in self.trunk(features)]

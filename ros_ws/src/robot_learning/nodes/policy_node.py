@@ -96,8 +96,9 @@ class PolicyNode(Node):
         self._gate = ActionGate(contract, is_pressed=self._stop.is_pressed)
         self._takeover = Takeover(config.teleop.takeover_timeout_s, contract.action_stop)
         self._is_taken_over = False  # At the last tick.
-        readings = ReadingInput(self, contract, features.fields, self._on_reading)
-        self._observations = ObservationAssembler(contract, features.fields, readings.converters)
+        fields = (*features.fields, *config.images)
+        readings = ReadingInput(self, contract, fields, self._on_reading)
+        self._observations = ObservationAssembler(contract, fields, readings.converters)
         self._driver = PolicyDriver(
             contract, features, self._observations, self._server, self._gate
         )

@@ -17,7 +17,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from robot_learning.errors import RobotLearningError
+from robot_learning.errors import InUseError, RobotLearningError
 
 try:
     from rclpy.experimental import EventsExecutor
@@ -37,7 +37,8 @@ def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> in
     signal more than a second later ends the process without waiting.
 
     Returns:
-        0 after a signal, 2 when a RobotLearningError says why the node cannot run.
+        0 after a signal, 2 when a RobotLearningError says why the node cannot run, 1 when only
+        another process is in the way: started again, it may run.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node: Node | None = None
@@ -47,7 +48,7 @@ def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> in
             _spin(node, is_requested)
         except RobotLearningError as error:
             print(f'{type(error).__name__}: {error}', file=sys.stderr)
-            return 2
+            return 1 if isinstance(error, InUseError) else 2
         except (KeyboardInterrupt, ExternalShutdownException):
             pass
         finally:

@@ -20,7 +20,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from robot_learning import durable_files
-from robot_learning.errors import StoreError
+from robot_learning.errors import InUseError, StoreError
 
 _LOG = logging.getLogger(__name__)
 STATE, TRAINER = 'state.safetensors', 'trainer.json'
@@ -52,7 +52,8 @@ class CheckpointFolder:
         On file systems without locks it does nothing.
 
         Raises:
-            StoreError: another trainer is at work here, or the folder cannot be made.
+            InUseError: another trainer is at work here.
+            StoreError: the folder cannot be made.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +133,7 @@ def _lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise StoreError(
+        raise InUseError(
             f'{folder}: another trainer is at work here, expected one. End it, or choose '
             f'another output folder or model name.'
         ) from error

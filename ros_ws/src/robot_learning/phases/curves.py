@@ -29,18 +29,22 @@ class Curves:
 
     def write(self, progress: Progress) -> None:
         """Add one point to each curve; waiting adds none."""
-        if progress.state == 'waiting':
-            return
-        values = {
-            **progress.metrics,
-            'trainer/updates_per_second': progress.updates_per_second,
-            'trainer/train_ratio': progress.train_ratio,
-            'trainer/environment_step': float(progress.environment_step),
-        }
-        for name, value in values.items():
+        for name, value in points(progress).items():
             if math.isfinite(value):
                 self._writer.add_scalar(name, value, progress.update)
 
     def close(self) -> None:
         """Write what is left."""
         self._writer.close()
+
+
+def points(progress: Progress) -> dict[str, float]:
+    """Return what a progress report adds to curves, by name; nothing while waiting."""
+    if progress.state == 'waiting':
+        return {}
+    return {
+        **progress.metrics,
+        'trainer/updates_per_second': progress.updates_per_second,
+        'trainer/train_ratio': progress.train_ratio,
+        'trainer/environment_step': float(progress.environment_step),
+    }

@@ -250,8 +250,8 @@ class Experience:
         first = _first_held([online for online, _ in rows], self._online.capacity)
         first_copied = _first_held([offline for _, offline in rows], self._offline.capacity)
         for index, name in enumerate(names):
-            is_held, is_copied = index >= first, index >= first_copied and rows[index][1] > 0
-            if not (is_held or is_copied):
+            is_copied = index >= first_copied and rows[index][1] > 0
+            if index < first and not is_copied:
                 continue
             path = store.root / name
             pieces = self._read(store, path)
@@ -262,7 +262,7 @@ class Experience:
             known = {s: begun for s, begun in state['rewarded'].items() if begun <= index}
             self._rewarded |= known
             for piece in pieces:
-                self._fill(self._online, piece, path.parent.name, is_held)
+                self._fill(self._online, piece, path.parent.name)
         self.segments, self._rows, self._helped_before = list(names), rows, helped
         self._rewarded |= state['rewarded']
 
@@ -273,10 +273,7 @@ class Experience:
             check_compatible(recorded, self.contract, self.fields, str(path))
             self._known_contracts.add(info.contract_hash)
 
-    def _fill(
-        self, buffer: ReplayBuffer, piece: Episode, source: str, is_held: bool = True
-    ) -> None:
-        """Add a piece; one that `buffer` has overwritten since gives copies only."""
+    def _fill(self, buffer: ReplayBuffer, piece: Episode, source: str) -> None:
         arrays = self.arrays(piece)
         action = self.space.normalised(piece.action)
         usable = _finite_rows(arrays['observation']) & _finite_rows(action)
@@ -293,7 +290,7 @@ class Experience:
                 f'steps hold values that are not finite, or lack a picture; they are left out.'
             )
         normalised = dataclasses.replace(piece, action=action)
-        for start, stop in _runs(usable & is_held):
+        for start, stop in _runs(usable):
             part = {name: array[start:stop] for name, array in arrays.items()}
             buffer.append(normalised.slice(start, stop), part, source)
         if self._copies_interventions and buffer is self._online:
@@ -375,11 +372,11 @@ def check_compatible(
 
 
 def _first_held(counts: Sequence[int], capacity: int) -> int:
-    """Return from which segment on all rows of a ring come, and the row before them."""
+    """Return from which segment on all rows that a ring holds come, by the rows of each."""
     total = 0
     for index in reversed(range(len(counts))):
         total += counts[index]
-        if total > capacity:
+        if total >= capacity:
             return index
     return 0
 

@@ -35,10 +35,10 @@ class GradientClipping:
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         self.norms = []
         for group in optimizer.param_groups:
-            parameters = [p for p in group['params'] if p.grad is not None]
-            gradients = [p.grad for p in parameters]
-            norms = torch._foreach_norm(gradients)
-            total = torch.stack(list(norms)).norm()
+            parameters: list[Tensor] = [p for p in group['params'] if p.grad is not None]
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            norms = list(torch._foreach_norm(gradients))
+            total = torch.stack(norms).norm()
             self.norms.append(total)
             if self._ratio is not None:
                 _shorten(parameters, gradients, norms, self._ratio)

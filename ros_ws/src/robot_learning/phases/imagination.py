@@ -7,7 +7,7 @@ real step; index h holds what is expected on arriving after h actions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -27,38 +27,6 @@ class Imagined(NamedTuple):
     drawn: Tensor  # [H, N, A], of the actor's distribution; see models/action_distributions.py.
 
 
-def imagine(
-    model: WorldModel,
-    actor: Actor,
-    start: State,
-    horizon: int,
-    generator: torch.Generator | None,
-    dtype: torch.dtype = torch.float32,
-) -> Imagined:
-    """Follow the actor through the model, without gradient.
-
-    Args:
-        model: gives the next states.
-        actor: chooses.
-        start: N states [N, ...].
-        horizon: H.
-        generator: of actions and states.
-        dtype: of the features that are kept.
-    """
-    num_starts = len(start.deter)
-    state = State(*(tensor.detach() for tensor in start))
-    with torch.no_grad():
-        features = state.deter.new_empty(horizon + 1, num_starts, model.feature_size, dtype=dtype)
-        drawn = []
-        for step in range(horizon):
-            features[step] = model.features(state)
-            distribution = actor(features[step])
-            drawn.append(distribution.draw(generator))
-            state = model.rssm.imagine(state, distribution.executed(drawn[-1]), generator)
-        features[horizon] = model.features(state)
-        return Imagined(features, torch.stack(drawn))
-
-
 def imagine_with_gradient(
     model: WorldModel,
     actor: Actor,
@@ -66,7 +34,17 @@ def imagine_with_gradient(
     horizon: int,
     generator: torch.Generator | None,
 ) -> Imagined:
-    """As `imagine`, differentiable in the actor's parameters through the frozen model."""
+    """Follow the actor through the frozen model, differentiable in the actor's parameters.
+
+    Without gradient `models/fast_imagination.py` does the same.
+
+    Args:
+        model: gives the next states.
+        actor: chooses.
+        start: N states [N, ...].
+        horizon: H.
+        generator: of actions and states.
+    """
     state = State(*(tensor.detach() for tensor in start))
     with frozen(model):
         features, drawn = [model.features(state)], []
@@ -105,7 +83,7 @@ def discount_weight(is_terminated: Tensor, discount: Tensor) -> Tensor:
     return torch.cat([first, discount[1:]]).cumprod(0)
 
 
-def is_last_of_run(batch: dict[str, Tensor]) -> Tensor:
+def is_last_of_run(batch: Mapping[str, Tensor]) -> Tensor:
     """Return [B, T] bool: the next step of the window does not follow from this one."""
     last = batch['terminated'] | batch['truncated']
     last[:, :-1] |= batch['is_first'][:, 1:]

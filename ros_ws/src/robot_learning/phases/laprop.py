@@ -40,7 +40,7 @@ class LaProp(torch.optim.Optimizer):
                 self._step_group(group, parameters)
 
     def _step_group(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
-        gradients = [p.grad for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         states = [self._state_of(p) for p in parameters]
         squares = [state['square'] for state in states]
         momenta = [state['momentum'] for state in states]
@@ -49,7 +49,7 @@ class LaProp(torch.optim.Optimizer):
         decay, square_decay = group['betas']
         torch._foreach_mul_(squares, square_decay)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - square_decay)
-        size = torch._foreach_div(squares, 1 - square_decay**count)
+        size = list(torch._foreach_div(squares, 1 - square_decay**count))
         torch._foreach_sqrt_(size)
         torch._foreach_add_(size, group['eps'])
         torch._foreach_div_(gradients, size)

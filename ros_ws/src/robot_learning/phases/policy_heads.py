@@ -82,8 +82,12 @@ class GaussianHead:
 
     def log_prob(self, features: Tensor, drawn: Tensor) -> tuple[Tensor, Parameters]:
         """Return the log-probability [N] and the distributions' parameters."""
-        mean, log_std = self.network.from_normalised(features)
-        return normal_log_prob(mean, log_std, drawn), (mean, log_std)
+        if self._settings.state_dependent_std:
+            mean, log_std = self.network.from_normalised(features)
+        else:  # Its weights are zero: half of the head's work is to add nothing.
+            mean = self.network.mean_from_normalised(features)
+            log_std = self.network.log_std.bias.clamp(*self.network.log_std_bounds)
+        return normal_log_prob(mean, log_std, drawn), (mean, log_std.expand_as(mean))
 
     def entropy(self, parameters: Parameters, generator: torch.Generator) -> Tensor:
         """Return the squashed actions' entropy [N], estimated at one new draw each.

@@ -7,12 +7,40 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from torch import Tensor
 
 from robot_learning import __version__
+from robot_learning.contract import RobotContract
 from robot_learning.model_store import ModelStore
-from robot_learning.phases.experience import Experience
-from robot_learning.phases.phase import Phase
+
+
+class Source(Protocol):
+    """What a version says about where it comes from."""
+
+    environment_step: int
+
+    @property
+    def contract(self) -> RobotContract | None:
+        """Of the robot; None: it is none."""
+
+    @property
+    def segments(self) -> list[str]:
+        """Recorded segments it learned from."""
+
+    @property
+    def sources(self) -> list[str]:
+        """Other data, by name."""
+
+
+class Policy(Protocol):
+    """What is published of a phase."""
+
+    config: Any
+
+    def policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors to serve and their description for the manifest."""
 
 
 class Publisher:
@@ -46,8 +74,8 @@ class Publisher:
 
     def publish(
         self,
-        phase: Phase,
-        experience: Experience,
+        phase: Policy,
+        source: Source,
         update: int,
         metrics: Mapping[str, float],
         score: float | None,
@@ -57,7 +85,7 @@ class Publisher:
 
         Args:
             phase: whose policy is published.
-            experience: what it learned from.
+            source: what it learned from.
             update: gradient steps so far.
             metrics: newest measurements; those that are not finite are left out.
             score: larger is better; orders versions when old ones are deleted.
@@ -68,27 +96,27 @@ class Publisher:
             StoreError: the store cannot be written.
         """
         tensors, policy = phase.policy()
-        contract = experience.contract
         manifest = {
             'policy': policy,
             'phase': self._phase_name,
             'config': dataclasses.asdict(phase.config),
-            'contract': contract.to_dict(),
-            'contract_hash': contract.hash,
             'metrics': {key: value for key, value in metrics.items() if math.isfinite(value)},
             'score': score if score is not None and math.isfinite(score) else None,
             'created': datetime.now(timezone.utc).isoformat(timespec='milliseconds'),
             'provenance': {
-                'segments': experience.segments,
-                'sources': experience.sources,
+                'segments': source.segments,
+                'sources': source.sources,
                 'seed': self._seed,
                 'code_version': code_version(),
                 'parent': self.version,
                 'update': update,
-                'environment_step': experience.environment_step,
+                'environment_step': source.environment_step,
                 'wall_s': round(wall_s, 3),
             },
         }
+        contract = source.contract
+        if contract is not None:
+            manifest |= {'contract': contract.to_dict(), 'contract_hash': contract.hash}
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         self.version = self._store.publish(self._model_name, arrays, manifest)
         self._store.prune(self._model_name, *self._keep)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from robot_learning.phases.acting import Acted
 from robot_learning.phases.phase import Array, Batch, PolicySpace, Rollout
@@ -20,14 +21,28 @@ from robot_learning.trajectory.buffer import GAP_PERIODS
 from robot_learning.trajectory.episode import Episode
 
 
-class Arrival(NamedTuple):
+class Arrival(Protocol):
     """Where the actions of N environments led."""
 
-    observation: Array  # [N, D] to act on next: of ended episodes the next one's first.
-    reward: Array  # [N] float32
-    terminated: Array  # [N] bool, the task ended.
-    truncated: Array  # [N] bool, watching stopped.
-    final_observation: Array  # [N, D] where each action led, whether the episode ended or not.
+    @property
+    def observation(self) -> Array:
+        """[N, D] to act on next: of ended episodes the next one's first."""
+
+    @property
+    def reward(self) -> Array:
+        """[N] float32."""
+
+    @property
+    def terminated(self) -> Array:
+        """[N] bool, the task ended."""
+
+    @property
+    def truncated(self) -> Array:
+        """[N] bool, watching stopped."""
+
+    @property
+    def final_observation(self) -> Array:
+        """[N, D] where each action led, whether the episode ended there or not."""
 
 
 class VectorRollout:
@@ -67,6 +82,20 @@ class VectorRollout:
     def take(self) -> Batch:
         """Return the rollout, [B, T, ...], valid until the next `append`."""
         self._num_steps = 0
+        return self._tensors()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what was filled in so far."""
+        filled = {name: t[:, : self._num_steps].clone() for name, t in self._tensors().items()}
+        return filled if self._num_steps else {}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from `state`."""
+        for name, tensor in tensors.items():
+            self._num_steps = tensor.shape[1]
+            self._arrays[name][:, : self._num_steps] = tensor.numpy()
+
+    def _tensors(self) -> dict[str, Tensor]:
         return {name: torch.from_numpy(array) for name, array in self._arrays.items()}
 
 

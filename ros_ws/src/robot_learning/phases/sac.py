@@ -55,7 +55,8 @@ class SacConfig:
     imitation_weight: NonNegativeFloat = 0.0  # Of the distance to demonstrated actions.
     # How much a step that a person drove counts in that, beside a demonstration's 1.
     intervention_weight: NonNegativeFloat = 1.0
-    numeric: Literal['float32', 'bfloat16'] = 'float32'  # Of the products inside the networks.
+    # Of the factors between hidden layers; on a CPU that multiplies no bfloat16 both are alike.
+    numeric: Literal['float32', 'bfloat16'] = 'float32'
 
 
 @PHASES.register('sac')
@@ -201,7 +202,9 @@ class SoftActorCritic:
     def _update_actor(self, batch: Batch, temperature: Tensor) -> Metrics:
         mean, log_std = self.actor(batch['observation'])
         action, log_prob = sample_squashed(mean, log_std, self._generator)
+        self.critics.requires_grad_(False)  # They judge: gradients pass, none is theirs.
         values = self.critics(batch['observation'], action)
+        self.critics.requires_grad_(True)
         actor_loss = losses.soft_policy_loss(values, log_prob, temperature)
         if self.config.imitation_weight:
             weight = torch.where(
@@ -214,11 +217,8 @@ class SoftActorCritic:
         entropy_loss = losses.temperature_loss(
             self.log_temperature, log_prob, self._target_entropy
         )
-        step(
-            self._actor_optimizer,
-            [*self._actor_parameters, self.log_temperature],
-            actor_loss + entropy_loss,
-        )
+        learned = [*self._actor_parameters, self.log_temperature]
+        step(self._actor_optimizer, learned, actor_loss + entropy_loss)
         return {
             'sac/actor_loss': actor_loss.detach(),
             'sac/entropy': -log_prob.detach().mean(),

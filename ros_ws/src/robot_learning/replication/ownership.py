@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from robot_learning.errors import ReplicationError
+from robot_learning.errors import InUseError, ReplicationError
 
 RECEIVING = '.receiving'  # Hidden from everybody who lists a store.
 _FORGOTTEN_S = 7 * 86400.0  # Nobody has offered the rest of such a file for a week.
@@ -25,7 +25,8 @@ class Ownership:
         """Make the store's folder and lock it.
 
         Raises:
-            ReplicationError: another process has it, or it cannot be written.
+            InUseError: another process has it.
+            ReplicationError: it cannot be written.
         """
         try:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -33,7 +34,7 @@ class Ownership:
             self._descriptor = os.open(self._root, flags)  # A folder needs no lock file.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ReplicationError(
+            raise InUseError(
                 f'{self._root}: another replicator receives into it, expected one. End it or '
                 f'choose another folder.'
             ) from error

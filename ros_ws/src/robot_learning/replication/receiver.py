@@ -71,7 +71,8 @@ class Receiver:
         """Take possession of the store.
 
         Raises:
-            ReplicationError: another process receives into it, or it cannot be written.
+            InUseError: another process receives into it.
+            ReplicationError: it cannot be written.
         """
         self.rate = RateMeter()
         self.num_files = 0

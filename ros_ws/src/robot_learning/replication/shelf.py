@@ -57,7 +57,8 @@ class IncomingShelf(Protocol):
         """Make the folder and take possession of it, until `release` or the process's end.
 
         Raises:
-            ReplicationError: another process receives into it, or it cannot be written.
+            InUseError: another process receives into it.
+            ReplicationError: it cannot be written.
         """
 
     def release(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -63,8 +63,9 @@ class CanaryReport(NamedTuple):
 class Canary:
     """Compares a candidate with the serving version on the same observations.
 
-    The control thread calls `observe` after its command is sent; other threads may read. Both
-    versions pass gates of their own, so that nothing here touches the robot's.
+    The control thread calls `observe` after its command is sent, and `start_episode`; other
+    threads may read. Both versions answer from memories of their own, which begin empty together,
+    and pass gates of their own, so that nothing here touches the robot's.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Canary:
         self._low, self._high = contract.action_low, contract.action_high
         self._range = np.maximum(self._high - self._low, 1e-9)
         self._period_ns = contract.control_period_ns
+        self._policies = candidate.policy.fork(), serving.policy.fork()
         self._gates = ActionGate(contract), ActionGate(contract)
         self._num_outside = 0
         self._num_altered = [0, 0]
@@ -101,13 +103,18 @@ class Canary:
         self._durations_ns: list[int] = []
         self._problem = ''
 
-    def observe(self, features: Array) -> None:
+    def start_episode(self) -> None:
+        """Let both versions forget the episode before."""
+        for policy in self._policies:
+            policy.reset()
+
+    def observe(self, features: Array, images: Mapping[str, Array] | None = None) -> None:
         """Let both versions answer one observation [D] that the serving one has acted on."""
         if self.is_over:
             return
         try:
             with np.errstate(all='ignore'):  # What overflows shows in the result.
-                self._compare(features)
+                self._compare(features, images)
         except Exception as error:  # Whatever it does in shadow, the robot drives on.
             self._fail(f'raises {type(error).__name__} ({error}) on a live observation')
         if self.num_ticks >= self._config.ticks:
@@ -127,12 +134,13 @@ class Canary:
             self._problem,
         )
 
-    def _compare(self, features: Array) -> None:
-        serving = self.serving.policy.act(features).action
+    def _compare(self, features: Array, images: Mapping[str, Array] | None) -> None:
+        candidate_policy, serving_policy = self._policies
+        serving = serving_policy.act(features, images=images).action
         if not np.isfinite(serving).all():
             return  # Such an observation says nothing about the candidate.
         started_ns = self._clock_ns()
-        action = self.candidate.policy.act(features).action
+        action = candidate_policy.act(features, images=images).action
         duration_ns = self._clock_ns() - started_ns
         if not np.isfinite(action).all():
             self._fail(f'answers {action.tolist()} to a live observation, expected finite actions')

@@ -75,7 +75,8 @@ class PolicyDriver:
             stamp_ns = observation.stamp_ns
             features = self._features.build(observation.values)
             if np.isfinite(features).all():
-                decision = self._server.act(features, explore)
+                images = {name: observation.values[name] for name in self._server.images}
+                decision = self._server.act(features, explore, images)
             else:
                 text = 'features: computed to NaN or infinity'
                 problems = (Problem('features', 'not_finite', text),)
@@ -110,7 +111,7 @@ class PolicyDriver:
         return self._command(stamp_ns, self._stop, self.gate.refuse(now_ns, reason), 0)
 
     def start_episode(self) -> None:
-        """Forget what exploration kept from step to step."""
+        """Forget what policy and exploration kept from step to step."""
         self._server.start_episode()
 
     def _command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Annotated, Any, NamedTuple
 
@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
 from robot_learning.contract import RobotContract
-from robot_learning.errors import ModelRefusedError, RobotLearningError, StoreError
+from robot_learning.errors import ConfigError, ModelRefusedError, RobotLearningError, StoreError
 from robot_learning.serving.canary import CanaryConfig
 from robot_learning.serving.exploration import Exploration
 from robot_learning.serving.rollback import RollbackConfig, RollbackWatch
@@ -38,6 +38,7 @@ class ServingConfig:
     random_hold_steps: PositiveInt = 5  # Mean control steps that a random action is kept for.
     noise_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Of noise from step to step.
     poll_s: PositiveFloat = 0.5  # Time between looks for a newer version without a notice.
+    images: tuple[str, ...] = ()  # Picture fields that versions may look at.
     canary: CanaryConfig = CanaryConfig()
     rollback: RollbackConfig = RollbackConfig()
 
@@ -50,6 +51,14 @@ class Decision(NamedTuple):
     model: str  # '' when no model acted.
     version: int  # -1 when no model acted.
     exploring: bool
+
+
+class _Asked(NamedTuple):
+    """What was decided on last, and by whom."""
+
+    features: Array
+    images: Mapping[str, Array] | None
+    served: Served | None
 
 
 class PolicyServer:
@@ -77,8 +86,12 @@ class PolicyServer:
             config: which model, and how.
             on_change: told what happens to versions, on the loading thread.
             history: where that is written as well.
+
+        Raises:
+            ConfigError: a field of `images` is no picture of the contract.
         """
         self._config = config
+        self.images = _checked_images(config.images, contract)  # `act` needs them.
         self._stop = contract.action_stop
         self._exploration = Exploration(
             contract,
@@ -95,10 +108,12 @@ class PolicyServer:
             config.rollback.hold_ticks,
             on_change,
             history,
+            config.images,
         )
         self._watch = RollbackWatch(config.rollback)
         self._num_not_finite: dict[tuple[str, int], int] = {}
-        self._last: tuple[Array, Served | None] | None = None  # Not reviewed yet.
+        self._last: _Asked | None = None  # Not reviewed yet.
+        self._remembering: Served | None = None  # Whose memory is that of this episode.
         self._complaint: tuple[Served, str] | None = None  # Against a version that was chosen.
         self._trouble = ''  # What last went wrong on the loading thread without explanation.
         self._is_follow_asked = False
@@ -107,25 +122,37 @@ class PolicyServer:
 
     # --- the control thread ----------------------------------------------------------------
 
-    def act(self, features: Array, explore: bool | None = None) -> Decision:
+    def act(
+        self,
+        features: Array,
+        explore: bool | None = None,
+        images: Mapping[str, Array] | None = None,
+    ) -> Decision:
         """Decide on one observation [D]; without a version yet: at random, or stop.
+
+        A version that begins to act in the middle of an episode remembers nothing of it.
 
         Args:
             features: as `FeatureBuilder` gives them.
             explore: overrides the configuration.
+            images: pictures of the configuration's `images`, by field.
         """
         explore = self._config.explore if explore is None else explore
         self._succession.num_decisions += 1
         served = self._succession.acting
-        self._last = features, served
+        self._last = _Asked(features, images, served)
         if served is None:
             action = self._exploration.action() if explore else self._stop.copy()
             return Decision(action, math.nan, '', -1, explore)
+        if served is not self._remembering:
+            served.policy.reset()
+            self._remembering = served
         noise = self._exploration.noise() if explore else None
         with np.errstate(all='ignore'):  # What overflows shows in the result.
-            action, log_prob = served.policy.act(features, noise)
+            action, log_prob = served.policy.act(features, noise, images)
         if not math.isfinite(sum(action.tolist())):
-            self._on_not_finite(served, features, action)
+            served.policy.reset()  # What it remembers is not finite either.
+            self._on_not_finite(served, features, images, action)
         return Decision(action, log_prob, served.model, served.version, explore)
 
     def review(self, decision: Decision, reasons: Collection[str]) -> None:
@@ -137,10 +164,10 @@ class PolicyServer:
         """
         if self._last is None:
             return
-        (features, served), self._last = self._last, None
+        (features, images, served), self._last = self._last, None
         canary = self._succession.canary
         if canary is not None and not canary.is_over:
-            canary.observe(features)
+            canary.observe(features, images)
             if canary.is_over:
                 self._requests.put(self._succession.end_canary)
         if served is None or decision.version != served.version:
@@ -150,7 +177,11 @@ class PolicyServer:
         self._complain(self._watch.on_command((served.model, served.version), is_altered))
 
     def start_episode(self) -> None:
-        """Forget what exploration kept from step to step, and an episode that did not end."""
+        """Forget what policy and exploration kept, and an episode that did not end."""
+        self._remembering = None
+        canary = self._succession.canary
+        if canary is not None:
+            canary.start_episode()
         self._exploration.start_episode()
         self._watch.on_episode_end(None)
 
@@ -158,13 +189,19 @@ class PolicyServer:
         """Count an episode for the version that drove it; None: it says nothing about it."""
         self._complain(self._watch.on_episode_end(success))
 
-    def _on_not_finite(self, served: Served, features: Array, action: Array) -> None:
+    def _on_not_finite(
+        self,
+        served: Served,
+        features: Array,
+        images: Mapping[str, Array] | None,
+        action: Array,
+    ) -> None:
         """Condemn the version, unless the one before it fails on the same observation."""
         other = self._succession.behind(served)
         if not self._config.rollback.enabled:
             return
         with np.errstate(all='ignore'):
-            if other is not None and not np.isfinite(other.policy.act(features).action).all():
+            if other is not None and not _is_finite(other, features, images):
                 return
         key = served.model, served.version
         count = self._num_not_finite[key] = self._num_not_finite.get(key, 0) + 1
@@ -292,3 +329,19 @@ def _fault(error: Exception) -> str:
         f'versions cannot be changed ({type(error).__name__}: {error}). Look at the model store '
         f'and report this fault'
     )
+
+
+def _checked_images(names: tuple[str, ...], contract: RobotContract) -> tuple[str, ...]:
+    pictures = [n for n, f in contract.observation.items() if len(f.shape) == 3]
+    unknown = [name for name in names if name not in pictures]
+    if unknown:
+        raise ConfigError(
+            f'images: {", ".join(unknown)} is no picture of {contract.robot}, expected one of: '
+            f'{", ".join(pictures) or "none"}. Correct the setting.'
+        )
+    return names
+
+
+def _is_finite(served: Served, features: Array, images: Mapping[str, Array] | None) -> bool:
+    """Tell whether a version, with an empty memory, answers an observation soundly."""
+    return bool(np.isfinite(served.policy.fork().act(features, images=images).action).all())

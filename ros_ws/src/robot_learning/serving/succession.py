@@ -87,6 +87,7 @@ class Succession:
         hold_ticks: int,
         on_change: Callable[[Change], None],
         history: VersionHistory | None = None,
+        images: tuple[str, ...] = (),
     ):
         self.canary: Canary | None = None
         self.num_decisions = 0  # Written by the control thread.
@@ -101,6 +102,7 @@ class Succession:
         self._hold_ticks = hold_ticks
         self._on_change = on_change
         self._history = history
+        self._images = images
         self._probes = random_features(contract)
         self._served: Served | None = None
         self._before: tuple[Served, ...] = ()  # What served earlier, newest last.
@@ -207,6 +209,7 @@ class Succession:
         Raises:
             ModelRefusedError: there is none.
         """
+        self._forget_refused()
         served = self.acting
         previous = None if served is None else self._last_good(served)
         if served is None or previous is None:
@@ -261,14 +264,21 @@ class Succession:
         canary = self.canary
         if canary is not None and self._refusal(*_key(canary.candidate)) is not None:
             self.canary = None
+        self._forget_refused()
         served = self.acting
         if served is not None:
             reason = self._store.refusal(*_key(served))
             if reason is not None:
                 self._withdraw(served, reason, is_known=True)
 
+    def _forget_refused(self) -> None:
+        """Do not go back to what has been refused since it served, by another node for example."""
+        good = (served for served in self._before if self._refusal(*_key(served)) is None)
+        self._before = tuple(good)
+
     def _withdraw(self, served: Served, reason: str, is_known: bool = False) -> None:
         self.condemn(served)
+        self._forget_refused()
         if self._served is None or _key(self._served) != _key(served):
             self._before = tuple(s for s in self._before if _key(s) != _key(served))
             self._refuse(served, f'rolled back: {reason}')
@@ -325,7 +335,9 @@ class Succession:
                 f'refusal with "models pardon {model}@{version}".'
             )
         try:
-            return load_version(self._store, model, version, self._contract, self._probes)
+            return load_version(
+                self._store, model, version, self._contract, self._probes, self._images
+            )
         except ModelRefusedError as error:
             self._mark(model, version, str(error))
             self._report(Change('refused', model, version, reason=str(error)))

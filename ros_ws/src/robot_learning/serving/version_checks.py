@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -48,6 +48,7 @@ def load_version(
     version: int,
     contract: RobotContract,
     probes: Array | None = None,
+    images: Collection[str] | None = None,
 ) -> Served:
     """Load one version and check everything that can be checked before it drives.
 
@@ -58,6 +59,7 @@ def load_version(
         contract: of the robot it is to drive.
         probes: [N, D] observations as features on which its actions are tried; None: random
             ones out of the contract's ranges.
+        images: picture fields that it can be given; None: all of the contract.
 
     Raises:
         ModelRefusedError: names the version and what is wrong with it.
@@ -68,6 +70,7 @@ def load_version(
         tensors, manifest = store.load(name, version)
         policy = build_policy(tensors, manifest, where)
         _check_contract(policy, manifest, contract, where)
+        _check_images(policy, contract.observation if images is None else images, where)
         probes = random_features(contract) if probes is None else probes
         _check_speed(policy, probes[:_NUM_TIMED], contract.control_period_ns, where)
         _check_actions(policy, probes, where)
@@ -139,6 +142,15 @@ def _check_contract(
         raise ModelRefusedError(
             f'{where}: was made for another robot contract: {"; ".join(problems)}. Serve it with '
             f'its own contract or train it for this one.'
+        )
+
+
+def _check_images(policy: Policy, given: Collection[str], where: str) -> None:
+    absent = sorted(set(policy.spec.image_shapes()) - set(given))
+    if absent:
+        raise ModelRefusedError(
+            f'{where}: looks at pictures {", ".join(absent)}, which it is not given here. Name '
+            f'them in the setting images, or serve a version without pictures.'
         )
 
 

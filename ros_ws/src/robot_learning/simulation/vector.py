@@ -13,6 +13,7 @@ import numpy as np
 from robot_learning.errors import SimulationError
 
 Array = np.ndarray[Any, Any]
+_SEEDS_APART = 10_000  # Embedded worlds count their seeds up; no two should meet.
 
 
 class StepResult(NamedTuple):
@@ -95,11 +96,11 @@ class VectorEnvironment:
         ]
 
     def reset(self, seed: int) -> Array:
-        """Begin everywhere anew, with seeds from `seed` up; return [N, D]."""
+        """Begin everywhere anew, with seeds `_SEEDS_APART`; return [N, D]."""
         self._steps.reverse()
         observation = self._steps[0].observation
         for index, environment in enumerate(self.environments):
-            observation[index] = environment.reset(seed + index)
+            observation[index] = environment.reset(seed + index * _SEEDS_APART)
         self._waits[:] = False
         return observation
 

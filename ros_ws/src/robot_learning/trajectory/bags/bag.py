@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import DataError, StoreError
-from robot_learning.trajectory.bags.bag_reader import open_bag, read_messages
+from robot_learning.trajectory.bags.bag_reader import BROKEN, open_bag, read_messages
 from robot_learning.trajectory.episode import Episode
 from robot_learning.trajectory.intake import Intake
 from robot_learning.trajectory.recorder import Recorder, RecorderConfig
@@ -253,9 +253,9 @@ class BagReplay:
             topic = wanted[id(connection)]
             try:
                 message: Any = reader.deserialize(data, connection.msgtype)
-            except AnyReaderError as error:
+            except BROKEN as error:  # The message, or its definition in the bag.
                 if topic != CLOCK:
-                    intake.refuse(topic, str(error))
+                    intake.refuse(topic, f'{type(error).__name__}: {error}')
                 continue
             if topic == CLOCK:
                 now.clock_ns = message.clock.sec * 1_000_000_000 + message.clock.nanosec

@@ -27,7 +27,7 @@ from robot_learning.trajectory.bags.bag_types import known_types
 from robot_learning.trajectory.bags.bounded_rosbags import check_promises, limit_unpacking
 from robot_learning.trajectory.bags.unpacking import TooLargeError
 
-_BROKEN = (  # What rosbags makes of files that are not what they seem.
+BROKEN = (  # What rosbags makes of files that are not what they seem.
     AnyReaderError,
     Reader1Error,
     Reader2Error,
@@ -68,7 +68,7 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
         check_promises(reader)
     except FileNotFoundError as error:
         raise DataError(f'{path}: there is no such bag. Name an existing one.') from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise _damaged(path, error) from error
     try:
         if not reader.message_count:
@@ -84,7 +84,7 @@ def read_messages(
     """Yield connection, time of recording and bytes; damage is a `DataError`."""
     try:
         yield from reader.messages(connections)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise _damaged(path, error) from error
 
 

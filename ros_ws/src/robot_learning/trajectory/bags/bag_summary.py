@@ -15,6 +15,7 @@ from robot_learning.trajectory.bags.bag_types import known_types
 from robot_learning.trajectory.bags.mcap_records import MAGIC
 from robot_learning.trajectory.bags.mcap_stream import McapStream
 
+_NUM_LOOKS = 5
 COMPLETE, WRITING, BROKEN_OFF = 'complete', 'being written', 'never completed'
 
 
@@ -28,11 +29,12 @@ def summarise(path: Path | str) -> dict[str, Any]:
         DataError: there is no bag, or a sound part of it cannot be read.
     """
     path = Path(path)
-    while True:
+    for _ in range(_NUM_LOOKS):
         before = _entries(path)
         summary = _summarise(path)
         if _entries(path) == before:  # Else a file was completed in the middle of this.
-            return summary
+            break
+    return summary
 
 
 def _summarise(path: Path) -> dict[str, Any]:

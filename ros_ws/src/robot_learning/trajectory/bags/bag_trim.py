@@ -217,8 +217,8 @@ def _mcap_files(source: Path) -> list[Path]:
     """List the plain MCAP files of a bag in their order; none if it is of another kind."""
     if source.is_file():
         return [source] if source.suffix == '.mcap' else []
-    names = bag_metadata.read(source)['relative_file_paths']
-    return [source / Path(name).name for name in names] if all(n.endswith('.mcap') for n in names) else []
+    names = [Path(name).name for name in bag_metadata.read(source)['relative_file_paths']]
+    return [source / name for name in names] if all(n.endswith('.mcap') for n in names) else []
 
 
 def _topic(source: Path, connection: Connection) -> BagTopic:

@@ -65,7 +65,7 @@ class Fit:
     """Brings episodes of a data set into the form of a contract.
 
     Attributes:
-        assumptions: what was done that the data do not say; complete after the first episode.
+        assumptions: what was done that the data do not say; complete after the last episode.
     """
 
     def __init__(self, where: str, contract: RobotContract, mapping: dict[str, Mapping]):
@@ -73,7 +73,8 @@ class Fit:
         self._where = where
         self._contract = contract
         self._given = mapping
-        self._plan: dict[str, Mapping | None] | None = None
+        self._plan: dict[str, Mapping | None] = {}
+        self._form: Any = None  # Of the pieces that the plan was made for.
 
     def apply(self, piece: Episode) -> Episode:
         """Return the piece with the contract's fields in its shapes and dtypes.
@@ -81,8 +82,9 @@ class Fit:
         Raises:
             ContractError: names every field that lacks or does not fit.
         """
-        if self._plan is None:
+        if self._form != _form(piece):  # Episodes of one set may differ.
             self._plan = self._made(piece)
+            self._form = _form(piece)
         observations, stamps, present = {}, {}, {}
         for name, source in self._plan.items():
             spec = self._contract.observation[name]
@@ -115,21 +117,27 @@ class Fit:
             elif spec.required:
                 problems.append(f'{name}: expected {list(spec.shape)}, found nothing')
             else:
-                self.assumptions.append(f'{name}: is not in the data, so that it is a gap.')
+                self._assume(f'{name}: is not in the data, so that it is a gap.')
         problems += self._action_misfits(piece)
         if problems:
             raise ContractError(self._complaint(problems, piece))
         used = {source.theirs for source in plan.values() if source is not None}
         unused = [name for name in piece.observations if name not in used]
         if unused:
-            self.assumptions.append(f'not used, as no field takes it: {", ".join(unused)}.')
+            self._assume(f'not used, as no field takes it: {", ".join(unused)}.')
         return plan
+
+    def _assume(self, text: str) -> None:
+        if text not in self.assumptions:
+            self.assumptions.append(text)
 
     def _misfits(
         self, name: str, spec: ObservationField, source: Mapping, piece: Episode
     ) -> list[str]:
         if source.theirs not in piece.observations:
             return [f'{name}: found no {source.theirs}']
+        if source.theirs not in piece.field_stamp_ns or source.theirs not in piece.present:
+            return [f'{name}: found {source.theirs} without its stamps or its gap mask']
         values = source.of(piece.observations[source.theirs])
         if values.shape[1:] != tuple(spec.shape):
             return [
@@ -138,7 +146,7 @@ class Fit:
         if not np.can_cast(values.dtype, spec.dtype, 'same_kind'):
             return [f'{name}: expected {spec.dtype}, found {source} {values.dtype}']
         if values.dtype != spec.dtype:
-            self.assumptions.append(f'{name}: {values.dtype} became {spec.dtype}.')
+            self._assume(f'{name}: {values.dtype} became {spec.dtype}.')
         return []
 
     def _action_misfits(self, piece: Episode) -> list[str]:
@@ -156,9 +164,16 @@ class Fit:
         there.append(f'action [{piece.action.shape[1]}]')
         return (
             f'{self._where}: does not fit contract {self._contract.robot!r}: '
-            f'{"; ".join(problems)}. It holds {", ".join(there)}. Choose another robot, or say '
-            f'what is what: --map theirs=ours, --map "theirs[0:3]=ours" for components.'
+            f'{"; ".join(problems)}. Episode {piece.episode} holds {", ".join(there)}. Choose '
+            f'another robot, or say what is what: --map theirs=ours, --map "theirs[0:3]=ours" for '
+            f'components.'
         )
+
+
+def _form(piece: Episode) -> Any:
+    """Return what decides how the fields of a piece are taken."""
+    arrays = {name: (v.shape[1:], v.dtype) for name, v in piece.observations.items()}
+    return arrays, {*piece.field_stamp_ns}, {*piece.present}, piece.action.shape[1:]
 
 
 def _guess(name: str, piece: Episode) -> Mapping | None:

@@ -1,0 +1,185 @@
+"""Windows of environments that step together: what a phase with a memory learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robot_learning.errors import ConfigError
+from robot_learning.phases.acting import Acted
+from robot_learning.phases.phase import Array, Batch, Metrics, Windows
+from robot_learning.phases.rollouts import Arrival
+from robot_learning.phases.trainer import TrainerConfig
+from robot_learning.trajectory.buffer import ReplayBuffer
+from robot_learning.trajectory.episode import Episode
+
+_NAMES = ('observation', 'action', 'reward', 'terminated', 'truncated', 'is_first')
+
+
+class WindowReplay:
+    """A ring of steps per environment, so that steps which follow each other stand together.
+
+    Args:
+        capacity: steps of all environments together.
+        num_envs: N.
+        seed: of the sampling.
+    """
+
+    def __init__(self, capacity: int, num_envs: int, seed: int):
+        self._rng = np.random.default_rng([seed, 1])
+        self._buffers = [
+            ReplayBuffer(max(capacity // num_envs, 2), np.random.default_rng([seed, 2, index]))
+            for index in range(num_envs)
+        ]
+        # Of each environment: reward, terminated, truncated received, is_first; steps so far.
+        self._arrived: list[tuple[float, bool, bool, bool]] = [
+            (0.0, False, False, True)
+        ] * num_envs
+        self._offsets = [0] * num_envs
+
+    def has_windows(self, length: int) -> bool:
+        """Whether one of `length` steps can be drawn."""
+        return min(len(buffer) for buffer in self._buffers) >= length
+
+    def append(self, observation: Array, action: Array, arrival: Arrival) -> None:
+        """Add one step of every environment: what they acted on, and where that led."""
+        for index in range(len(self._buffers)):
+            self._write(index, observation[index], action[index])
+            ends = bool(arrival.terminated[index]), bool(arrival.truncated[index])
+            self._arrived[index] = float(arrival.reward[index]), *ends, False
+            if any(ends):
+                self._write(index, arrival.final_observation[index], np.zeros_like(action[index]))
+                self._begin(index)
+
+    def cut(self) -> None:
+        """Give up runs that will not go on."""
+        for index in range(len(self._buffers)):
+            self._begin(index)
+
+    def sample(self, draw: Windows) -> Batch:
+        """Draw windows uniformly."""
+        shares = np.full(len(self._buffers), 1 / len(self._buffers))
+        counts = self._rng.multinomial(draw.batch_size, shares)
+        parts = [
+            buffer.sample_windows(int(count), draw.length)
+            for buffer, count in zip(self._buffers, counts, strict=True)
+            if count
+        ]
+        return {
+            name: torch.from_numpy(np.concatenate([part[name] for part in parts]))
+            for name in parts[0]
+        }
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all steps, and what else decides the next draws."""
+        states = [buffer.state() for buffer in self._buffers]
+        tensors: dict[str, Tensor] = {}
+        for index, buffer in enumerate(self._buffers):
+            if len(buffer):
+                window = buffer.sample_windows(1, len(buffer))
+                buffer.restore(states[index])  # Reading is not drawing.
+                tensors |= {
+                    f'{index}.{name}': torch.from_numpy(window[name][0]) for name in _NAMES
+                }
+        return tensors, {
+            'rng': self._rng.bit_generator.state,
+            'buffers': states,
+            'arrived': [list(each) for each in self._arrived],
+            'offsets': list(self._offsets),
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
+        """Hold the same steps again and draw as then."""
+        self._arrived = [tuple(each) for each in content['arrived']]
+        self._offsets = list(content['offsets'])
+        for index, buffer in enumerate(self._buffers):
+            if f'{index}.action' in tensors:
+                run = {name: tensors[f'{index}.{name}'].numpy() for name in _NAMES}
+                first = self._offsets[index] - len(run['action'])  # What follows continues it.
+                piece = _piece(first, run)
+                buffer.append(piece, {'observation': run['observation']})
+            buffer.restore(content['buffers'][index])
+        self._rng.bit_generator.state = content['rng']
+
+    def _write(self, index: int, observation: Array, action: Array) -> None:
+        values = (observation, action, *self._arrived[index])
+        run = {name: np.asarray(v)[None] for name, v in zip(_NAMES, values, strict=True)}
+        self._buffers[index].append(
+            _piece(self._offsets[index], run),
+            {'observation': run['observation'].astype(np.float32)},
+        )
+        self._offsets[index] += 1
+
+    def _begin(self, index: int) -> None:
+        self._arrived[index] = 0.0, False, False, True
+
+
+class WindowCollector:
+    """Keeps all steps and draws windows from them, `train_ratio` times a step."""
+
+    def __init__(self, draw: Windows, num_envs: int, config: TrainerConfig, seed: int):
+        if config.capacity < num_envs * draw.length:
+            raise ConfigError(
+                f'capacity: is {config.capacity} steps, expected at least {num_envs} windows of '
+                f'{draw.length}. Raise trainer.capacity.'
+            )
+        self._draw, self._config = draw, config
+        self._replay = WindowReplay(config.capacity, num_envs, seed)
+        self._num_updates = 0
+
+    def add(self, observation: Array, acted: Acted, arrival: Arrival) -> None:
+        """Add one step of every environment."""
+        self._replay.append(observation, acted.action, arrival)
+
+    def update(self, phase: Any, num_steps: int) -> list[Metrics]:
+        """Learn what is due after `num_steps`; return the metrics of each update."""
+        due = int((num_steps - self._config.warmup_steps) * self._config.train_ratio)
+        metrics = []
+        while self._num_updates < due and self._replay.has_windows(self._draw.length):
+            metrics.append(phase.update(self._replay.sample(self._draw)))
+            self._num_updates += 1
+        return metrics
+
+    def is_random(self, num_steps: int) -> bool:
+        """Tell whether actions are still drawn without the policy."""
+        return num_steps < self._config.warmup_steps
+
+    def restart(self) -> None:
+        """Forget runs that were interrupted."""
+        self._replay.cut()
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return tensors and plain data for `restore`."""
+        tensors, content = self._replay.state()
+        return tensors, {**content, 'num_updates': self._num_updates}
+
+    def restore(self, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        self._replay.restore(tensors, content)
+        self._num_updates = content['num_updates']
+
+
+def _piece(offset: int, run: Mapping[str, Array]) -> Episode:
+    count = len(run['action'])
+    return Episode(
+        episode=0,
+        offset=offset,
+        stamp_ns=np.arange(count) + offset,
+        observations={},
+        field_stamp_ns={},
+        present={},
+        action=run['action'],
+        commanded=run['action'],
+        altered=np.zeros(count, bool),
+        log_prob=np.full(count, np.nan, np.float32),
+        model_version=np.full(count, -1),
+        reward=np.asarray(run['reward'], np.float32),
+        terminated=run['terminated'],
+        truncated=run['truncated'],
+        is_first=run['is_first'],
+        is_complete=bool(run['terminated'][-1] or run['truncated'][-1]),
+    )
