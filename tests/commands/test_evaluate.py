@@ -146,3 +146,32 @@ def test_a_model_of_another_robot_is_refused(models, capsys):
     arguments = ['--model', 'navigator@1', '--models', str(models.root), '--robot', 'turtlebot3']
     assert evaluate.main(arguments) == 2
     assert 'was made for another robot contract' in capsys.readouterr().err
+
+
+def test_a_version_with_memory_forgets_between_drives_and_is_compared_offline(tmp_path):
+    torch = pytest.importorskip('torch')
+    from robot_learning.commands.collect import main as collect
+    from robot_learning.models.sequence_policy import SequencePolicy
+
+    torch.manual_seed(0)
+    network = SequencePolicy(FeatureBuilder(CONTRACT).size, 2, (8,), 'lstm', 8)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(3.0)
+    tensors, spec = network.published(CONTRACT.action_low, CONTRACT.action_high)
+    manifest = {'policy': spec, 'contract': CONTRACT.to_dict(), 'contract_hash': CONTRACT.hash}
+    arrays = {name: value.numpy() for name, value in tensors.items()}
+    ModelStore(tmp_path / 'models').publish('navigator', arrays, manifest)
+    layout = {'seed': 7, 'start': [-2, 0, 0], 'goal': [0, 0]}
+    (tmp_path / 'layouts.json').write_text(json.dumps([layout, layout]))
+    model = ['--model', 'navigator@1', '--models', str(tmp_path / 'models')]
+    data = tmp_path / 'driven'
+    assert collect([*model, '--steps', '30', '--out', str(data)]) == 0
+    path = tmp_path / 'score.json'
+    more = ['--layouts', str(tmp_path / 'layouts.json'), '--data', str(data), '--workers', '1']
+    assert evaluate.main([*model, *more, '--json', str(path)]) == 0
+    score = json.loads(path.read_text())
+    first, second = score['navigation']['drives']
+    assert first['path'] == second['path']
+    # What it drove itself it predicts, as far as commands go through 32 bits.
+    assert max(score['offline']['mean_absolute_error']) < 1e-4

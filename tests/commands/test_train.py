@@ -8,6 +8,7 @@ from robot_learning.commands import train
 from robot_learning.model_files import ModelFileRules
 from robot_learning.model_signatures import generate_key
 from robot_learning.model_store import ModelStore
+from robot_learning.phases.training_session import Destination
 from robot_learning.trusted_keys import TrustedKeys
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'phases'))
@@ -107,3 +108,11 @@ def test_a_wrong_model_name_is_named_before_anything_is_read(run):
     code, _, captured = run(name='../evil')
     assert code == 2
     assert "'../evil'" in captured.err
+
+
+def test_a_second_trainer_of_one_output_is_refused_before_data_is_read(run):
+    to = Destination(run.folder / 'models', 'cloned', run.folder)
+    with to.claimed('behavior_cloning'):
+        code, _, captured = run(data=run.folder / 'absent')
+    assert code == 2
+    assert 'cloned-behavior_cloning: another trainer is at work here' in captured.err

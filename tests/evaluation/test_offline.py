@@ -71,3 +71,24 @@ def test_an_unfinished_piece_still_uses_its_last_action():
 def test_data_without_a_usable_step_is_named():
     with pytest.raises(NotEnoughDataError, match='holds no step with the fields value'):
         offline_error(Doubler(), ['value'], [episode([0, 1], [1, 1], gaps=[0, 1])])
+
+
+class Counter:
+    """Predicts how many steps of the episode it has seen, this one included."""
+
+    def mode(self, observations, is_first):
+        counts = []
+        for begins in is_first:
+            counts.append(1 if begins else counts[-1] + 1)
+        return np.asarray(counts, np.float32)[:, None]
+
+    def log_prob(self, observations, is_first, action):
+        return np.zeros(len(action))
+
+
+def test_a_policy_with_memory_sees_each_episode_from_its_start():
+    data = [episode([0] * 4, [1, 2, 3, 0]), episode([0] * 5, [1, 2, 3, 4, 0], gaps=[1])]
+    result = offline_error(Counter(), ['value'], data)
+    # The second episode lacks its step 1: what follows is one step less seen than driven.
+    assert result.num_steps == 2 + 2
+    assert result.mean_absolute_error == pytest.approx([(0 + 0 + 1 + 1) / 4])

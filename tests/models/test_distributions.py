@@ -81,3 +81,21 @@ def test_the_same_generator_state_draws_the_same_action():
     mean, log_std = torch.zeros(4, 2), torch.zeros(4, 2)
     draws = [sample_squashed(mean, log_std, torch.Generator().manual_seed(5)) for _ in range(2)]
     assert torch.equal(draws[0].action, draws[1].action)
+
+
+def test_gradients_of_a_draw_equal_those_of_torchs_distributions():
+    generator = torch.Generator().manual_seed(0)
+    mean, log_std = torch.randn(2, 40, 3, generator=generator, dtype=torch.float64)
+    parameters = [mean.requires_grad_(), log_std.requires_grad_()]
+    weight = torch.randn(40, 4, generator=generator, dtype=torch.float64)
+
+    def gradients(action, log_prob):
+        loss = (action * weight[:, :3]).sum() + (log_prob * weight[:, 3]).sum()
+        return torch.autograd.grad(loss, parameters)
+
+    noise = torch.randn(40, 3, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    action = torch.tanh(mean + log_std.exp() * noise)
+    log_prob = reference(mean, log_std).log_prob(action).sum(1)
+    drawn = sample_squashed(mean, log_std, torch.Generator().manual_seed(7))
+    for found, expected in zip(gradients(*drawn), gradients(action, log_prob), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

@@ -82,12 +82,12 @@ def test_a_decoder_can_learn_a_picture_pixel_by_pixel():
     image[1] = 1 - image[1]
     features = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
     optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
-    for _ in range(150):
+    for _ in range(100):
         loss = (decoder(features) - image).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.2 * image.var().item()
+    assert loss.item() < 0.3 * image.var().item()
 
 
 def test_half_precision_is_close_and_answers_float32():

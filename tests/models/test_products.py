@@ -3,7 +3,11 @@ import torch
 from robot_learning.models.products import ColumnProducts, RoundedProduct
 
 HAS_BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-SHAPES = [((12, 5), (5, 7), (7,)), ((2, 12, 5), (2, 5, 7), (2, 1, 7))]
+SHAPES = [
+    ((12, 5), (5, 7), (7,)),
+    ((3, 4, 5), (5, 7), (7,)),
+    ((2, 12, 5), (2, 5, 7), (2, 1, 7)),
+]
 
 
 def draw(*shapes, dtype=torch.float32):

@@ -32,3 +32,23 @@ def test_memory_of_a_settled_process_is_not_cleared_again_and_again():
     assert num_threads == 1
     assert faults < 0.01 * PAGES
     assert run('')[1] > 0.5 * PAGES  # Else this test would show nothing.
+
+
+TINY = """
+import threading, torch
+from robot_learning.phases import cpu
+{settle}
+def decay():
+    print((torch.full((64,), 1e-30) * 1e-10).max().item() > 0)
+decay()
+thread = threading.Thread(target=decay)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize(('settle', 'kept'), [('', 'True'), ('cpu.settle()', 'False')])
+def test_a_settled_process_takes_the_tiniest_numbers_for_zero_in_later_threads_too(settle, kept):
+    command = [sys.executable, '-c', TINY.format(settle=settle)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output.split() == [kept, kept]

@@ -1,7 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from dreamer_toys import SPACE, batch, make
+from dreamer_toys import SPACE, TINY, batch, make
 from robot_learning.errors import TrainingError
 from robot_learning.models.rssm import State
 from robot_learning.phases.phase import PolicySpace, TrainingData
@@ -214,6 +216,17 @@ def test_updates_and_acts_in_every_kind_of_space(space):
         assert action.abs().max() <= 1
     if space.is_discrete:
         assert torch.equal(action.sum(1), torch.ones(4))
+
+
+def test_rounded_products_learn_nearly_the_same_and_leave_the_process_as_it_was():
+    setting = torch.backends.mkldnn.matmul.fp32_precision
+    losses = []
+    for numeric in ('float32', 'bfloat16'):
+        model = dataclasses.replace(TINY.model, numeric=numeric)
+        metrics = make(model=model).update(batch())
+        losses.append(metrics['world_model/loss'].item())
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert torch.backends.mkldnn.matmul.fp32_precision == setting
 
 
 def test_missing_rewards_are_refused_by_name():

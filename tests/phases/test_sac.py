@@ -72,6 +72,31 @@ def test_the_actor_step_changes_actor_and_temperature_and_no_critic():
     assert phase.log_temperature != temperature
 
 
+def test_critics_learn_again_after_they_judged_the_actor():
+    phase = make()
+    phase._update_actor(batch(), torch.tensor(0.2))
+    assert all(parameter.requires_grad for parameter in phase.critics.parameters())
+    before = copies(phase.critics)
+    phase.update(batch())
+    assert all(changed(phase.critics, before))
+
+
+@pytest.mark.parametrize('layer_norm', [False, True])
+def test_a_bfloat16_update_stays_near_the_exact_one(layer_norm):
+    """Adam hides the size of gradients; its first moment is a tenth of the first gradient."""
+    states = []
+    for numeric in ('float32', 'bfloat16'):
+        phase = make(layer_norm=layer_norm, numeric=numeric)
+        phase.update(batch(size=64))
+        states.append(phase.state_dict())
+    exact, rounded = states
+    moments = [key for key in exact if key.endswith('exp_avg')]
+    assert len(moments) > 10
+    for key in moments:
+        difference = (rounded[key] - exact[key]).norm()
+        assert difference <= 0.03 * exact[key].norm() + 1e-6, key
+
+
 def test_targets_move_by_the_target_rate():
     phase = make(target_rate=0.25)
     before = copies(phase.target_critics)

@@ -73,7 +73,9 @@ class ConstantServer:
     def __init__(self):
         self.num_decisions = 0
 
-    def act(self, features, explore=None):
+    images = ()
+
+    def act(self, features, explore=None, images=None):
         self.num_decisions += 1
         return Decision(CONTRACT.action_high.copy(), 0.0, 'navigator', 1, False)
 

@@ -24,7 +24,7 @@ def train_in_environments(
 ) -> dict[str, Any]:
     """Act and learn for `--num-steps` in all; return what came of it, as plain data."""
     from robot_learning.model_store import ModelStore
-    from robot_learning.phases.acting import actor_of
+    from robot_learning.phases.acting import actor_for
     from robot_learning.phases.interaction import EnvironmentSource, Interaction, evaluate
     from robot_learning.phases.phase import PolicySpace
     from robot_learning.phases.publishing import Publisher
@@ -64,8 +64,7 @@ def train_in_environments(
         with destination.claimed(plan.phase_name):
             interaction.resume()
             progress = _run(interaction, options.num_steps, plan.phase_name, destination)
-        best = actor_of(phase.actor).best
-        returns = evaluate(environments, best, _EVALUATION_EPISODES, _EVALUATION_SEED)
+        returns = evaluate(environments, actor_for(phase), _EVALUATION_EPISODES, _EVALUATION_SEED)
     finally:
         environments.close()
     mean = sum(returns) / len(returns)

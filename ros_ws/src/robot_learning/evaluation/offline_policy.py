@@ -36,7 +36,7 @@ class OfflinePolicy:
         if kind not in ('gaussian_tanh_mlp', 'gaussian_tanh_sequence'):
             raise ModelRefusedError(
                 f'model {manifest.get("model")}: policy kind is {kind!r}, expected '
-                f"'gaussian_tanh_mlp' or 'gaussian_tanh_sequence'. Choose a version that sac, ppo, "
+                f"'gaussian_tanh_mlp' or 'gaussian_tanh_sequence'. Choose a version that sac, "
                 f'behavior_cloning or sequence_cloning published.'
             )
         self._features = FeatureBuilder(contract)
@@ -74,8 +74,8 @@ class OfflinePolicy:
         features = torch.from_numpy(self._features.build_batch(observations))
         with torch.no_grad():
             if isinstance(self._network, SequencePolicy):
-                starts = torch.from_numpy(is_first)[None]
-                mean, log_std, _ = self._network(features[None], starts)
+                begins = torch.from_numpy(is_first)[None]
+                mean, log_std, _ = self._network(features[None], begins)
                 return [(mean[0], log_std[0])]
             starts = range(0, len(features), _BATCH_SIZE)
             return [self._network(features[i : i + _BATCH_SIZE]) for i in starts]

@@ -35,7 +35,8 @@ def sample_squashed(
         generator: source of the noise.
     """
     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-    return SquashedSample(*_Squash.apply(mean, log_std, noise))
+    drawn = _Squash.apply(mean, log_std, noise)  # type: ignore[no-untyped-call]
+    return SquashedSample(*drawn)
 
 
 class _Squash(torch.autograd.Function):

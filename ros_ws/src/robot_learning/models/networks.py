@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robot_learning.models.products import ColumnProducts, RoundedProduct
+from robot_learning.models.products import column_products, rounded_product
 
 Activation = Literal['relu', 'silu']
 # In place: no product below keeps its output for the backward pass.
@@ -36,9 +36,7 @@ class Dense(nn.Linear):
         if self.product_dtype is None:
             x = F.linear(x, self.weight, self.bias)
         else:
-            rows = x.reshape(-1, x.shape[-1]).float()
-            rows = RoundedProduct.apply(rows, self.weight.t(), self.bias)
-            x = rows.view(*x.shape[:-1], -1)
+            x = rounded_product(x.float(), self.weight.t(), self.bias)
         if self.norm is not None:
             x = self.norm(x)
         return self._activate(x)
@@ -58,8 +56,7 @@ class EnsembleLinear(nn.Module):
         """Map [N, B, D] to [N, B, size]."""
         if self.product_dtype is None:
             return torch.baddbmm(self.bias, x, self.weight)
-        product: Tensor = RoundedProduct.apply(x, self.weight, self.bias)
-        return product
+        return rounded_product(x, self.weight, self.bias)
 
 
 class EnsembleOutput(nn.Module):
@@ -72,8 +69,7 @@ class EnsembleOutput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, B, D] to [N, B]."""
-        values: Tensor = ColumnProducts.apply(x, self.weight)
-        return values + self.bias
+        return column_products(x, self.weight) + self.bias
 
 
 class EnsembleNorm(nn.Module):
@@ -154,7 +150,7 @@ def initialise_orthogonal(
 
 
 def set_product_dtype(network: nn.Module, dtype: torch.dtype) -> None:
-    """Let products between hidden layers round their factors to `dtype`, bfloat16 for speed.
+    """Let products between hidden layers round their factors to `dtype`: bfloat16, for speed.
 
     The first layer stays in float32, so that observations are not rounded, and so does the
     last, whose value errors would be multiplied by the discount's horizon.

@@ -10,30 +10,46 @@ import torch
 from torch import Tensor
 
 
+def rounded_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return bias + x @ weight in float32; see `RoundedProduct`."""
+    product: Tensor = RoundedProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return product
+
+
+def column_products(x: Tensor, weight: Tensor) -> Tensor:
+    """Return [N, B] of x [N, B, D] and weight [N, 1, D]; see `ColumnProducts`."""
+    values: Tensor = ColumnProducts.apply(x, weight)  # type: ignore[no-untyped-call]
+    return values
+
+
 class RoundedProduct(torch.autograd.Function):
     """bias + x @ weight; all products, also of the gradients, round their factors to bfloat16.
 
-    x [B, D] and weight [D, size], or x [N, B, D] and weight [N, D, size].
+    x [..., D] and weight [D, size], or x [N, B, D] and weight [N, D, size].
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return [..., B, size] in float32."""
+        """Return [..., size] in float32."""
         ctx.save_for_backward(x, weight)
         ctx.bias_shape = bias.shape
-        product = torch.addmm if x.dim() == 2 else torch.baddbmm
-        with _rounded_factors():
-            return product(bias, x, weight)
+        with rounded_factors():
+            if weight.dim() == 3:
+                return torch.baddbmm(bias, x, weight)
+            product = torch.addmm(bias, x.flatten(0, -2), weight)
+        return product.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return gradients of what learns, in float32; the weight's lies in memory as it does."""
-        (gradient,) = gradients  # [..., B, size]
         x, weight = ctx.saved_tensors
+        leading, (gradient,) = x.shape[:-1], gradients  # [..., size]
+        if weight.dim() == 2:
+            x, gradient = x.flatten(0, -2), gradient.flatten(0, -2)
         of_x = of_weight = of_bias = None
-        with _rounded_factors():
+        with rounded_factors():
             if ctx.needs_input_grad[0]:
-                of_x = gradient @ weight.mT
+                of_x = (gradient @ weight.mT).view(*leading, -1)
             if ctx.needs_input_grad[1]:
                 is_transposed = weight.stride(-1) != 1  # Adam wants both strides alike.
                 of_weight = (gradient.mT @ x).mT if is_transposed else x.mT @ gradient
@@ -70,13 +86,13 @@ class ColumnProducts(torch.autograd.Function):
 
 
 @contextlib.contextmanager
-def _rounded_factors() -> Iterator[None]:
+def rounded_factors() -> Iterator[None]:
     """Let oneDNN round the factors of float32 products to bfloat16 on their way to the unit.
 
     Sums and results stay in float32 and nothing is cast in memory: three times as fast on a
     CPU that multiplies bfloat16, and unchanged on others. The setting is the process's.
     """
-    setting = torch.backends.mkldnn.matmul
+    setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = setting.fp32_precision
     setting.fp32_precision = 'bf16'
     try:

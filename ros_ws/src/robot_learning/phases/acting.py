@@ -7,11 +7,12 @@ and it sees every step of the optimiser without a copy.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robot_learning.models.actor_critic import GaussianTanhPolicy
 from robot_learning.models.categorical import CategoricalPolicy
@@ -35,6 +36,23 @@ class Actor(Protocol):
 
     def best(self, observation: Array) -> Array:
         """Return the actions without exploration."""
+
+    def forget(self, ended: Array) -> None:
+        """The next observation of those [N] is the first of another episode."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what is remembered of the episodes that run."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Remember what `state` returned."""
+
+
+def actor_for(phase: Any) -> Actor:
+    """Return what acts for a phase; one with a memory brings its own by `environment_actor`."""
+    if hasattr(phase, 'environment_actor'):
+        own: Actor = phase.environment_actor()
+        return own
+    return actor_of(phase.actor)
 
 
 def actor_of(network: nn.Module) -> Actor:
@@ -69,7 +87,18 @@ class _Perceptron:
         return x
 
 
-class _GaussianActor:
+class _NoMemory:
+    def forget(self, ended: Array) -> None:
+        pass
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        pass
+
+
+class _GaussianActor(_NoMemory):
     def __init__(self, network: GaussianTanhPolicy):
         self._trunk = _Perceptron(network)
         self._mean, self._log_std = _arrays(network.mean), _arrays(network.log_std)
@@ -91,7 +120,7 @@ class _GaussianActor:
         return u
 
 
-class _CategoricalActor:
+class _CategoricalActor(_NoMemory):
     def __init__(self, network: CategoricalPolicy):
         self._trunk = _Perceptron(network)
         self._logits = _arrays(network.logits)

@@ -9,10 +9,18 @@ from torch import Tensor
 
 from robot_learning.errors import ConfigError
 from robot_learning.phases.acting import Acted
-from robot_learning.phases.phase import Array, Metrics, PolicySpace, Rollout, Transitions
+from robot_learning.phases.phase import (
+    Array,
+    Metrics,
+    PolicySpace,
+    Rollout,
+    Transitions,
+    Windows,
+)
 from robot_learning.phases.replay import EnvironmentReplay
 from robot_learning.phases.rollouts import Arrival, VectorRollout
 from robot_learning.phases.trainer import TrainerConfig
+from robot_learning.phases.window_replay import WindowCollector
 
 
 class LearningPhase(Protocol):
@@ -23,7 +31,7 @@ class LearningPhase(Protocol):
 
     @property
     def draws(self) -> Any:
-        """A `Rollout` or `Transitions`."""
+        """A `Rollout`, `Transitions` or `Windows`."""
 
     def update(self, batch: Any) -> Metrics:
         """Learn from one batch."""
@@ -137,6 +145,8 @@ def collector_of(
     draw = phase.draws
     if isinstance(draw, Rollout):
         return _OnPolicy(draw, num_envs, space)
+    if isinstance(draw, Windows):
+        return WindowCollector(draw, num_envs, config, seed)
     if isinstance(draw, Transitions) and not space.is_discrete:
         return _OffPolicy(draw, num_envs, config, seed)
     raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,10 @@ from torch import Tensor
 from robot_learning.errors import TrainingError
 from robot_learning.models.dreamer_policy import published_policy
 from robot_learning.models.imagination_heads import Actor
+from robot_learning.models.products import rounded_factors
 from robot_learning.models.rssm import Carry, State
 from robot_learning.models.world_model import WorldModel
+from robot_learning.phases.dreamer_acting import DreamerActor
 from robot_learning.phases.dreamer_config import DreamerConfig
 from robot_learning.phases.gradient_clipping import GradientClipping
 from robot_learning.phases.imagined_behavior import ImaginedBehavior
@@ -54,9 +57,6 @@ class Dreamer:
             space.images,
             self._generator,
         )
-        if config.model.numeric == 'bfloat16':
-            for layer in (*self.model.reward_trunk, *self.model.continuation_trunk):
-                layer.product_dtype = torch.bfloat16
         self.behavior = ImaginedBehavior(
             config,
             self.model.feature_size,
@@ -97,26 +97,9 @@ class Dreamer:
 
     def update(self, batch: Batch) -> Metrics:
         """Step model, actor and critic together, then the slow critic."""
-        config = self.config
-        learned = world_model_loss(self.model, batch, config.model_loss, self._generator)
-        start = State(*(tensor.detach().flatten(0, 1) for tensor in learned.posterior))
-        is_terminated = batch['terminated'].flatten()
-        dream = self.behavior.dream(self.model, start, is_terminated, self._generator)
-        loss, metrics = learned.total + dream.loss, dream.metrics
-        if config.replay_value_scale:
-            features = self.model.features(learned.posterior)
-            if not config.replay_value_gradient:
-                features = features.detach()
-            replayed = self.behavior.replay_value_loss(features, batch, dream.returns)
-            loss = loss + config.replay_value_scale * replayed
-            metrics['dreamer/replay_critic_loss'] = replayed.detach()
-        self._warm_up()
-        step(self._optimizer, self._parameters, loss)
-        self.behavior.follow_slowly()
-        self._num_updates += 1
-        for name, norm in zip(('model', 'actor', 'critic'), self._clipping.norms, strict=True):
-            metrics[f'dreamer/{name}_gradient_norm'] = norm
-        return metrics | {f'world_model/{k}': value for k, value in learned.metrics.items()}
+        is_rounded = self.config.model.numeric == 'bfloat16'
+        with rounded_factors() if is_rounded else contextlib.nullcontext():
+            return self._update(batch)
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
@@ -168,6 +151,10 @@ class Dreamer:
             action = self.actor(self.model.features(state)).mode()
         return action, Carry(state, action)
 
+    def environment_actor(self) -> DreamerActor:
+        """Return what acts in environments that step together, with an empty memory."""
+        return DreamerActor(self)
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return networks, optimiser moments, averages, generators and the update count."""
         return collect(self._state())
@@ -188,6 +175,28 @@ class Dreamer:
             'acting': self._acting,
             'num_updates': self._num_updates,
         }
+
+    def _update(self, batch: Batch) -> Metrics:
+        config = self.config
+        learned = world_model_loss(self.model, batch, config.model_loss, self._generator)
+        start = State(*(tensor.detach().flatten(0, 1) for tensor in learned.posterior))
+        is_terminated = batch['terminated'].flatten()
+        dream = self.behavior.dream(self.model, start, is_terminated, self._generator)
+        loss, metrics = learned.total + dream.loss, dream.metrics
+        if config.replay_value_scale:
+            features = self.model.features(learned.posterior)
+            if not config.replay_value_gradient:
+                features = features.detach()
+            replayed = self.behavior.replay_value_loss(features, batch, dream.returns)
+            loss = loss + config.replay_value_scale * replayed
+            metrics['dreamer/replay_critic_loss'] = replayed.detach()
+        self._warm_up()
+        step(self._optimizer, self._parameters, loss)
+        self.behavior.follow_slowly()
+        self._num_updates += 1
+        for name, norm in zip(('model', 'actor', 'critic'), self._clipping.norms, strict=True):
+            metrics[f'dreamer/{name}_gradient_norm'] = norm
+        return metrics | {f'world_model/{k}': value for k, value in learned.metrics.items()}
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config = self.config

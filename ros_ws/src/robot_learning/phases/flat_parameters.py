@@ -22,20 +22,32 @@ class FlatParameters:
         self.parameters = list(parameters)
         with torch.no_grad():
             self.vector = torch.cat([parameter.reshape(-1) for parameter in self.parameters])
-            sizes = [parameter.numel() for parameter in self.parameters]
-            parts = torch.split_with_sizes(self.vector, sizes)
-            for parameter, part in zip(self.parameters, parts, strict=True):
-                parameter.data = part.view(parameter.shape)
+            self.gradient = torch.zeros_like(self.vector)
+            for parameter, part in zip(self.parameters, self._parts(self.vector), strict=True):
+                parameter.data = part
 
-    def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, max_norm: float) -> Tensor:
-        """Step only these parameters, by a gradient no longer than `max_norm`.
+    def gradient_of(self, parameter: Tensor) -> Tensor:
+        """Return the part of `gradient` that belongs to a parameter, to be filled."""
+        parts = zip(self.parameters, self._parts(self.gradient), strict=True)
+        return next(part for each, part in parts if each is parameter)
+
+    def differentiate(self, loss: Tensor) -> None:
+        """Fill `gradient` by autograd."""
+        gradients = torch.autograd.grad(loss, self.parameters)
+        torch.cat([part.reshape(-1) for part in gradients], out=self.gradient)
+
+    def step(self, optimizer: torch.optim.Optimizer, max_norm: float) -> Tensor:
+        """Step only these parameters, by `gradient`, made no longer than `max_norm`.
 
         Returns:
             the gradient's norm before that.
         """
-        gradients = torch.autograd.grad(loss, self.parameters)
-        gradient = torch.cat([part.reshape(-1) for part in gradients])
-        norm: Tensor = torch.linalg.vector_norm(gradient)
-        self.vector.grad = gradient.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
+        norm: Tensor = torch.linalg.vector_norm(self.gradient)
+        self.vector.grad = self.gradient.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
         optimizer.step()
         return norm
+
+    def _parts(self, vector: Tensor) -> list[Tensor]:
+        parts = torch.split_with_sizes(vector, [each.numel() for each in self.parameters])
+        shapes = [each.shape for each in self.parameters]
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]

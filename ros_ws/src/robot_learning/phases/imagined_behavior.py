@@ -72,11 +72,6 @@ class ImaginedBehavior:
         self.critic = Critic(feature_size, units, config.critic_layers)
         self.actor.initialise(generator)
         self.critic.initialise(generator)
-        self._dtype = torch.float32
-        if config.model.numeric == 'bfloat16':
-            self._dtype = torch.bfloat16
-            for layer in (*self.actor.trunk, *self.critic.trunk):
-                layer.product_dtype = torch.bfloat16
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.normaliser = ReturnNormaliser(config.return_decay, config.return_limit)
 
@@ -130,7 +125,7 @@ class ImaginedBehavior:
         self, model: WorldModel, start: State, is_terminated: Tensor, generator: torch.Generator
     ) -> Dream:
         config = self._config
-        ready = FastImagination(model.rssm, self.actor, self._dtype)
+        ready = FastImagination(model.rssm, self.actor)
         imagined = Imagined(*ready.run(start, config.horizon, generator))
         outlook = self._outlook(model, imagined.features, is_terminated)
         value = self.critic.by_step(imagined.features)

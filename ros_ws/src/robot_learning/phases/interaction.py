@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, TrainingError
 from robot_learning.metrics import Rate
-from robot_learning.phases.acting import Acted, actor_of
+from robot_learning.phases.acting import Acted, Actor, actor_for
 from robot_learning.phases.checkpoint import Checkpoint, CheckpointFolder
 from robot_learning.phases.collectors import LearningPhase, collector_of
 from robot_learning.phases.phase import Array, Metrics, PolicySpace, Rollout
@@ -90,7 +91,7 @@ class Interaction:
         self._publisher, self._config = publisher, config
         self._checkpoints, self._clock = checkpoints, clock
         self._seed = seed
-        self._actor = actor_of(phase.actor)
+        self._actor = actor_for(phase)
         self._rng = np.random.default_rng(seed)
         num_envs = environments.num_envs
         self._collector = collector_of(phase, num_envs, space, config, seed)
@@ -122,6 +123,7 @@ class Interaction:
             # Not the seeds of the start: what was interrupted is not repeated.
             self._observation = self._environments.reset(self._seed + self._num_steps)
             self._collector.restart()
+            self._actor.forget(np.ones(self._environments.num_envs, bool))
             self._open_return[:] = 0
         due = {'report': self._started_s}
         due['checkpoint'] = self._started_s + self._config.checkpoint_every_s
@@ -177,6 +179,7 @@ class Interaction:
         self._open_return += arrival.reward
         ended = arrival.terminated | arrival.truncated
         if ended.any():
+            self._actor.forget(ended)
             self._returns.extend(self._open_return[ended].tolist())
             self._num_episodes += int(ended.sum())
             self._open_return[ended] = 0
@@ -220,7 +223,9 @@ class Interaction:
         state = self._environments.state()
         self._checkpoints.save(
             self._update,
-            self._phase.state_dict() | {f'collector/{key}': t for key, t in tensors.items()},
+            self._phase.state_dict()
+            | {f'collector/{key}': t for key, t in tensors.items()}
+            | {f'actor/{key}': t for key, t in self._actor.state().items()},
             {
                 **self._identity(),
                 'update': self._update,
@@ -252,14 +257,10 @@ class Interaction:
                     f'checkpoint: {key} is {content[key]}, now it is {value}. Training cannot '
                     f'go on with another one; restore it or choose another name.'
                 )
-        mine = {k: t for k, t in checkpoint.tensors.items() if not k.startswith('collector/')}
-        theirs = {
-            key.removeprefix('collector/'): tensor
-            for key, tensor in checkpoint.tensors.items()
-            if key.startswith('collector/')
-        }
-        self._phase.load_state_dict(mine)
-        self._collector.restore(theirs, content['collector'])
+        tensors = checkpoint.tensors
+        self._phase.load_state_dict({k: t for k, t in tensors.items() if '/' not in k})
+        self._collector.restore(_under('collector/', tensors), content['collector'])
+        self._actor.restore(_under('actor/', tensors))
         self._rng.bit_generator.state = content['rng']
         self._update, self._num_steps = content['update'], content['num_steps']
         self._published_update = self._update
@@ -294,12 +295,22 @@ class Interaction:
         return self._wall_before_s + self._clock() - self._started_s
 
 
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+
 def evaluate(
-    environments: Environments, act: Callable[[Array], Array], num_episodes: int, seed: int
+    environments: Environments, actor: Actor, num_episodes: int, seed: int
 ) -> list[float]:
-    """Return the returns of `num_episodes` episodes under a policy [N, D] -> [N, A].
+    """Return the returns of `num_episodes` episodes without exploration.
 
     Of the episodes that run side by side those count that began first, however long they take.
+
+    Args:
+        environments: begin anew.
+        actor: with an empty memory.
+        num_episodes: how many.
+        seed: of the environments.
     """
     observation = environments.reset(seed)
     total = np.zeros(environments.num_envs)
@@ -307,10 +318,12 @@ def evaluate(
     begun = environments.num_envs
     returns: dict[int, float] = {}
     while any(index < num_episodes for index in number.tolist()):
-        arrival = environments.step(act(observation))
+        arrival = environments.step(actor.best(observation))
         observation = arrival.observation
         total += arrival.reward
-        for index in np.flatnonzero(arrival.terminated | arrival.truncated).tolist():
+        ended = arrival.terminated | arrival.truncated
+        actor.forget(ended)
+        for index in np.flatnonzero(ended).tolist():
             returns[int(number[index])] = float(total[index])
             number[index], total[index] = begun, 0.0
             begun += 1

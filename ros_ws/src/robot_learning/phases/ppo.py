@@ -19,13 +19,15 @@ from robot_learning.phases import losses
 from robot_learning.phases.flat_parameters import FlatParameters
 from robot_learning.phases.phase import (
     PHASES,
+    Array,
     Batch,
     Metrics,
     PolicySpace,
     Rollout,
     TrainingData,
 )
-from robot_learning.phases.policy_heads import head_of
+from robot_learning.phases.policy_heads import CategoricalHead, head_of
+from robot_learning.phases.ppo_gradient import PpoGradient
 from robot_learning.phases.returns import gae
 from robot_learning.phases.running_statistics import RunningStatistics
 from robot_learning.phases.state import collect, restore
@@ -93,6 +95,7 @@ class ProximalPolicyOptimization:
         self._head.initialise()
         trained = [*self.actor.parameters(), *self.critic.parameters()]
         self._flat = FlatParameters([tensor for tensor in trained if tensor.requires_grad])
+        self._gradient = self._written_out()
         self._optimizer = torch.optim.Adam(
             [self._flat.vector], lr=config.learning_rate, eps=1e-5, fused=True
         )
@@ -127,29 +130,30 @@ class ProximalPolicyOptimization:
         rows, metrics = self._prepared(batch)
         num_parts = max(round(len(rows.advantage) / config.batch_size), 1)
         table = torch.cat([part.reshape(len(rows.advantage), -1) for part in rows], dim=1)
-        widths = [1 if part.dim() == 1 else part.shape[1] for part in rows]
         sums: Metrics = {}
         num_taken = 0
-        for epoch in range(config.num_epochs):
+        epoch, has_moved_enough = 0, False
+        while epoch < config.num_epochs and not has_moved_enough:
+            epoch += 1
             order = torch.randperm(len(table), generator=self._generator)
-            is_measured = config.target_kl is not None or epoch == config.num_epochs - 1
+            is_measured = config.target_kl is not None or epoch == config.num_epochs
             for part in table[order].tensor_split(num_parts):
-                columns = torch.split_with_sizes(part, widths, dim=1)
-                flat = (column.squeeze(1) for column in columns[2:])
-                loss, measured = self._loss(_Minibatch(*columns[:2], *flat), is_measured)
+                if not is_measured and self._gradient is not None:
+                    self._fill(self._gradient, part.numpy())
+                    self._flat.step(self._optimizer, config.max_grad_norm)
+                    continue
+                loss, measured = self._loss(self._minibatch(part), is_measured)
                 if config.target_kl is not None and measured['ppo/kl'] > 1.5 * config.target_kl:
+                    has_moved_enough = True
                     break
-                norm = self._flat.step(self._optimizer, loss, config.max_grad_norm)
+                self._flat.differentiate(loss)
+                measured['ppo/grad_norm'] = self._flat.step(self._optimizer, config.max_grad_norm)
                 if is_measured:
-                    measured['ppo/grad_norm'] = norm
                     for name, value in measured.items():
                         sums[name] = sums[name] + value if name in sums else value
                     num_taken += 1
-            else:
-                continue
-            break
         metrics |= {name: total / num_taken for name, total in sums.items()}
-        metrics['ppo/epochs'] = torch.tensor(float(epoch + 1))
+        metrics['ppo/epochs'] = torch.tensor(float(epoch))
         if config.normalise_observation:  # Behind the steps: their log_prob was of the old ones.
             self._normalise_by(batch['observation'].flatten(0, 1))
         self._num_updates += 1
@@ -208,6 +212,34 @@ class ProximalPolicyOptimization:
             features, drawn, old_log_prob, advantage.flatten(), target, value.flatten()
         )
         return rows, metrics
+
+    def _minibatch(self, part: Tensor) -> _Minibatch:
+        """Split columns as `update` joined them."""
+        widths = [self.space.input_size, self.space.action_size, 1, 1, 1, 1]
+        features, drawn, *others = torch.split_with_sizes(part, widths, dim=1)
+        return _Minibatch(features, drawn, *(column.squeeze(1) for column in others))
+
+    def _written_out(self) -> PpoGradient | None:
+        """Return the gradient without autograd, where there is one; see `PpoGradient`."""
+        config = self.config
+        is_simple = isinstance(self._head, CategoricalHead) or not (
+            config.state_dependent_std or config.entropy_weight
+        )
+        if not is_simple or config.activation != 'relu' or config.value_clip is not None:
+            return None
+        weights = config.clip_ratio, config.value_weight, config.entropy_weight
+        return PpoGradient(self._head, self.critic, self._flat, *weights)
+
+    def _fill(self, gradient: PpoGradient, part: Array) -> None:
+        """Do what `_loss` and autograd do, of columns as `update` joined them."""
+        inputs, start = self.space.input_size, self.space.input_size + self.space.action_size
+        advantage = part[:, start + 1]
+        if self.config.normalise_advantage:
+            mean = advantage.mean()
+            advantage = (advantage - mean) / (advantage.std(ddof=1) + 1e-8)
+        gradient.fill(
+            part[:, :inputs], part[:, inputs:start], part[:, start], advantage, part[:, start + 2]
+        )
 
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the values where actions were chosen and where they led; [B, T] each.

@@ -3,6 +3,6 @@
 Importing this package registers every kind of policy; a new one adds its line here.
 """
 
-from robot_learning.serving import policy, recurrent_policy
+from robot_learning.serving import dreamer_policy, policy, recurrent_policy
 
-__all__ = ['policy', 'recurrent_policy']
+__all__ = ['dreamer_policy', 'policy', 'recurrent_policy']

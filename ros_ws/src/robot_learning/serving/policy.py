@@ -22,8 +22,8 @@ from robot_learning.registry import Registry
 
 Array = np.ndarray[Any, Any]
 
-_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-_NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's.
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's.
 _LogStd = Annotated[float, Field(ge=-100, le=100)]  # Its exponential must not overflow.
 
 
@@ -199,7 +199,7 @@ class DenseLayers:
             x += bias
             if self._norms:
                 x -= x.mean()
-                x *= 1.0 / math.sqrt(float(np.dot(x, x)) / len(x) + _NORM_EPSILON)
+                x *= 1.0 / math.sqrt(float(np.dot(x, x)) / len(x) + NORM_EPSILON)
                 x *= self._norms[i][0]
                 x += self._norms[i][1]
             if self._activation == 'relu':
@@ -241,7 +241,7 @@ class GaussianHead:
             if noise is not None:
                 log_std = min(max(output[self._size + i], low_std), high_std)
                 u += math.exp(log_std) * float(noise[i])
-                log_prob += _squashed_log_prob(float(noise[i]), log_std, u)
+                log_prob += squashed_log_prob(float(noise[i]), log_std, u)
             action[i] = low + (math.tanh(u) + 1) / 2 * (high - low)
         return PolicyOutput(np.clip(action, self._low, self._high, out=action), log_prob)
 
@@ -341,9 +341,9 @@ def contiguous(tensor: Array) -> Array:
     return np.ascontiguousarray(tensor, np.float32)
 
 
-def _squashed_log_prob(noise: float, log_std: float, u: float) -> float:
+def squashed_log_prob(noise: float, log_std: float, u: float) -> float:
     """Log N(u) - log(1 - tanh(u)^2), stable for large |u| (Haarnoja et al. 2018, app. C)."""
-    gaussian = -0.5 * noise * noise - log_std - _HALF_LOG_TWO_PI
+    gaussian = -0.5 * noise * noise - log_std - HALF_LOG_TWO_PI
     softplus = max(-2 * u, 0.0) + math.log1p(math.exp(-abs(2 * u)))
     return gaussian - 2 * (math.log(2) - u - softplus)
 

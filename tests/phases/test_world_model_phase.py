@@ -64,9 +64,9 @@ def test_predicts_a_point_on_episodes_it_has_not_seen(latent):
     experience = Experience(point_contract(), 10_000, seed=0)
     experience.append(episodes(60, seed=0), 'random')
     validation = Validation(experience, episodes(15, seed=1))
-    phase = make(experience.space, latent=latent, batch_size=16, learning_rate=3e-3)
+    phase = make(experience.space, latent=latent, batch_size=12, learning_rate=4e-3)
     before = validation.measure(phase)
-    for _ in range(150):
+    for _ in range(100):
         phase.update(experience.sample(phase.draws))
     after = validation.measure(phase)
     assert after['held_out/loss'] < 0.6 * before['held_out/loss']
