@@ -92,3 +92,16 @@ def test_bfloat16_products_stay_close_and_leave_the_first_layer_exact():
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, exact)
     assert (rounded - exact).abs().max() < 0.02 * exact.abs().max() + 0.01
+
+
+@pytest.mark.parametrize('shape', [(24, 5), (3, 8, 5)])
+def test_a_rounded_dense_layer_has_nearly_the_exact_gradients(shape):
+    layer = Dense(5, 7, 'relu', layer_norm=False)
+    initialise(layer, torch.Generator().manual_seed(0))
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    wanted = [x, layer.weight, layer.bias]
+    exact = torch.autograd.grad(layer(x).square().sum(), wanted)
+    layer.product_dtype = torch.bfloat16
+    rounded = torch.autograd.grad(layer(x).square().sum(), wanted)
+    for found, expected in zip(rounded, exact, strict=True):
+        assert (found - expected).norm() < 0.02 * expected.norm()

@@ -12,9 +12,9 @@ from robot_learning.phases.dreamer import Dreamer
 from robot_learning.phases.interaction import EnvironmentSource, Interaction, evaluate
 from robot_learning.phases.phase import PolicySpace, Windows
 from robot_learning.phases.publishing import Publisher
-from robot_learning.phases.rollouts import Arrival
 from robot_learning.phases.trainer import TrainerConfig
 from robot_learning.phases.window_replay import WindowCollector, WindowReplay
+from robot_learning.simulation.vector import VectorStep
 
 LIMIT = np.ones(1, np.float32)
 
@@ -40,7 +40,7 @@ class Counters:
         self.count[ended] -= self.count[ended] % 100
         even = np.arange(self.num_envs) % 2 == 0
         column = self.count[:, None].astype(np.float32)
-        return Arrival(
+        return VectorStep(
             column, final.astype(np.float32), ended & even, ended & ~even, final[:, None]
         )
 

@@ -156,6 +156,22 @@ def test_what_was_done_matters_for_what_is_believed():
     assert np.abs(answers[0] - answers[1]).max() > 1e-4
 
 
+def test_it_remembers_what_was_carried_out_instead_of_what_it_wanted():
+    """The gate changed the command: the next belief follows from what the robot did."""
+    model, actor = networks()
+    policy = build(model, actor)
+    features, pictures = observations(2)
+    _, _, state = torch_step(model, actor, None, features[0], pictures[0], True)
+    done = torch.tensor([[0.25, -0.5]])
+    _, distribution, _ = torch_step(
+        model, actor, Carry(state, done), features[1], pictures[1], False
+    )
+    policy.act(features[0])
+    policy.executed(LOW + (done[0].numpy() + 1) / 2 * (HIGH - LOW))
+    expected = LOW + (distribution.mode()[0].numpy() + 1) / 2 * (HIGH - LOW)
+    np.testing.assert_allclose(policy.act(features[1]).action, expected, atol=1e-5)
+
+
 def test_a_fork_begins_empty_and_disturbs_nothing():
     model, actor = networks()
     features, _ = observations(8)

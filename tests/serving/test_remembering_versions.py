@@ -9,7 +9,7 @@ from robot_learning.errors import ConfigError
 from robot_learning.model_store import ModelStore
 from robot_learning.models.sequence_policy import SequencePolicy, initialise_sequence_policy
 from robot_learning.serving.canary import Canary, CanaryConfig
-from robot_learning.serving.policy import build_policy
+from robot_learning.serving.policy import PolicyOutput, build_policy
 from robot_learning.serving.policy_server import PolicyServer, ServingConfig
 from robot_learning.serving.version_checks import Served, random_features
 
@@ -122,6 +122,38 @@ def test_a_running_canary_is_told_of_new_episodes(make_server):
     expected = (np.abs(answers(1) - answers(2)) / span).mean()
     found = server._succession.canary.report().divergence
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+class Told:
+    """A policy that keeps what it is told was carried out."""
+
+    def __init__(self):
+        self.heard = []
+
+    def act(self, features, noise=None, images=None):
+        return PolicyOutput(np.array([0.3, 0.0], np.float32), 0.0)
+
+    def executed(self, action):
+        self.heard.append(action.tolist())
+
+    def reset(self):
+        pass
+
+    def fork(self):
+        return Told()
+
+
+def test_the_version_that_acts_and_both_in_shadow_are_told_what_was_carried_out(make_server):
+    server, acting = make_server(), Told()
+    served = Served(acting, 'navigator', 1, 0, 0, '')
+    server._succession._served = served
+    canary = Canary(served._replace(version=2), served, CONTRACT, CanaryConfig(ticks=50))
+    server._succession.canary = canary
+    for executed in ([0.2, 0.5], [0.1, 0.0]):
+        decision = server.act(OBSERVATIONS[0])
+        server.review(decision, ('rate',), np.array(executed))
+    for policy in (acting, *canary._policies):
+        assert policy.heard == [[0.2, 0.5], [0.1, 0.0]]
 
 
 def test_a_picture_that_the_contract_does_not_have_is_named(tmp_path):

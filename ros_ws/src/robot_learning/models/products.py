@@ -36,8 +36,10 @@ class RoundedProduct(torch.autograd.Function):
         with rounded_factors():
             if weight.dim() == 3:
                 return torch.baddbmm(bias, x, weight)
-            product = torch.addmm(bias, x.flatten(0, -2), weight)
-        return product.view(*x.shape[:-1], -1)
+            product = x.new_empty(*x.shape[:-1], weight.shape[1])
+            rows = product.view(-1, weight.shape[1])  # Returned, a view could not be changed.
+            torch.addmm(bias, x.flatten(0, -2), weight, out=rows)
+        return product
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -21,6 +21,7 @@ from robot_learning.models.sequence_policy import (
     initialise_sequence_policy,
 )
 from robot_learning.phases import losses
+from robot_learning.phases.gradient_clipping import GradientClipping
 from robot_learning.phases.phase import (
     PHASES,
     Batch,
@@ -48,6 +49,7 @@ class SequenceCloningConfig:
     length: Annotated[int, Field(ge=2)] = 50
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.0
+    gradient_norm: PositiveFloat | None = 10.0  # Largest; None: any.
     loss: Literal['likelihood', 'squared_error'] = 'likelihood'
     # squared_error leaves the spread of exploring policies at this logarithm of the deviation.
     fixed_log_std: Annotated[float, Field(ge=-5, le=2)] = -1.5
@@ -90,6 +92,7 @@ class SequenceCloning:
         self._optimizer = torch.optim.AdamW(
             self._trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
+        GradientClipping(self._optimizer, norm=config.gradient_norm)
 
     @property
     def draws(self) -> Windows:

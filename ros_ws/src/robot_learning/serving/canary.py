@@ -108,13 +108,26 @@ class Canary:
         for policy in self._policies:
             policy.reset()
 
-    def observe(self, features: Array, images: Mapping[str, Array] | None = None) -> None:
-        """Let both versions answer one observation [D] that the serving one has acted on."""
+    def observe(
+        self,
+        features: Array,
+        images: Mapping[str, Array] | None = None,
+        executed: Array | None = None,
+    ) -> None:
+        """Let both versions answer one observation [D] that the serving one has acted on.
+
+        Args:
+            features: as the serving version got them.
+            images: likewise.
+            executed: [A] what the robot did then; None: unknown.
+        """
         if self.is_over:
             return
         try:
             with np.errstate(all='ignore'):  # What overflows shows in the result.
                 self._compare(features, images)
+                for policy in self._policies if executed is not None else ():
+                    policy.executed(executed)
         except Exception as error:  # Whatever it does in shadow, the robot drives on.
             self._fail(f'raises {type(error).__name__} ({error}) on a live observation')
         if self.num_ticks >= self._config.ticks:

@@ -152,6 +152,12 @@ class DreamerPolicy:
         self._stoch = np.zeros(self.spec.stoch, np.float32)
         self._action = np.zeros(self.spec.action_size, np.float32)  # In [-1, 1], or one-hot.
 
+    def executed(self, action: Array) -> None:
+        """Remember what was carried out [A], contract units, as the last action."""
+        if self.spec.distribution != 'categorical':
+            action = np.clip((action - self._low) / (self._high - self._low) * 2 - 1, -1, 1)
+        self._action = np.asarray(action, np.float32)
+
     def fork(self) -> DreamerPolicy:
         """Return the same version with an empty memory of its own."""
         return DreamerPolicy(self.spec, self._tensors)

@@ -94,7 +94,7 @@ class PolicyDriver:
 
     def review(self, command: Command) -> None:
         """Learn from a command of `step` that was sent: what takes time must not delay it."""
-        self._server.review(command.decision, command.reasons)
+        self._server.review(command.decision, command.reasons, command.executed)
 
     def stop(self, now_ns: int) -> Command:
         """Command the stop as an intended one."""

@@ -81,6 +81,13 @@ class Policy(Protocol):
             images: [H, W, C] uint8 per field of `spec.image_shapes`.
         """
 
+    def executed(self, action: Array) -> None:
+        """Be told what was carried out [A] after the last answer, contract units.
+
+        The gate or a person may have changed it; a policy that remembers its actions must
+        remember this one, as it learned from executed actions.
+        """
+
     def reset(self) -> None:
         """Forget the episode; the next observation is the first of another one."""
 
@@ -266,6 +273,9 @@ class GaussianTanhPolicy:
     ) -> PolicyOutput:
         """Return the action for one observation; see `Policy.act`."""
         return self._head(self._layers(features), noise)
+
+    def executed(self, action: Array) -> None:
+        """Actions are not remembered."""
 
     def reset(self) -> None:
         """Nothing is remembered."""

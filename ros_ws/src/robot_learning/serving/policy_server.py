@@ -155,19 +155,24 @@ class PolicyServer:
             self._on_not_finite(served, features, images, action)
         return Decision(action, log_prob, served.model, served.version, explore)
 
-    def review(self, decision: Decision, reasons: Collection[str]) -> None:
+    def review(
+        self, decision: Decision, reasons: Collection[str], executed: Array | None = None
+    ) -> None:
         """Learn from a decision after its command was sent: canary and watch.
 
         Args:
             decision: what the command came from; a person's has another version than ours.
             reasons: why the gate altered it.
+            executed: [A] the command itself; None: that of the decision.
         """
         if self._last is None:
             return
         (features, images, served), self._last = self._last, None
+        if served is not None and executed is not None:
+            served.policy.executed(executed)
         canary = self._succession.canary
         if canary is not None and not canary.is_over:
-            canary.observe(features, images)
+            canary.observe(features, images, executed)
             if canary.is_over:
                 self._requests.put(self._succession.end_canary)
         if served is None or decision.version != served.version:

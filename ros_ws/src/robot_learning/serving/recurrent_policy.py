@@ -73,6 +73,9 @@ class RecurrentPolicy:
         """Return the action for the next observation of an episode; see `Policy.act`."""
         return self._head(self._cell.step(self._layers(features)), noise)
 
+    def executed(self, action: Array) -> None:
+        """Actions are not remembered."""
+
     def reset(self) -> None:
         """Forget the episode."""
         self._cell.reset()
