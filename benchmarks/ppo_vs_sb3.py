@@ -130,8 +130,8 @@ class Own:
     def score(self, seed: int) -> float:
         """Return the mean return without exploration."""
         environments = VectorEnvironment(lambda: gym_environments.make(self._name), 4)
-        act = actor_of(self._phase.actor).best
-        return float(np.mean(evaluate(environments, act, EVALUATION_EPISODES, seed)))
+        actor = actor_of(self._phase.actor)
+        return float(np.mean(evaluate(environments, actor, EVALUATION_EPISODES, seed)))
 
 
 class Peer:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from robot_learning.commands import train
 from robot_learning.commands.train_pairs import load_settings, train_pairs
 from robot_learning.errors import ConfigError, DataError
 from robot_learning.model_store import ModelStore
@@ -81,3 +82,15 @@ def test_settings_ship_with_the_guides_values_and_name_mistakes(tmp_path):
     file.write_text('phase: sac\n')
     with pytest.raises(ConfigError, match="is for phase 'sac', expected 'neural_policy'"):
         load_settings(file)
+
+
+def test_the_guides_command_trains_it(run, capsys):
+    models = run.folder / 'models'
+    command = ['--mode', 'supervised', '--phase', 'neural_policy', '--data', 'synthetic']
+    more = ['--config', str(run.folder / 'fast.yaml'), '--models', str(models)]
+    file = run.folder / 'result.json'
+    assert train.main([*command, *more, '--json', str(file)]) == 0
+    assert json.loads(file.read_text())['model'] == 'neural_policy'
+    assert ModelStore(models).versions('neural_policy') == [1]
+    assert train.main([*command[:4], *more]) == 2
+    assert '--data: found 0 of them, expected one' in capsys.readouterr().err

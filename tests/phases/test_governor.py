@@ -1,7 +1,8 @@
 import math
 
 import pytest
-from robot_learning.phases.governor import TrainRatioGovernor
+from robot_learning.phases.governor import TrainRatioGovernor, replay_ratio
+from robot_learning.phases.phase import Transitions, Windows
 
 
 def take_all(governor):
@@ -62,3 +63,10 @@ def test_a_restored_governor_goes_on_where_it_was():
         governor.earn(3)
     assert take_all(whole) == take_all(second) == 4
     assert whole.achieved_ratio == second.achieved_ratio
+
+
+def test_the_replay_ratio_counts_steps_of_windows_per_environment_step():
+    assert replay_ratio(Windows(16, 64), 0.5) == {'data/replay_ratio': 512}
+    assert replay_ratio(Windows(16, 64), math.nan) == {}  # Before the first step.
+    assert replay_ratio(Windows(16, 64), math.inf) == {}  # Offline.
+    assert replay_ratio(Transitions(256), 1.0) == {}

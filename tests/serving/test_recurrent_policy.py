@@ -137,7 +137,7 @@ def test_a_broken_memory_is_refused_by_name(change, text):
 def test_an_unknown_memory_is_refused_by_name():
     tensors, manifest = version(network('gru'))
     manifest['policy']['memory'] = 'elephant'
-    with pytest.raises(ModelRefusedError, match='navigator@3: manifest: policy: memory.*gru'):
+    with pytest.raises(ModelRefusedError, match=r'navigator@3: manifest: policy: memory.*gru'):
         build_policy(tensors, manifest, 'navigator@3')
 
 

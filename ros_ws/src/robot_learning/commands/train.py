@@ -14,6 +14,8 @@ from robot_learning.commands.argument_types import number_above, whole_number
 from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.commands.train_pairs import PHASE as PAIRS
+from robot_learning.commands.train_pairs import train_pairs
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, RobotLearningError
 from robot_learning.features import FeatureBuilder
@@ -34,6 +36,7 @@ _EXAMPLES = """examples:
   ./run train --mode policy --algorithm sac --env dmc:cartpole_swingup --num-envs 1 --name swing
   ./run train --mode all --data runs/latest/episodes --name robot   # robot-world_model, ...
   ./run train --phase behavior_cloning --config my_phase.yaml --data demonstrations.hdf5
+  ./run train --mode supervised --phase neural_policy --data synthetic   # or states.npy, a CSV
 Either from recorded --data or in an --env. From data, whole episodes are held out, and only what
 is measured on them is reported. ppo learns only from what it drives itself: --env or ./run up.
 --mode all trains world_model, sac, dreamer and behavior_cloning in this order on the same data
@@ -67,6 +70,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     from robot_learning.phases import cpu, recipe
     from robot_learning.phases.training_session import Destination
 
+    if options.phase == PAIRS:
+        return train_pairs(options)
+    options.name = options.name or 'navigator'
     phases = phase_names(options)
     parse_reference(options.name)
     _check_source(options)
@@ -232,9 +238,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     modes = ('all', 'world_model', 'policy', 'dreamer', 'supervised')
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument('--mode', choices=modes, default='supervised', help='what to train')
-    what.add_argument('--phase', help='a registered phase by name, instead of --mode')
+    parser.add_argument('--mode', choices=modes, default='supervised', help='what to train')
+    parser.add_argument('--phase', help='a phase by name, whatever --mode says')
     parser.add_argument(
         '--algorithm', choices=('ppo', 'sac'), default='sac', help='of --mode policy'
     )
@@ -255,7 +260,7 @@ def _parser() -> argparse.ArgumentParser:
         '--num-steps', type=whole_number(1), default=100_000, metavar='N', help='of --env, in all'
     )
     parser.add_argument('--robot', default='arena', help='contract: name or YAML file')
-    parser.add_argument('--name', default='navigator', help='model name in the model store')
+    parser.add_argument('--name', help='model name in the model store (navigator)')
     parser.add_argument('--config', type=Path, metavar='FILE', help='settings of the phase')
     parser.add_argument('--seed', type=whole_number(0), default=0)
     parser.add_argument(

@@ -62,7 +62,7 @@ def train_pairs(options: argparse.Namespace) -> dict[str, Any]:
     destination = Destination(options.models, name, output, signer)
     cpu.settle()
     with destination.claimed(PHASE):
-        pairs = _pairs(options.data, settings, options.seed)
+        pairs = _pairs(options.data or [], settings, options.seed)
         split = split_pairs(pairs, options.held_out, options.seed)
         checkpoints = destination.checkpoints(PHASE)
         training = PairTraining(pairs, split, settings, options.seed, checkpoints)

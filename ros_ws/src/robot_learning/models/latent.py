@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# Classes below which torch's softmax over the last axis is slow: 20 times at 4 classes.
+_SHORT = 16
 _SMALLEST_UNIFORM = 2.0**-25  # Of which the normal quantile is finite, -5.4.
 
 
@@ -32,6 +34,9 @@ class Latent(Protocol):
 
     def sample(self, raw: Tensor, noise: Tensor) -> Tensor:
         """Draw [..., size] from network outputs [..., raw_size], with gradient."""
+
+    def draw(self, raw: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `sample` and `parameters` for the work of one of them."""
 
     def mode(self, raw: Tensor) -> Tensor:
         """Return the likeliest [..., size]."""
@@ -66,13 +71,12 @@ class CategoricalLatent:
 
     def sample(self, raw: Tensor, noise: Tensor) -> Tensor:
         """Draw one-hot vectors; their gradient is that of the probabilities."""
+        return _straight_through(self._probability(raw), noise)
+
+    def draw(self, raw: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return one-hot vectors and log probabilities."""
         probability = self._probability(raw)
-        with torch.no_grad():
-            chosen = (probability * noise).argmax(-1, keepdim=True)
-            one_hot = torch.zeros_like(probability).scatter_(-1, chosen, 1.0)
-        if not torch.is_grad_enabled():
-            return one_hot.flatten(-2)
-        return (one_hot + (probability - probability.detach())).flatten(-2)
+        return _straight_through(probability, noise), probability.log()
 
     def mode(self, raw: Tensor) -> Tensor:
         """Return the likeliest class of every group, with gradient as in `sample`."""
@@ -92,11 +96,25 @@ class CategoricalLatent:
         return -(parameters.exp() * parameters).sum((-2, -1))
 
     def _probability(self, raw: Tensor) -> Tensor:
-        probability = raw.view(*raw.shape[:-1], *self.noise_shape).softmax(-1)
+        logits = raw.view(*raw.shape[:-1], *self.noise_shape)
+        if self.noise_shape[-1] < _SHORT:
+            probability = logits.movedim(-1, 0).contiguous().softmax(0).movedim(0, -1).contiguous()
+        else:
+            probability = logits.softmax(-1)
         if not self._uniform_share:
             return probability
         classes = self.noise_shape[-1]
         return probability * (1 - self._uniform_share) + self._uniform_share / classes
+
+
+def _straight_through(probability: Tensor, noise: Tensor) -> Tensor:
+    """Draw [..., S * C] from [..., S, C], with the gradient of the probabilities."""
+    with torch.no_grad():
+        chosen = (probability * noise).argmax(-1, keepdim=True)
+        one_hot = torch.zeros_like(probability).scatter_(-1, chosen, 1.0)
+    if torch.is_grad_enabled():
+        one_hot = one_hot + (probability - probability.detach())
+    return one_hot.flatten(-2)
 
 
 class GaussianLatent:
@@ -115,8 +133,12 @@ class GaussianLatent:
 
     def sample(self, raw: Tensor, noise: Tensor) -> Tensor:
         """Draw mean + std * noise."""
+        return self.draw(raw, noise)[0]
+
+    def draw(self, raw: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean + std * noise, and mean and std."""
         mean, std = self._mean_and_std(raw)
-        return torch.addcmul(mean, std, noise)
+        return torch.addcmul(mean, std, noise), torch.stack([mean, std], -1)
 
     def mode(self, raw: Tensor) -> Tensor:
         """Return the mean."""

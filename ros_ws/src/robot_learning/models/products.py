@@ -91,8 +91,9 @@ class ColumnProducts(torch.autograd.Function):
 def rounded_factors() -> Iterator[None]:
     """Let oneDNN round the factors of float32 products to bfloat16 on their way to the unit.
 
-    Sums and results stay in float32 and nothing is cast in memory: three times as fast on a
-    CPU that multiplies bfloat16, and unchanged on others. The setting is the process's.
+    Sums and results stay in float32 and nothing is cast in memory. Two products of 256^3 took
+    0.12 ms where float32 took 0.45; a CPU without bfloat16 does not round. The setting is the
+    process's, other threads included.
     """
     setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = setting.fp32_precision

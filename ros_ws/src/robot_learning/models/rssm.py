@@ -193,7 +193,7 @@ class Rssm(nn.Module):
         driven = self.recurrence.input_share(action_hidden, 2)
         deter = self._next_deter(state.deter, state.stoch, driven)
         raw = self._prior_raw(deter)
-        return State(deter, self.latent.sample(raw, noise), self.latent.parameters(raw))
+        return State(deter, *self.latent.draw(raw, noise))
 
     def _next_deter(self, deter: Tensor, stoch: Tensor, driven: Tensor) -> Tensor:
         hidden = torch.cat([self.deter_input(deter), self.stoch_input(stoch)], -1)
@@ -256,16 +256,15 @@ class BlockRecurrence(nn.Module):
         blocks, width = self._num_blocks, self.state.weight.shape[1]
         weight = self.input.weight[:, : hidden.shape[-1]]
         x = torch.addmm(driven, hidden, weight.t())
-        own = torch.bmm(deter.view(-1, blocks, width).transpose(0, 1), self.state.weight)
-        x = x + own.transpose(0, 1).flatten(1)
-        x = F.silu(self.norm(x)).view(-1, blocks, width).transpose(0, 1)  # [G, B, D / G]
-        gates = torch.baddbmm(self.gates_bias, x, self.gates.weight)
-        reset, candidate, update = (
-            gate.transpose(0, 1).flatten(1) for gate in gates.chunk(3, -1)
-        )  # [B, D]
+        grouped = deter.view(-1, blocks, width)  # [B, G, D / G]
+        own = torch.bmm(grouped.transpose(0, 1), self.state.weight).transpose(0, 1)
+        x = self.norm((x.view(-1, blocks, width) + own).flatten(1))
+        x = F.silu(x).view(-1, blocks, width).transpose(0, 1)  # [G, B, D / G]
+        gates = torch.baddbmm(self.gates_bias, x, self.gates.weight).transpose(0, 1)
+        reset, candidate, update = gates.chunk(3, -1)  # [B, G, D / G]
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
         # -1: a new unit forgets slowly.
-        return torch.lerp(deter, candidate, torch.sigmoid(update - 1))
+        return torch.lerp(grouped, candidate, torch.sigmoid(update - 1)).flatten(1)
 
 
 class BlockWeight(nn.Module):

@@ -91,7 +91,7 @@ class _OnPolicy:
         return False
 
     def restart(self) -> None:
-        self._rollout.take()
+        self._rollout.cut()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return self._rollout.state(), {}

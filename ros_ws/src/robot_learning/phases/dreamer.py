@@ -32,6 +32,8 @@ from robot_learning.phases.phase import (
 from robot_learning.phases.state import collect, restore, step
 from robot_learning.phases.world_model_losses import world_model_loss
 
+_CPU = torch.device('cpu')
+
 
 @PHASES.register('dreamer')
 class Dreamer:
@@ -45,26 +47,36 @@ class Dreamer:
     Config = DreamerConfig
     selects_by_validation = False  # A good model is not yet a good policy.
 
-    def __init__(self, config: DreamerConfig, space: PolicySpace, seed: int):
+    def __init__(
+        self,
+        config: DreamerConfig,
+        space: PolicySpace,
+        seed: int,
+        *,
+        device: torch.device = _CPU,
+    ):
         self.config = config
         self.space = space
-        self._generator = torch.Generator().manual_seed(seed)
+        self.device = device
+        initial = torch.Generator().manual_seed(seed)  # The same weights on every device.
         self.model = WorldModel(
             space.input_size,
             space.action_size,
             config.model,
             space.blocks,
             space.images,
-            self._generator,
-        )
+            initial,
+        ).to(device)
         self.behavior = ImaginedBehavior(
             config,
             self.model.feature_size,
             space.action_size,
             'categorical' if space.is_discrete else config.action_distribution,
-            self._generator,
+            initial,
+            device,
         )
-        self._acting = torch.Generator().manual_seed(seed + 1)  # Learning draws as if alone.
+        self._generator = torch.Generator(device).manual_seed(seed)
+        self._acting = torch.Generator(device).manual_seed(seed + 1)  # Learning draws as if alone.
         self._optimizer = self._make_optimizer()
         self._clipping = GradientClipping(
             self._optimizer, config.gradient_ratio, config.gradient_norm
@@ -99,13 +111,14 @@ class Dreamer:
         """Step model, actor and critic together, then the slow critic."""
         is_rounded = self.config.model.numeric == 'bfloat16'
         with rounded_factors() if is_rounded else contextlib.nullcontext():
-            return self._update(batch)
+            return self._update(self._placed(batch))
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
         """Measure the world model, and how likely the actor finds what was done."""
         # A generator of its own: measuring must not change what is drawn while learning.
-        noise = torch.Generator().manual_seed(0)
+        noise = torch.Generator(self.device).manual_seed(0)
+        batch = self._placed(batch)
         learned = world_model_loss(self.model, batch, self.config.model_loss, noise)
         distribution = self.actor(self.model.features(learned.posterior))
         error = (distribution.mode() - batch['action']).abs().mean()
@@ -142,14 +155,14 @@ class Dreamer:
         batch['observation'] = observation[:, None]
         batch['is_first'] = is_first[:, None]
         batch['action'] = observation.new_zeros(len(observation), 1, self.space.action_size)
-        state = self.model.observe(batch, carry, self._acting).carry.state
+        state = self.model.observe(self._placed(batch), carry, self._acting).carry.state
         if explore:
             distribution = self.actor(self.model.features(state))
             action = distribution.executed(distribution.draw(self._acting))
         else:
             state = self._likeliest(state)
             action = self.actor(self.model.features(state)).mode()
-        return action, Carry(state, action)
+        return action.cpu(), Carry(state, action)
 
     def environment_actor(self) -> DreamerActor:
         """Return what acts in environments that step together, with an empty memory."""
@@ -197,6 +210,11 @@ class Dreamer:
         for name, norm in zip(('model', 'actor', 'critic'), self._clipping.norms, strict=True):
             metrics[f'dreamer/{name}_gradient_norm'] = norm
         return metrics | {f'world_model/{k}': value for k, value in learned.metrics.items()}
+
+    def _placed(self, batch: Batch) -> Batch:
+        if self.device == _CPU:
+            return batch
+        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config = self.config

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from robot_learning.phases.phase import Draw, Windows
+
 
 class TrainRatioGovernor:
     """A token bucket: each environment step earns `ratio` updates, each update costs one.
@@ -58,3 +60,14 @@ class TrainRatioGovernor:
         self._saved = float(state['saved'])
         self.num_steps = int(state['num_steps'])
         self._num_updates = int(state['num_updates'])
+
+
+def replay_ratio(draw: Draw, updates_per_step: float) -> dict[str, float]:
+    """Return how many steps are learned from per environment step, where windows are drawn.
+
+    It is what papers on world models call replay or train ratio: `updates_per_step` times the
+    steps of a batch. Empty where it is not known.
+    """
+    if not isinstance(draw, Windows) or not math.isfinite(updates_per_step):
+        return {}
+    return {'data/replay_ratio': updates_per_step * draw.batch_size * draw.length}

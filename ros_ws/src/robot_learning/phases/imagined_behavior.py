@@ -54,7 +54,8 @@ class ImaginedBehavior:
         feature_size: F of the model.
         action_size: A.
         kind: of the actor's distribution.
-        generator: of the initial weights.
+        generator: of the initial weights, on the CPU.
+        device: where all is kept.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ImaginedBehavior:
         action_size: int,
         kind: ActionKind,
         generator: torch.Generator,
+        device: torch.device,
     ):
         self._config = config
         units = config.units or config.model.widths().hidden
@@ -72,8 +74,10 @@ class ImaginedBehavior:
         self.critic = Critic(feature_size, units, config.critic_layers)
         self.actor.initialise(generator)
         self.critic.initialise(generator)
+        self.actor.to(device)
+        self.critic.to(device)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self.normaliser = ReturnNormaliser(config.return_decay, config.return_limit)
+        self.normaliser = ReturnNormaliser(config.return_decay, config.return_limit).to(device)
 
     def dream(
         self,

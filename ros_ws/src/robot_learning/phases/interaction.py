@@ -18,6 +18,7 @@ from robot_learning.metrics import Rate
 from robot_learning.phases.acting import Acted, Actor, actor_for
 from robot_learning.phases.checkpoint import Checkpoint, CheckpointFolder
 from robot_learning.phases.collectors import LearningPhase, collector_of
+from robot_learning.phases.governor import replay_ratio
 from robot_learning.phases.phase import Array, Metrics, PolicySpace, Rollout
 from robot_learning.phases.publishing import Publisher, plain
 from robot_learning.phases.rollouts import Arrival
@@ -279,16 +280,19 @@ class Interaction:
         return metrics
 
     def _progress(self, state: Any, detail: str = '') -> Progress:
+        ratio = self._update / self._num_steps if self._num_steps else math.nan
         return Progress(
             state=state,
             detail=detail,
             update=self._update,
             environment_step=self._num_steps,
             updates_per_second=self._rate.per_second(round(self._clock() * 1e9)),
-            train_ratio=self._update / self._num_steps if self._num_steps else math.nan,
+            train_ratio=ratio,
             version=self._publisher.version,
             wall_s=self._wall_s(),
-            metrics=self._metrics | self._episode_metrics(),
+            metrics=self._metrics
+            | self._episode_metrics()
+            | replay_ratio(self._phase.draws, ratio),
         )
 
     def _wall_s(self) -> float:

@@ -29,14 +29,15 @@ class ReturnNormaliser(nn.Module):
         super().__init__()
         self._decay = decay
         self._limit = limit
-        self._shares = torch.tensor([low, high])
+        self._shares = [low, high]
         self.register_buffer('low_average', torch.zeros(()))
         self.register_buffer('high_average', torch.zeros(()))
 
     @torch.no_grad()
     def update(self, returns: Tensor) -> Tensor:
         """Take in the returns of one update, of any shape; return the new scale, a scalar."""
-        low, high = torch.quantile(returns.float().flatten(), self._shares)
+        flat = returns.float().flatten()
+        low, high = torch.quantile(flat, flat.new_tensor(self._shares))
         self.low_average.lerp_(low, 1 - self._decay)
         self.high_average.lerp_(high, 1 - self._decay)
         return self.scale

@@ -79,6 +79,10 @@ class VectorRollout:
         arrays['next_observation'][:, t] = arrival.final_observation
         self._num_steps += 1
 
+    def cut(self) -> None:
+        """Let what comes next continue no run."""
+        self._arrays['is_last'][:, max(self._num_steps - 1, 0)] = True
+
     def take(self) -> Batch:
         """Return the rollout, [B, T, ...], valid until the next `append`."""
         self._num_steps = 0

@@ -19,7 +19,7 @@ from robot_learning.errors import ConfigError, TrainingError
 from robot_learning.metrics import Rate
 from robot_learning.phases.checkpoint import Checkpoint, CheckpointFolder
 from robot_learning.phases.experience import Experience
-from robot_learning.phases.governor import TrainRatioGovernor
+from robot_learning.phases.governor import TrainRatioGovernor, replay_ratio
 from robot_learning.phases.phase import Batch, Phase, Rollout
 from robot_learning.phases.publishing import Publisher, plain
 from robot_learning.phases.validation import Validation
@@ -380,7 +380,9 @@ class Trainer:
             target_train_ratio=self._governor.ratio,
             version=self._publisher.version,
             wall_s=self._wall_s(),
-            metrics=self._metrics | self._experience.metrics(),
+            metrics=self._metrics
+            | self._experience.metrics()
+            | replay_ratio(self._phase.draws, self._governor.achieved_ratio),
         )
 
     def _wall_s(self) -> float:

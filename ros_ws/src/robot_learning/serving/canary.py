@@ -126,8 +126,9 @@ class Canary:
         try:
             with np.errstate(all='ignore'):  # What overflows shows in the result.
                 self._compare(features, images)
-                for policy in self._policies if executed is not None else ():
-                    policy.executed(executed)
+                if executed is not None:
+                    for policy in self._policies:
+                        policy.executed(executed)
         except Exception as error:  # Whatever it does in shadow, the robot drives on.
             self._fail(f'raises {type(error).__name__} ({error}) on a live observation')
         if self.num_ticks >= self._config.ticks:

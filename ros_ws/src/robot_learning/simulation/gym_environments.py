@@ -40,7 +40,10 @@ def make(name: str) -> Environment:
     if contract is not None:
         from robot_learning.simulation.environment import GoalReachingEnv
 
-        return GymEnvironment(GoalReachingEnv(contract), name)
+        world = GymEnvironment(GoalReachingEnv(contract), name)
+        # It scales by itself; whoever serves the policy must know what it scales to.
+        world.action_low, world.action_high = contract.action_low, contract.action_high
+        return world
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # Whoever names an old version means it.
