@@ -196,9 +196,12 @@ class Campaign:
     def _await_work(self, what: str, names: Sequence[str], since_s: float) -> float:
         """Wait until each process has worked after `since_s`; return when that was."""
         checks = [check for name in names if (check := self._work_of(name, since_s)) is not None]
-        wait_until(
-            lambda: all(check() for check in checks), f'{what} works', PATIENCE_S, self._system
-        )
+        try:
+            wait_until(
+                lambda: all(check() for check in checks), f'{what} works', PATIENCE_S, self._system
+            )
+        except AssertionError as error:
+            raise AssertionError(f'{error}\n{self._witness.silences()}') from None
         return time.monotonic()
 
     def _work_of(self, name: str, since_s: float) -> Callable[[], bool] | None:

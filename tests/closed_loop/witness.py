@@ -105,6 +105,16 @@ class Witness:
         """Whether the robot moves forward, by its newest true speed."""
         return bool(self.speeds) and self.speeds[-1].forward_m_s > DRIVING_M_S
 
+    def silences(self) -> str:
+        """Say how long ago each kind of message was last heard: one may be missing, or all."""
+        heard = {'actions': self.actions, 'outcomes': self.outcomes, 'training': self.training}
+        now_s = time.monotonic()
+        ages = [
+            f'{name} {now_s - messages[-1].arrival_s:.1f} s ago' if messages else f'{name} never'
+            for name, messages in heard.items()
+        ]
+        return f'last heard: {", ".join(ages)}'
+
     def versions(self) -> set[int]:
         """Return all model versions that drove; -1: none."""
         return {action.version for action in self.actions}

@@ -175,3 +175,28 @@ def test_a_version_with_memory_forgets_between_drives_and_is_compared_offline(tm
     assert first['path'] == second['path']
     # What it drove itself it predicts, as far as commands go through 32 bits.
     assert max(score['offline']['mean_absolute_error']) < 1e-4
+
+
+def test_a_policy_is_told_what_the_gate_made_of_its_commands(models):
+    from robot_learning.commands.simulated_navigation import (
+        SimulatedNavigation,
+        stored_policy_factory,
+    )
+    from robot_learning.evaluation.layouts import LayoutChoice
+
+    world = SimulatedNavigation(CONTRACT)
+    policy = stored_policy_factory(CONTRACT, models.root, 'navigator', 1)(world)
+    heard = []
+    policy._policy.executed = lambda action: heard.append(action.tolist())
+    driven = []
+    for _ in range(2):
+        observation = world.reset(LayoutChoice(10_000_003))
+        policy.reset(0)
+        assert len(heard) == len(driven)  # Nothing is left from the drive before.
+        for _ in range(4):
+            observation = world.step(policy.act(observation) * 9).observation
+            driven.append(world.executed.tolist())
+        policy.act(observation)
+    assert heard == driven
+    limit = CONTRACT.action_high[0]
+    assert max(action[0] for action in driven) <= limit

@@ -92,10 +92,25 @@ def test_the_same_seed_gives_the_same_weights_and_the_same_command_goes_on(run):
     assert again['update'] == 10
 
 
-def test_modes_that_no_phase_serves_are_named(run):
-    code, _, captured = run('--mode=dreamer')
+def test_phases_that_are_not_there_are_named(run):
+    code, _, captured = run('--phase=dreaming')
     assert code == 2
-    assert '--mode dreamer: no phase of this installation' in captured.err
+    assert "phase 'dreaming': unknown. Choose one of: behavior_cloning" in captured.err
+
+
+def test_all_trains_each_phase_in_order_under_a_name_of_its_own(run, monkeypatch):
+    trained = []
+
+    def note(options, plan, destination):
+        trained.append((plan.phase_name, destination.model_name))
+        return {'phase': plan.phase_name}
+
+    monkeypatch.setattr(train, 'train_on_data', note)
+    code, result, _ = run('--mode=all')
+    assert code == 0
+    phases = ['world_model', 'sac', 'dreamer', 'behavior_cloning']
+    assert trained == [(phase, f'cloned-{phase}') for phase in phases]
+    assert [each['phase'] for each in result['phases']] == phases
 
 
 def test_data_that_is_not_there_is_named(run):

@@ -10,7 +10,10 @@ from robot_learning.errors import ConfigError, DataError
 from robot_learning.model_store import ModelStore
 from robot_learning.serving.choice_policy import build_choice_policy
 
-FAST = 'phase: neural_policy\nconfig: {hidden: [32], epochs: 10, batch_size: 32, num_synthetic: 800}\n'
+FAST = (
+    'phase: neural_policy\n'
+    'config: {hidden: [32], epochs: 10, batch_size: 32, num_synthetic: 800}\n'
+)
 
 
 @pytest.fixture

@@ -79,6 +79,7 @@ class SimulatedNavigation:
         self._layout: Any = None
         self._goals: list[tuple[float, float]] = []  # In the order in which they are due.
         self._gate = ActionGate(contract)
+        self.executed: Array | None = None  # The last command of this drive, behind the gate.
 
     def reset(self, layout: LayoutChoice) -> Observation:
         """Put everything into its start state."""
@@ -93,13 +94,14 @@ class SimulatedNavigation:
         self._goals = [(x, y) for x, y in self.world.task.course]
         self._goals = self._goals or [self._layout.goal[:2]]
         self._gate = ActionGate(self.contract)
+        self.executed = None
         return observation
 
     def step(self, action: Array) -> Arrival:
         """Apply a command [A] in contract units, gated, for one control period."""
         now_ns = self.world.time_ns
-        executed = self._gate.filter(action, now_ns, now_ns).executed
-        result = self.world.step(self._by_field(executed))
+        self.executed = self._gate.filter(action, now_ns, now_ns).executed
+        result = self.world.step(self._by_field(self.executed))
         return Arrival(
             result.observation,
             result.reward,
@@ -159,6 +161,7 @@ class StoredPolicy:
     name: str
     version: int
     rules: ModelFileRules | None = None
+    world: SimulatedNavigation | None = None  # Says what became of the policy's commands.
 
     def __post_init__(self) -> None:
         tensors, manifest = ModelStore(self.models, self.rules).load(self.name, self.version)
@@ -171,6 +174,8 @@ class StoredPolicy:
 
     def act(self, observation: Observation) -> Array:
         """Return the mode of the policy."""
+        if self.world is not None and self.world.executed is not None:
+            self._policy.executed(self.world.executed)
         images = {name: observation[name] for name in self._policy.spec.image_shapes()}
         return self._policy.act(self._features.build(observation), images=images).action
 
@@ -220,7 +225,8 @@ def _load_policy(
     version: int,
     world: NavigationWorld,
 ) -> NavigationPolicy:
-    return StoredPolicy(contract, models, name, version, rules)
+    driven = world if isinstance(world, SimulatedNavigation) else None
+    return StoredPolicy(contract, models, name, version, rules, driven)
 
 
 def _make_baseline(name: str, world: NavigationWorld) -> NavigationPolicy:

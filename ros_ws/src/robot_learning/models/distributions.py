@@ -32,9 +32,9 @@ def sample_squashed(
     Args:
         mean: [..., A], before squashing.
         log_std: [..., A].
-        generator: source of the noise.
+        generator: source of the noise, on the same device.
     """
-    noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+    noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
     drawn = _Squash.apply(mean, log_std, noise)  # type: ignore[no-untyped-call]
     return SquashedSample(*drawn)
 

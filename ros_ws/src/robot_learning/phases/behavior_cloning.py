@@ -16,6 +16,7 @@ from robot_learning.models.actor_critic import GaussianTanhPolicy
 from robot_learning.models.distributions import squashed_log_prob
 from robot_learning.models.networks import Activation, initialise
 from robot_learning.phases import losses
+from robot_learning.phases.devices import CPU, placed
 from robot_learning.phases.phase import (
     PHASES,
     Array,
@@ -64,9 +65,17 @@ class BehaviorCloning:
     Config = BehaviorCloningConfig
     selects_by_validation = True
 
-    def __init__(self, config: BehaviorCloningConfig, space: PolicySpace, seed: int):
+    def __init__(
+        self,
+        config: BehaviorCloningConfig,
+        space: PolicySpace,
+        seed: int,
+        *,
+        device: torch.device = CPU,
+    ):
         self.config = config
         self.space = space
+        self.device = device
         self.actor = GaussianTanhPolicy(
             space.input_size,
             space.action_size,
@@ -79,11 +88,12 @@ class BehaviorCloning:
             torch.nn.init.zeros_(self.actor.log_std.weight)
             torch.nn.init.constant_(self.actor.log_std.bias, config.fixed_log_std)
             self.actor.log_std.requires_grad_(False)
+        self.actor.to(device)
         self._trained: list[Tensor] = [p for p in self.actor.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
             self._trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self._bin_weight = torch.ones(_BINS**space.action_size)
+        self._bin_weight = torch.ones(_BINS**space.action_size, device=device)
 
     @property
     def draws(self) -> Transitions:
@@ -100,6 +110,7 @@ class BehaviorCloning:
 
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on the weighted loss."""
+        batch = placed(batch, self.device)
         weight = self._bin_weight[self._bins(batch['action'])]  # [B]
         if self.config.intervention_weight == 1.0:
             loss = (weight * self._losses(batch)).mean()
@@ -115,8 +126,10 @@ class BehaviorCloning:
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
         """Return the loss, unweighted, and the error of the mean action, in contract units."""
+        batch = placed(batch, self.device)
         mean, _ = self.actor(batch['observation'])
-        half = torch.from_numpy((self.space.action_high - self.space.action_low) / 2)
+        span = torch.from_numpy(self.space.action_high - self.space.action_low)
+        half = (span / 2).to(self.device)
         error = (torch.tanh(mean) - batch['action']) * half  # [B, A]
         around_mean = (batch['action'] - batch['action'].mean(0)) * half
         unexplained = error.square().sum() / around_mean.square().sum().clamp_min(1e-12)
@@ -155,7 +168,7 @@ class BehaviorCloning:
     def _bins(self, action: Tensor) -> Tensor:
         """Return for each row [B] in which cell of a grid over [-1, 1]^A its action lies."""
         cell = ((action + 1) * (_BINS / 2)).long().clamp_(0, _BINS - 1)  # [B, A]
-        powers = torch.tensor([_BINS**index for index in range(action.shape[1])])
+        powers = _BINS ** torch.arange(action.shape[1], device=action.device)
         return (cell * powers).sum(1)
 
     def _weights(self, action: Array) -> Array:

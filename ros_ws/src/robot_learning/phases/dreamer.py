@@ -16,6 +16,7 @@ from robot_learning.models.imagination_heads import Actor
 from robot_learning.models.products import rounded_factors
 from robot_learning.models.rssm import Carry, State
 from robot_learning.models.world_model import WorldModel
+from robot_learning.phases.devices import CPU, placed
 from robot_learning.phases.dreamer_acting import DreamerActor
 from robot_learning.phases.dreamer_config import DreamerConfig
 from robot_learning.phases.gradient_clipping import GradientClipping
@@ -31,8 +32,6 @@ from robot_learning.phases.phase import (
 )
 from robot_learning.phases.state import collect, restore, step
 from robot_learning.phases.world_model_losses import world_model_loss
-
-_CPU = torch.device('cpu')
 
 
 @PHASES.register('dreamer')
@@ -53,7 +52,7 @@ class Dreamer:
         space: PolicySpace,
         seed: int,
         *,
-        device: torch.device = _CPU,
+        device: torch.device = CPU,
     ):
         self.config = config
         self.space = space
@@ -111,14 +110,14 @@ class Dreamer:
         """Step model, actor and critic together, then the slow critic."""
         is_rounded = self.config.model.numeric == 'bfloat16'
         with rounded_factors() if is_rounded else contextlib.nullcontext():
-            return self._update(self._placed(batch))
+            return self._update(placed(batch, self.device))
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
         """Measure the world model, and how likely the actor finds what was done."""
         # A generator of its own: measuring must not change what is drawn while learning.
         noise = torch.Generator(self.device).manual_seed(0)
-        batch = self._placed(batch)
+        batch = placed(batch, self.device)
         learned = world_model_loss(self.model, batch, self.config.model_loss, noise)
         distribution = self.actor(self.model.features(learned.posterior))
         error = (distribution.mode() - batch['action']).abs().mean()
@@ -155,7 +154,7 @@ class Dreamer:
         batch['observation'] = observation[:, None]
         batch['is_first'] = is_first[:, None]
         batch['action'] = observation.new_zeros(len(observation), 1, self.space.action_size)
-        state = self.model.observe(self._placed(batch), carry, self._acting).carry.state
+        state = self.model.observe(placed(batch, self.device), carry, self._acting).carry.state
         if explore:
             distribution = self.actor(self.model.features(state))
             action = distribution.executed(distribution.draw(self._acting))
@@ -210,11 +209,6 @@ class Dreamer:
         for name, norm in zip(('model', 'actor', 'critic'), self._clipping.norms, strict=True):
             metrics[f'dreamer/{name}_gradient_norm'] = norm
         return metrics | {f'world_model/{k}': value for k, value in learned.metrics.items()}
-
-    def _placed(self, batch: Batch) -> Batch:
-        if self.device == _CPU:
-            return batch
-        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config = self.config

@@ -54,8 +54,9 @@ class DreamerActor:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Remember what `state` returned."""
         if state:
-            parts = State(*(state[name].clone() for name in State._fields))
-            self._carry = Carry(parts, state['action'].clone())
+            device = self._phase.device
+            parts = State(*(state[name].to(device, copy=True) for name in State._fields))
+            self._carry = Carry(parts, state['action'].to(device, copy=True))
             self._is_first = state['is_first'].clone()
 
     def _act(self, observation: Array, explore: bool) -> Array:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from robot_learning.phases.devices import CPU
 from robot_learning.registry import Registry
 
 Batch = Mapping[str, Tensor]
@@ -80,7 +82,8 @@ class Phase(Protocol):
     """One objective and its parameters; takes one gradient step at a time.
 
     A phase that has a property `measures`, a draw as well, is measured on held-out data drawn
-    like that instead of like `draws`: whole episodes, say.
+    like that instead of like `draws`: whole episodes, say. Batches may be on any device; what
+    `state_dict` returns is on the processor and fits every device.
     """
 
     Config: type[Any]  # A frozen pydantic dataclass.
@@ -91,7 +94,9 @@ class Phase(Protocol):
     def draws(self) -> Draw:
         """What a batch of `update` and `evaluate` is."""
 
-    def __init__(self, config: Any, space: PolicySpace, seed: int): ...
+    def __init__(
+        self, config: Any, space: PolicySpace, seed: int, *, device: torch.device = CPU
+    ): ...
 
     def prepare(self, data: TrainingData) -> None:
         """Look at the data once before the first update: statistics, missing rewards."""

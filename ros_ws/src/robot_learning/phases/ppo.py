@@ -12,10 +12,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from robot_learning.config import STRICT
-from robot_learning.errors import TrainingError
+from robot_learning.errors import ConfigError, TrainingError
 from robot_learning.models.actor_critic import StateValue
 from robot_learning.models.networks import Activation, initialise_orthogonal
 from robot_learning.phases import losses
+from robot_learning.phases.devices import CPU
 from robot_learning.phases.flat_parameters import FlatParameters
 from robot_learning.phases.phase import (
     PHASES,
@@ -83,7 +84,20 @@ class ProximalPolicyOptimization:
     Config = PpoConfig
     selects_by_validation = False
 
-    def __init__(self, config: PpoConfig, space: PolicySpace, seed: int):
+    def __init__(
+        self,
+        config: PpoConfig,
+        space: PolicySpace,
+        seed: int,
+        *,
+        device: torch.device = CPU,
+    ):
+        if device != CPU:
+            raise ConfigError(
+                f'ppo: device is {device}, expected cpu: its gradients are written out for the '
+                f'processor, where its small networks are fastest. Leave --device out.'
+            )
+        self.device = device
         self.config = config
         self.space = space
         self._generator = torch.Generator().manual_seed(seed)

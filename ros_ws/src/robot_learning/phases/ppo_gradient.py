@@ -74,7 +74,7 @@ class PpoGradient:
         raw, gradient = self._log_std
         log_std = np.clip(raw, *self._bounds)
         inverse_std = np.exp(-log_std)
-        scaled = (drawn - mean) * inverse_std
+        scaled: Array = (drawn - mean) * inverse_std
         squares = scaled * scaled
         log_prob = -0.5 * squares.sum(1) - (log_std + _HALF_LOG_TWO_PI).sum()
         pull = self._pull(log_prob - old_log_prob, advantage)  # [B]
@@ -92,7 +92,7 @@ class PpoGradient:
         logits -= np.log(np.exp(logits).sum(1, keepdims=True))  # Logarithms of probabilities.
         probs = np.exp(logits)
         pull = self._pull((logits * drawn).sum(1) - old_log_prob, advantage)
-        gradient = pull[:, None] * (drawn - probs)
+        gradient: Array = pull[:, None] * (drawn - probs)
         if self._entropy_weight:
             entropy = -(probs * logits).sum(1, keepdims=True)
             gradient += self._entropy_weight / len(logits) * probs * (logits + entropy)

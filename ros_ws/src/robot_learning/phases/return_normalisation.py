@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from robot_learning.phases.process_group import averaged
+
 
 class ReturnNormaliser(nn.Module):
     """Running range between two percentiles of the returns (Hafner et al. 2023, equation 7).
@@ -35,9 +37,12 @@ class ReturnNormaliser(nn.Module):
 
     @torch.no_grad()
     def update(self, returns: Tensor) -> Tensor:
-        """Take in the returns of one update, of any shape; return the new scale, a scalar."""
+        """Take in the returns of one update, of any shape; return the new scale, a scalar.
+
+        Of several processes that learn together, all take the mean of their percentiles.
+        """
         flat = returns.float().flatten()
-        low, high = torch.quantile(flat, flat.new_tensor(self._shares))
+        low, high = averaged([torch.quantile(flat, flat.new_tensor(self._shares))])[0]
         self.low_average.lerp_(low, 1 - self._decay)
         self.high_average.lerp_(high, 1 - self._decay)
         return self.scale

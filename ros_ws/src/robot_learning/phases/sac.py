@@ -18,6 +18,7 @@ from robot_learning.models.actor_critic import Critics, GaussianTanhPolicy
 from robot_learning.models.distributions import sample_squashed, squashed_log_prob
 from robot_learning.models.networks import Activation, initialise, set_product_dtype
 from robot_learning.phases import losses
+from robot_learning.phases.devices import CPU, noise_source, placed
 from robot_learning.phases.phase import (
     PHASES,
     Batch,
@@ -73,20 +74,31 @@ class SoftActorCritic:
     Config = SacConfig
     selects_by_validation = False  # A small value error says nothing about the policy.
 
-    def __init__(self, config: SacConfig, space: PolicySpace, seed: int):
+    def __init__(
+        self,
+        config: SacConfig,
+        space: PolicySpace,
+        seed: int,
+        *,
+        device: torch.device = CPU,
+    ):
         self.config = config
         self.space = space
-        self._generator = torch.Generator().manual_seed(seed)
+        self.device = device
+        initial = torch.Generator().manual_seed(seed)
         sizes = (space.input_size, space.action_size, config.hidden, config.activation)
         self.actor = GaussianTanhPolicy(*sizes)
         critics = (*sizes, config.layer_norm, config.num_critics)
         self.critics, self.target_critics = Critics(*critics), Critics(*critics)
-        initialise(self.actor, self._generator)
-        initialise(self.critics, self._generator)
+        initialise(self.actor, initial)
+        initialise(self.critics, initial)
+        self._generator = noise_source(device, seed, initial)
+        for network in (self.actor, self.critics, self.target_critics):
+            network.to(device)
         self.target_critics.load_state_dict(self.critics.state_dict())
         self.target_critics.requires_grad_(False)
         self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)
-        temperature = torch.tensor(config.initial_temperature)
+        temperature = torch.tensor(config.initial_temperature, device=device)
         self.log_temperature = nn.Parameter(temperature.log())
         if config.numeric == 'bfloat16':
             for network in (self.actor, self.critics, self.target_critics):
@@ -117,6 +129,7 @@ class SoftActorCritic:
 
     def update(self, batch: Batch) -> Metrics:
         """Step the critics, every `actor_update_period` times the actor, then the targets."""
+        batch = placed(batch, self.device)
         temperature = self.log_temperature.detach().exp()
         metrics = self._update_critics(batch, temperature)
         if self._num_updates % self.config.actor_update_period == 0:
@@ -128,9 +141,10 @@ class SoftActorCritic:
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
         """Measure the one-step error of the values and the likelihood of recorded actions."""
+        batch = placed(batch, self.device)
         temperature = self.log_temperature.exp()
         # A generator of its own: measuring must not change what is drawn while learning.
-        noise = torch.Generator().manual_seed(0)
+        noise = torch.Generator(self.device).manual_seed(0)
         target = self._target(batch, temperature, noise)
         values = self.critics(batch['observation'], batch['action'])
         mean, log_std = self.actor(batch['observation'])

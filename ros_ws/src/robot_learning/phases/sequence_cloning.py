@@ -21,6 +21,7 @@ from robot_learning.models.sequence_policy import (
     initialise_sequence_policy,
 )
 from robot_learning.phases import losses
+from robot_learning.phases.devices import CPU, placed
 from robot_learning.phases.gradient_clipping import GradientClipping
 from robot_learning.phases.phase import (
     PHASES,
@@ -71,9 +72,17 @@ class SequenceCloning:
     Config = SequenceCloningConfig
     selects_by_validation = True
 
-    def __init__(self, config: SequenceCloningConfig, space: PolicySpace, seed: int):
+    def __init__(
+        self,
+        config: SequenceCloningConfig,
+        space: PolicySpace,
+        seed: int,
+        *,
+        device: torch.device = CPU,
+    ):
         self.config = config
         self.space = space
+        self.device = device
         self.actor = SequencePolicy(
             space.input_size,
             space.action_size,
@@ -88,6 +97,7 @@ class SequenceCloning:
             torch.nn.init.zeros_(self.actor.log_std.weight)
             torch.nn.init.constant_(self.actor.log_std.bias, config.fixed_log_std)
             self.actor.log_std.requires_grad_(False)
+        self.actor.to(device)
         self._trained: list[Tensor] = [p for p in self.actor.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
             self._trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -113,6 +123,7 @@ class SequenceCloning:
 
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on the mean loss of the executed steps."""
+        batch = placed(batch, self.device)
         weight = executed(batch).float()  # [B, T]
         if self.config.intervention_weight != 1.0:
             weight = weight * torch.where(
@@ -126,9 +137,11 @@ class SequenceCloning:
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
         """Return the loss, unweighted, and the error of the mean action, in contract units."""
+        batch = placed(batch, self.device)
         weight = executed(batch).float()  # [B, T]
         mean, log_std, _ = self.actor(batch['observation'], batch['is_first'])
-        half = torch.from_numpy((self.space.action_high - self.space.action_low) / 2)
+        span = torch.from_numpy(self.space.action_high - self.space.action_low)
+        half = (span / 2).to(self.device)
         action = batch['action']
         error = (torch.tanh(mean) - action) * half  # [B, T, A]
         squared = torch.stack([_mean(part, weight) for part in error.square().unbind(-1)])

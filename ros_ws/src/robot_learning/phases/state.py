@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from robot_learning.errors import TrainingError
+from robot_learning.phases.process_group import averaged
 
 Part = nn.Module | torch.optim.Optimizer | torch.Generator | Tensor
 
 
 def step(optimizer: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
-    """Step only `parameters`; the loss's other leaves get no gradient, nor cost one."""
-    gradients = torch.autograd.grad(loss, parameters)
+    """Step only `parameters`; the loss's other leaves get no gradient, nor cost one.
+
+    Of several processes that learn together all take the mean gradient.
+    """
+    gradients = averaged(torch.autograd.grad(loss, parameters))
     for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient.stride() != parameter.stride():  # Of convolutions; fused Adam refuses it.
+            gradient = torch.empty_like(parameter).copy_(gradient)
         parameter.grad = gradient
     optimizer.step()
 
 
 def collect(parts: Mapping[str, Part]) -> dict[str, Tensor]:
-    """Return copies of all tensors, keyed `<part>.<name>`."""
+    """Return copies of all tensors on the processor, keyed `<part>.<name>`."""
     state: dict[str, Tensor] = {}
     for name, part in parts.items():
         if isinstance(part, torch.Generator):
             state[name] = part.get_state()
         elif isinstance(part, Tensor):
-            state[name] = part.detach().clone()
+            state[name] = _copy_of(part)
         elif isinstance(part, nn.Module):
-            state |= {f'{name}.{key}': t.clone() for key, t in part.state_dict().items()}
+            state |= {f'{name}.{key}': _copy_of(t) for key, t in part.state_dict().items()}
         else:
-            state |= {f'{name}.{key}': t.clone() for key, t in _moments(part).items()}
+            state |= {f'{name}.{key}': _copy_of(t) for key, t in _moments(part).items()}
     return state
 
 
 def restore(parts: Mapping[str, Part], state: Mapping[str, Tensor]) -> None:
-    """Fill `parts` from what `collect` returned.
+    """Fill `parts` from what `collect` returned, on whatever device they are.
+
+    A generator of another kind of device begins a sequence that follows from the state.
 
     Raises:
         TrainingError: a tensor is missing, unknown or of another shape.
@@ -50,7 +59,7 @@ def restore(parts: Mapping[str, Part], state: Mapping[str, Tensor]) -> None:
         )
     for name, part in parts.items():
         if isinstance(part, torch.Generator):
-            part.set_state(state[name])
+            _restore_generator(part, state[name])
         elif isinstance(part, Tensor):
             _copy(name, part, state[name])
         elif isinstance(part, nn.Module):
@@ -86,6 +95,18 @@ def _restore_optimizer(
             moments.setdefault(int(index), {})[moment] = tensor.clone()
     content = optimizer.state_dict()
     optimizer.load_state_dict({**content, 'state': moments})
+
+
+def _restore_generator(generator: torch.Generator, state: Tensor) -> None:
+    if len(state) == len(generator.get_state()):
+        generator.set_state(state)
+        return
+    digest = hashlib.sha256(state.numpy().tobytes()).digest()
+    generator.manual_seed(int.from_bytes(digest[:7]))
+
+
+def _copy_of(tensor: Tensor) -> Tensor:
+    return tensor.detach().to('cpu', copy=True)
 
 
 def _copy(name: str, target: Tensor, source: Tensor) -> None:

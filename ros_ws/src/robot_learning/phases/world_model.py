@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robot_learning.config import STRICT
 from robot_learning.models.world_model import WorldModel, WorldModelConfig
+from robot_learning.phases.devices import CPU, placed
 from robot_learning.phases.gradient_clipping import GradientClipping
 from robot_learning.phases.phase import (
     PHASES,
@@ -23,8 +24,6 @@ from robot_learning.phases.phase import (
 )
 from robot_learning.phases.state import collect, restore, step
 from robot_learning.phases.world_model_losses import WorldModelLossConfig, world_model_loss
-
-_CPU = torch.device('cpu')
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -58,7 +57,7 @@ class WorldModelPhase:
         space: PolicySpace,
         seed: int,
         *,
-        device: torch.device = _CPU,
+        device: torch.device = CPU,
     ):
         self.config = config
         self.space = space
@@ -88,7 +87,8 @@ class WorldModelPhase:
 
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on the whole model."""
-        loss = world_model_loss(self.model, self._placed(batch), self.config.loss, self._generator)
+        batch = placed(batch, self.device)
+        loss = world_model_loss(self.model, batch, self.config.loss, self._generator)
         step(self._optimizer, self._parameters, loss.total)
         metrics = loss.metrics | {'gradient_norm': self._clipping.norms[0]}
         return {f'world_model/{name}': value for name, value in metrics.items()}
@@ -98,8 +98,8 @@ class WorldModelPhase:
         """Return the parts of the loss."""
         # A generator of its own: measuring must not change what is drawn while learning.
         noise = torch.Generator(self.device).manual_seed(0)
-        placed = self._placed(batch)
-        return world_model_loss(self.model, placed, self.config.loss, noise).metrics
+        batch = placed(batch, self.device)
+        return world_model_loss(self.model, batch, self.config.loss, noise).metrics
 
     def policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the model and its sizes; policy servers refuse its kind, 'world_model'."""
@@ -119,8 +119,3 @@ class WorldModelPhase:
             'optimizer': self._optimizer,
             'generator': self._generator,
         }
-
-    def _placed(self, batch: Batch) -> Batch:
-        if self.device == _CPU:
-            return batch
-        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}

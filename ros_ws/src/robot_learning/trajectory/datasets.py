@@ -12,7 +12,7 @@ from robot_learning.trajectory import segment
 from robot_learning.trajectory.bags.bag import BagReplay
 from robot_learning.trajectory.contract_match import check_contract
 from robot_learning.trajectory.episode import PER_FIELD, Episode
-from robot_learning.trajectory.formats import importing, mapping
+from robot_learning.trajectory.formats import importing, mapping, plain_arrays
 from robot_learning.trajectory.store import TrajectoryStore, joined
 
 _LOG = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ def read_episodes(
     """Yield the episodes of whatever `path` is, one after the other.
 
     Args:
-        path: a store, one session of it, one segment, a robomimic file, a LeRobot data set,
-            a folder of npz archives, or a bag.
+        path: a store, one session of it, one segment, a robomimic file, an HDF5 file of plain
+            arrays, a LeRobot data set, a folder of npz archives, or a bag.
         contract: of the robot; a bag cannot be read without it. Where files name the contract
             they were made with, fields and actions must agree with this one.
         fields: observation fields to read; None: all that are there.
@@ -94,6 +94,7 @@ def _from_file(
 ) -> Iterator[Episode]:
     with segment.open_hdf5(path) as file:
         is_ours = segment.is_segment(file)
+        is_plain = plain_arrays.is_plain(file)
     if is_ours:
         info = segment.read_info(path)
         if contract is not None:
@@ -102,7 +103,12 @@ def _from_file(
             episode.attributes.setdefault('session', info.session)
             yield episode
         return
-    for episode in joined(importing.read(path, 'robomimic', contract, fields)):
+    pieces = (
+        plain_arrays.read_plain(path, contract, fields)
+        if is_plain
+        else importing.read(path, 'robomimic', contract, fields)
+    )
+    for episode in joined(pieces):
         size = episode.action.shape[1]
         if contract is not None and size != contract.action_size:
             raise ContractError(
