@@ -44,7 +44,7 @@ def test_it_equals_autograd_of_the_loss(space, changes, seed):
     expected = learner._flat.gradient.clone()
     learner._flat.gradient.fill_(float('nan'))
     learner._fill(learner._gradient, part.numpy())
-    torch.testing.assert_close(learner._flat.gradient, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(learner._flat.gradient, expected, rtol=1e-3, atol=3e-5)
 
 
 def test_what_it_cannot_do_is_left_to_autograd():

@@ -1,4 +1,4 @@
-"""The two ways in which simulated time passes: with the commands, or with the wall clock."""
+"""How simulated time passes with the commands; `simulator_real_time` is the other way."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from robot_learning.nodes.audience import Audience
 from robot_learning.nodes.drive_commands import DriveCommand
 from robot_learning.nodes.simulator_topics import SimulatorTopics
 from robot_learning.simulation.episodes import Episodes
-from robot_learning.simulation.schedule import RateSchedule, StepSchedule
+from robot_learning.simulation.schedule import StepSchedule
 from robot_learning.simulation.world import World
 
 _REPEAT_S = 0.5  # Unanswered observations are sent again this often.
-_MAX_LAG_S = 0.5  # Wall seconds behind which real time is given up and counted from now.
-_BUDGET_S = 0.1  # Longest turn of the real-time loop, so that commands are heard.
 _RECENT = 1000  # Round trips kept for the statistics.
 
 
@@ -66,7 +64,7 @@ class Loop(Protocol):
         """Live one control period while paused."""
 
 
-class _Stage:
+class Stage:
     """World, episodes and topics together, and the numbers that both loops keep."""
 
     def __init__(self, world: World, episodes: Episodes, topics: SimulatorTopics, log: Log):
@@ -162,7 +160,7 @@ class LockStepLoop:
         log: Log,
         is_paced: bool = False,
     ):
-        self._stage = _Stage(world, episodes, topics, log)
+        self._stage = Stage(world, episodes, topics, log)
         self._world, self._episodes, self._topics = world, episodes, topics
         self._schedule = schedule
         self._timeout_s = command_timeout_s
@@ -288,113 +286,3 @@ class LockStepLoop:
         self._stage.count_step()
         self._published_s = self._sent_s = time.monotonic()
         self._is_stopped = False
-
-
-class RealTimeLoop:
-    """Lets time pass with the wall clock times `speed`; sensors have rates of their own."""
-
-    def __init__(
-        self,
-        world: World,
-        episodes: Episodes,
-        topics: SimulatorTopics,
-        schedule: RateSchedule,
-        command_timeout_s: float,
-        speed: float,
-        log: Log,
-    ):
-        self._stage = _Stage(world, episodes, topics, log)
-        self._world, self._episodes, self._topics = world, episodes, topics
-        self._schedule = schedule
-        self._timeout_s = command_timeout_s
-        self._speed = speed
-        self._timestep_ns = round(world.physics.timestep_s * 1e9)
-        self._is_paused = False
-        self._commanded_s = 0.0
-        self._is_stopped = True
-
-    def start(self) -> None:
-        """Begin the first episode."""
-        self._stage.begin()
-        self._publish_first()
-        self._anchor()
-
-    def on_command(self, command: DriveCommand) -> None:
-        """Obey the newest command."""
-        self._commanded_s = time.monotonic()
-        self._is_stopped = False
-        self._stage.apply(command)
-
-    def on_tick(self) -> None:
-        """Catch up with the wall clock; stop the wheels when commands stay away."""
-        now_s = time.monotonic()
-        if not self._is_stopped and now_s - self._commanded_s > self._timeout_s:
-            self._is_stopped = True
-            self._stage.num_timeouts += 1
-            self._world.stop()
-        if self._is_paused:
-            return
-        target_ns = self._anchor_ns + round((now_s - self._anchor_s) * self._speed * 1e9)
-        while self._schedule.next_ns() <= target_ns:
-            self._live_until(self._schedule.next_ns())
-            if time.monotonic() - now_s > _BUDGET_S:
-                break
-        behind_s = (target_ns - self._world.time_ns) * 1e-9 / self._speed
-        if behind_s > _MAX_LAG_S:
-            self._stage.num_late += 1
-            self._stage.log(
-                f'real time: {behind_s:.1f} s behind at speed {self._speed:g}. Lower the speed, '
-                f'switch the camera off or free the processor.'
-            )
-            self._anchor()
-
-    def reset(
-        self,
-        seed: int | None,
-        robot_pose: Sequence[float] | None,
-        goal_pose: Sequence[float] | None,
-    ) -> None:
-        """Cut the episode off and begin another."""
-        self._stage.restart(seed, robot_pose, goal_pose)
-        self._publish_first()
-
-    def pause(self, is_paused: bool) -> None:
-        """Hold time or let it go on from now."""
-        self._is_paused = is_paused
-        self._anchor()
-
-    def step(self) -> None:
-        """Live until the next control step."""
-        num_steps = self._stage.num_steps
-        while self._stage.num_steps == num_steps:
-            self._live_until(self._schedule.next_ns())
-
-    def statistics(self) -> LoopStatistics:
-        """Sum up for /diagnostics."""
-        return self._stage.statistics()
-
-    def _live_until(self, moment_ns: int) -> None:
-        missing = moment_ns - self._world.time_ns
-        if missing > 0:
-            num_steps = -(-missing // self._timestep_ns)
-            self._world.advance(num_steps * self._timestep_ns)
-        now_ns = self._world.time_ns
-        self._topics.publish_clock(now_ns)
-        self._topics.publish_sensors(now_ns, self._schedule.take_due(now_ns))
-        if self._schedule.take_control(now_ns):
-            self._topics.publish_arrival(self._episodes.arrive())
-            self._stage.count_step()
-            if self._episodes.is_over:
-                self._stage.end()
-                self._stage.begin()
-                self._publish_first()
-
-    def _publish_first(self) -> None:
-        now_ns = self._world.time_ns
-        self._schedule.reset(now_ns)
-        self._topics.publish_sensors(now_ns, self._schedule.take_due(now_ns))
-        self._topics.publish_arrival(self._episodes.arrival)
-        self._stage.count_step()
-
-    def _anchor(self) -> None:
-        self._anchor_ns, self._anchor_s = self._world.time_ns, time.monotonic()

@@ -24,7 +24,8 @@ from robot_learning.nodes.drive_commands import CommandType, DriveCommands
 from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.qos import COMMAND_QOS
 from robot_learning.nodes.run import run_node
-from robot_learning.nodes.simulator_loops import LockStepLoop, RealTimeLoop
+from robot_learning.nodes.simulator_loops import LockStepLoop
+from robot_learning.nodes.simulator_real_time import RealTimeLoop
 from robot_learning.nodes.simulator_topics import SimulatorTopics
 from robot_learning.simulation.episodes import Episodes
 from robot_learning.simulation.schedule import RateSchedule, StepSchedule
@@ -59,7 +60,7 @@ class SimulatorConfig:
     # lock_step: the first command waits until nobody new has listened for so long, wall time.
     settle_s: NonNegativeFloat = 1.0
     seed: Annotated[int, Field(ge=0)] = 0  # Layouts, physics and noise follow from it.
-    command_timeout_s: PositiveFloat = 0.1  # Wall time without a command that stops the wheels.
+    command_timeout_s: PositiveFloat = 0.1  # Time without a command that stops the wheels.
     command_type: CommandType = 'auto'  # auto: what the publishers of cmd_vel have.
     tick_s: Annotated[float, Field(ge=0.001, le=0.1)] = 0.01  # Wall period of looking after time.
     every_n_steps: EveryNSteps = field(default_factory=EveryNSteps)

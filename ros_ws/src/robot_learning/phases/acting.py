@@ -6,6 +6,7 @@ and it sees every step of the optimiser without a copy.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from robot_learning.models.actor_critic import GaussianTanhPolicy
 from robot_learning.models.categorical import CategoricalPolicy
+from robot_learning.phases.devices import CPU
 
 Array = np.ndarray[Any, Any]
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -57,6 +59,8 @@ def actor_for(phase: Any) -> Actor:
 
 def actor_of(network: nn.Module) -> Actor:
     """Return what acts with the present weights of `network`, and with all later ones."""
+    if next(network.parameters()).device != CPU:
+        return MirroredActor(network)
     if isinstance(network, CategoricalPolicy):
         return _CategoricalActor(network)
     assert isinstance(network, GaussianTanhPolicy), type(network)
@@ -96,6 +100,25 @@ class _NoMemory:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         pass
+
+
+class MirroredActor(_NoMemory):
+    """Acts with a copy on the processor, brought up to date each time, of a network elsewhere."""
+
+    def __init__(self, network: nn.Module):
+        self._network = network
+        self._copy = copy.deepcopy(network).to(CPU)
+        self._actor = actor_of(self._copy)
+
+    def draw(self, observation: Array, rng: np.random.Generator) -> Acted:
+        """Return actions drawn at random."""
+        self._copy.load_state_dict(self._network.state_dict())
+        return self._actor.draw(observation, rng)
+
+    def best(self, observation: Array) -> Array:
+        """Return the actions without exploration."""
+        self._copy.load_state_dict(self._network.state_dict())
+        return self._actor.best(observation)
 
 
 class _GaussianActor(_NoMemory):

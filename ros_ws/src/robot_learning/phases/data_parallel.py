@@ -1,11 +1,13 @@
 """One phase trained by several processes: each draws batches of its own, all step as one.
 
 The first process runs the usual trainer around a `Leader` and speaks for all: it publishes, saves,
-measures and reports. The others `follow` what it says. Gradients meet in `state.step`.
+measures and reports. The others `follow` what it says. Gradients meet in `state.step`; metrics of
+updates are those of the first process's batches.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from enum import IntEnum
@@ -20,8 +22,8 @@ from robot_learning.errors import TrainingError
 from robot_learning.phases.experience import Experience
 from robot_learning.phases.phase import Batch, Metrics, Phase, Rollout
 from robot_learning.phases.process_group import Place, summed, told
+from robot_learning.phases.state import OTHERS, without_others
 
-_OTHERS = 'process_'  # Begins the names of what others than the first hold in a checkpoint.
 _EXPERIENCE = 'experience'
 
 
@@ -32,18 +34,36 @@ class _Command(IntEnum):
     TELL = 3  # What only the others hold: what they draw from.
 
 
+class Others:
+    """The other processes as the first one sees them; there may be none."""
+
+    def __init__(self, size: int = 1):
+        self.size = size  # Processes in all.
+        self.is_stop_requested = False  # One of them was told to end.
+
+    def say(self, command: _Command) -> None:
+        """Let all of them do something."""
+        _, requests = summed([command, 0])
+        self.is_stop_requested = self.is_stop_requested or requests > 0
+
+    def dismiss(self) -> None:
+        """Tell them that this was all; they may be gone already."""
+        if self.size > 1:
+            with contextlib.suppress(TrainingError):
+                self.say(_Command.END)
+
+
 class Leader:
     """A phase whose every update is taken by all processes; otherwise the phase itself.
 
     Args:
         phase: of the first process.
-        place: of this one, the first.
+        others: who follow.
     """
 
-    def __init__(self, phase: Phase, place: Place):
-        self.is_asked_to_stop = False  # Another process was told to end.
-        self._phase, self._place = phase, place
-        self._others: dict[str, Tensor] = {}  # Of a checkpoint.
+    def __init__(self, phase: Phase, others: Others):
+        self._phase, self._others = phase, others
+        self._theirs: dict[str, Tensor] = {}  # What the others held at a checkpoint.
         self._is_shared = False
 
     def __getattr__(self, name: str) -> Any:
@@ -52,36 +72,28 @@ class Leader:
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step, together."""
         if not self._is_shared:  # Only now is the phase prepared and resumed.
-            self._say(_Command.TAKE)
-            told(_packed(self._phase.state_dict() | self._others), 0)
+            self._others.say(_Command.TAKE)
+            told(_packed(self._phase.state_dict() | self._theirs), 0)
             self._is_shared = True
-        self._say(_Command.UPDATE)
+        self._others.say(_Command.UPDATE)
         return self._phase.update(batch)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the phase's state and what the other processes need to go on bit by bit."""
         state = self._phase.state_dict()
         if self._is_shared:
-            self._say(_Command.TELL)
-            self._others = {}
-            for rank in range(1, self._place.size):
+            self._others.say(_Command.TELL)
+            self._theirs = {}
+            for rank in range(1, self._others.size):
                 theirs = load_tensors(told(b'', rank))
-                self._others |= {f'{_prefix(rank)}{name}': t for name, t in theirs.items()}
-        return state | self._others
+                self._theirs |= {f'{_prefix(rank)}{name}': t for name, t in theirs.items()}
+        return state | self._theirs
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from `state_dict`, also of more or fewer processes."""
-        self._others = {name: t for name, t in state.items() if name.startswith(_OTHERS)}
-        self._phase.load_state_dict(without_others(state))
+        self._theirs = {name: t for name, t in state.items() if name.startswith(OTHERS)}
+        self._phase.load_state_dict(state)
         self._is_shared = False
-
-    def dismiss(self) -> None:
-        """Tell the others that this was all."""
-        self._say(_Command.END)
-
-    def _say(self, command: _Command) -> None:
-        _, requests = summed([command, 0])
-        self.is_asked_to_stop = self.is_asked_to_stop or requests > 0
 
 
 def follow(
@@ -117,14 +129,7 @@ def follow(
             return
 
 
-def without_others(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state of a phase from a checkpoint that several processes may have written."""
-    return {name: tensor for name, tensor in state.items() if not name.startswith(_OTHERS)}
-
-
-def _take(
-    phase: Phase, experience: Experience, place: Place, state: Mapping[str, Tensor]
-) -> None:
+def _take(phase: Phase, experience: Experience, place: Place, state: Mapping[str, Tensor]) -> None:
     """Be as the first process, but draw from sequences of one's own."""
     prefix = _prefix(place.rank)
     mine = {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
@@ -158,4 +163,4 @@ def _packed(state: Mapping[str, Tensor]) -> bytes:
 
 
 def _prefix(rank: int) -> str:
-    return f'{_OTHERS}{rank}.'
+    return f'{OTHERS}{rank}.'

@@ -7,7 +7,7 @@ nccl; who waits for another process learns of its end at once.
 from __future__ import annotations
 
 import contextlib
-import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -22,6 +22,7 @@ from robot_learning.phases.devices import CPU
 
 Store = Any  # torch.distributed.Store; builds for some small boards come without it.
 
+LOST = 'another one that learns with this one is gone'
 _ARRIVAL_S = 300.0  # Until all processes are here; each loads torch first.
 _PATIENCE = timedelta(days=1)  # Of those who wait while the first one measures.
 _POLL_S = 0.05
@@ -79,13 +80,21 @@ def meeting_point(environment: Mapping[str, str]) -> Store:
 
 
 def new_meeting_point(size: int) -> tuple[Store, dict[str, str]]:
-    """Make one on this machine; return it and what others need in their environment."""
+    """Make one that only this machine reaches; return it and the environment for others."""
+    listener = socket.create_server(('127.0.0.1', 0))
+    port = listener.getsockname()[1]
     store = dist.TCPStore(  # type: ignore[attr-defined]
-        '127.0.0.1', 0, size, True, timedelta(seconds=_ARRIVAL_S), wait_for_workers=False
+        '127.0.0.1',
+        port,
+        size,
+        True,
+        timedelta(seconds=_ARRIVAL_S),
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
     )
     environment = {
         'MASTER_ADDR': '127.0.0.1',
-        'MASTER_PORT': str(store.port),
+        'MASTER_PORT': str(port),
         'WORLD_SIZE': str(size),
         'LOCAL_WORLD_SIZE': str(size),
     }
@@ -189,6 +198,6 @@ def _others_needed() -> Iterator[None]:
 def _lost(error: RuntimeError) -> TrainingError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return TrainingError(
-        f'processes: another one that learns with this one is gone (process {os.getpid()}: '
-        f'{reason}). The last version and checkpoint stay. See what it said, and start all again.'
+        f'processes: {LOST} ({reason}). The last version and checkpoint stay. See what it said, '
+        f'and start all again.'
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robot_learning.errors import TrainingError
 from robot_learning.phases.process_group import averaged
 
+OTHERS = 'process_'  # Begins the names of what belongs to other processes in a checkpoint.
 Part = nn.Module | torch.optim.Optimizer | torch.Generator | Tensor
 
 
@@ -50,6 +51,7 @@ def restore(parts: Mapping[str, Part], state: Mapping[str, Tensor]) -> None:
     Raises:
         TrainingError: a tensor is missing, unknown or of another shape.
     """
+    state = without_others(state)
     expected = {key for name, part in parts.items() for key in _keys(name, part, state)}
     if expected != set(state):
         raise TrainingError(
@@ -67,6 +69,11 @@ def restore(parts: Mapping[str, Part], state: Mapping[str, Tensor]) -> None:
                 _copy(f'{name}.{key}', tensor, state[f'{name}.{key}'])
         else:
             _restore_optimizer(name, part, state)
+
+
+def without_others(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what is the phase's in a checkpoint that several processes may have written."""
+    return {name: tensor for name, tensor in state.items() if not name.startswith(OTHERS)}
 
 
 def _keys(name: str, part: Part, state: Mapping[str, Tensor]) -> list[str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
+
+import torch
 
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, NotEnoughDataError
@@ -13,8 +16,11 @@ from robot_learning.model_signatures import Signer
 from robot_learning.model_store import ModelStore
 from robot_learning.phases.checkpoint import CheckpointFolder
 from robot_learning.phases.curves import Curves
+from robot_learning.phases.data_parallel import Leader, Others, follow
+from robot_learning.phases.devices import CPU
 from robot_learning.phases.experience import Experience
-from robot_learning.phases.phase import Rollout
+from robot_learning.phases.phase import Phase, Rollout
+from robot_learning.phases.process_group import Place
 from robot_learning.phases.publishing import Publisher
 from robot_learning.phases.recipe import Recipe
 from robot_learning.phases.trainer import Trainer
@@ -75,10 +81,50 @@ def learn_offline(
     source: str,
     destination: Destination,
     seed: int,
+    device: torch.device = CPU,
+    others: Others | None = None,
 ) -> Trainer:
-    """Return a trainer over data that does not grow, measured on its held-out part."""
+    """Return a trainer over data that does not grow, measured on its held-out part.
+
+    Args:
+        contract: of the robot that learns.
+        recipe: phase and settings.
+        split: the data.
+        source: its name.
+        destination: where results go.
+        seed: of weights, noise and sampling.
+        device: where the phase computes.
+        others: processes that `follow_offline` over the same data; None: there are none.
+    """
     warm = dataclasses.replace(recipe.trainer, warmup_steps=0)
     recipe = Recipe(recipe.phase_name, recipe.phase_config, warm)
+    experience = _recorded(contract, recipe, split, source, seed)
+    validation = Validation(experience, split.held_out)
+    ratio = float('inf')
+    trainer = _trainer(recipe, experience, destination, seed, validation, ratio, device, others)
+    trainer.resume()
+    return trainer
+
+
+def follow_offline(
+    contract: RobotContract,
+    recipe: Recipe,
+    split: Split,
+    source: str,
+    seed: int,
+    device: torch.device,
+    place: Place,
+    should_stop: Callable[[], bool],
+) -> None:
+    """Take part in what the first process learns offline, until it ends; see `learn_offline`."""
+    experience = _recorded(contract, recipe, split, source, seed + place.rank)
+    phase = _phase(recipe, experience, seed + place.rank, device, is_recorded=True)
+    follow(phase, experience, place, should_stop)
+
+
+def _recorded(
+    contract: RobotContract, recipe: Recipe, split: Split, source: str, seed: int
+) -> Experience:
     experience = _experience(contract, recipe, seed, None)
     experience.append(split.training, source)
     if experience.num_steps < 2:
@@ -87,10 +133,7 @@ def learn_offline(
             f'{source}: {experience.num_steps} usable steps for {recipe.phase_name}, expected 2 '
             f'or more. {reasons} Record more, or choose a phase that can use these data.'
         )
-    validation = Validation(experience, split.held_out)
-    trainer = _trainer(recipe, experience, destination, seed, validation, float('inf'))
-    trainer.resume()
-    return trainer
+    return experience
 
 
 def _experience(
@@ -115,6 +158,8 @@ def _trainer(
     seed: int,
     validation: Validation | None = None,
     train_ratio: float | None = None,
+    device: torch.device = CPU,
+    others: Others | None = None,
 ) -> Trainer:
     config = recipe.trainer
     publisher = Publisher(
@@ -125,12 +170,21 @@ def _trainer(
         config.keep_best,
         config.keep_newest,
     )
-    phase = recipe.phase_class(recipe.phase_config, experience.space, seed)
-    if validation is not None and isinstance(phase.draws, Rollout):
+    phase = _phase(recipe, experience, seed, device, validation is not None)
+    if others is not None and others.size > 1:
+        phase = cast(Any, Leader(phase, others))
+    checkpoints = destination.checkpoints(recipe.phase_name)
+    return Trainer(phase, experience, publisher, config, checkpoints, validation, train_ratio)
+
+
+def _phase(
+    recipe: Recipe, experience: Experience, seed: int, device: torch.device, is_recorded: bool
+) -> Phase:
+    phase = recipe.phase_class(recipe.phase_config, experience.space, seed, device=device)
+    if is_recorded and isinstance(phase.draws, Rollout):
         raise ConfigError(
             f'{recipe.phase_name}: learns only from what its own newest version drives, and these '
             f'data are recorded. Train it with --env or ./run up --phase {recipe.phase_name}, or '
             f'take sac, which learns from any data.'
         )
-    checkpoints = destination.checkpoints(recipe.phase_name)
-    return Trainer(phase, experience, publisher, config, checkpoints, validation, train_ratio)
+    return phase
