@@ -43,14 +43,18 @@ class TwoHot(NamedTuple):
 
     def log_prob(self, target: Tensor) -> Tensor:
         """Return the negative cross-entropy against targets [...]: sum of two-hot * log p."""
+        return self.log_probs(target[..., None])[..., 0]
+
+    def log_probs(self, targets: Tensor) -> Tensor:
+        """As `log_prob` for K targets of each number, [..., K]; the softmax is taken once."""
         log_probability = self.logits.log_softmax(-1)
-        target = target.to(self.bins.dtype).clamp(self.bins[0], self.bins[-1])
-        above = torch.searchsorted(self.bins, target.contiguous()).clamp_(1, len(self.bins) - 1)
+        targets = targets.to(self.bins.dtype).clamp(self.bins[0], self.bins[-1]).contiguous()
+        above = torch.searchsorted(self.bins, targets).clamp_(1, len(self.bins) - 1)
         below = above - 1
         lower, upper = self.bins[below], self.bins[above]
-        share = (target - lower) / (upper - lower)  # Of the bin above.
-        picked = log_probability.gather(-1, torch.stack([below, above], -1))  # [..., 2]
-        return torch.lerp(picked[..., 0], picked[..., 1], share)
+        share = (targets - lower) / (upper - lower)  # Of the bin above.
+        picked = log_probability.gather(-1, torch.cat([below, above], -1))  # [..., 2 K]
+        return torch.lerp(*picked.chunk(2, -1), share)
 
 
 class TwoHotOutput(nn.Linear):

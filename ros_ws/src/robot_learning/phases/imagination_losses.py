@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from robot_learning.models.two_hot import TwoHot
@@ -49,7 +50,6 @@ def value_loss(
         weight: [...], taken as constant.
         slow_scale: of the second part.
     """
-    fit = value.log_prob(target.detach())
-    if slow_scale:
-        fit = fit + slow_scale * value.log_prob(slow_value.detach())
-    return -(weight.detach() * fit).mean()
+    targets = torch.stack([target, slow_value], -1).detach()
+    fit = value.log_probs(targets)  # [..., 2]
+    return -(weight.detach() * (fit[..., 0] + slow_scale * fit[..., 1])).mean()

@@ -42,8 +42,8 @@ def synthetic_pairs(num_pairs: int = 10_000, seed: int = 0) -> LabelledPairs:
     """Draw states, let the rule act, then blur both; equal seeds give equal pairs."""
     rng = np.random.default_rng(seed)
     clearance = rng.uniform(0.1, 3.5, (num_pairs, 3))
-    # Half of all robots stand before something: decisions are as frequent as free driving.
-    clearance[: num_pairs // 2, 0] = rng.uniform(0.1, 1.0, num_pairs // 2)
+    # A quarter of all robots stand before something, for decisions that free driving seldom asks.
+    clearance[: num_pairs // 4, 0] = rng.uniform(0.1, 1.0, num_pairs // 4)
     distance = 5 * rng.beta(1.0, 1.5, num_pairs)
     bearing = rng.uniform(-np.pi, np.pi, num_pairs)
     action = drive_rule(clearance, distance, bearing)
