@@ -3,10 +3,9 @@ import pytest
 import torch
 from PIL import Image
 from point_mass import PERIOD_NS, from_arrays, point_contract
-from robot_learning.errors import ModelRefusedError, NotEnoughDataError
+from robot_learning.errors import NotEnoughDataError
 from robot_learning.evaluation import open_loop_pictures
 from robot_learning.evaluation.open_loop import OpenLoop, errors, open_loop, stretches
-from robot_learning.evaluation.stored_world_model import rebuild
 from robot_learning.models.world_model import WorldModel, WorldModelConfig
 
 SMALL = WorldModelConfig(deter=16, hidden=16, depth=2, groups=4, classes=4, blocks=1)
@@ -123,27 +122,6 @@ def test_steps_that_are_not_finite_are_left_out():
 def test_too_short_data_is_named():
     with pytest.raises(NotEnoughDataError, match='shorter --horizon'):
         imagined(model_of(), [])
-
-
-def test_a_published_model_is_rebuilt_to_the_bit():
-    model = model_of({'camera': (64, 64, 3)})
-    tensors, block = model.published()
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    again = rebuild(arrays, {'policy': block}, 'seen@1')
-    data = pieces(1, 6, ['camera'])
-    for one, other in zip(imagined(model, data), imagined(again, data), strict=True):
-        for name in one.predicted:
-            np.testing.assert_array_equal(one.predicted[name], other.predicted[name])
-
-
-def test_what_is_no_world_model_is_refused():
-    with pytest.raises(ModelRefusedError, match="seen@1: its kind is 'gaussian_tanh_mlp'"):
-        rebuild({}, {'policy': {'kind': 'gaussian_tanh_mlp'}}, 'seen@1')
-    tensors, block = model_of().published()
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    del arrays['continuation_output.bias']
-    with pytest.raises(ModelRefusedError, match=r'continuation_output\.bias'):
-        rebuild(arrays, {'policy': block}, 'seen@1')
 
 
 def test_pictures_can_be_looked_at(tmp_path):

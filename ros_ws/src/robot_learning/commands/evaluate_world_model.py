@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
 
@@ -48,10 +49,12 @@ def evaluate_world_model(
     import torch
 
     from robot_learning.evaluation.open_loop import errors, open_loop, stretches
-    from robot_learning.evaluation.stored_world_model import rebuild
+    from robot_learning.models.world_model import WorldModel
     from robot_learning.trajectory.datasets import read_episodes
 
-    model = rebuild(tensors, manifest, where)
+    weights = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
+    model = WorldModel.from_published(weights, manifest.get('policy') or {}, where)
+    model.requires_grad_(False).eval()
     fields = (*FeatureBuilder(contract).fields, *model.images)
     episodes = (e for path in data for e in read_episodes(path, contract, fields))
     found = stretches(episodes, contract, tuple(model.images), CONTEXT + horizon)

@@ -39,7 +39,7 @@ class NeuralPolicyConfig:
     activation: Activation = 'relu'
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 128
-    learning_rate: PositiveFloat = 5e-3  # Of the first pass; falls to 0 along a cosine.
+    learning_rate: PositiveFloat = 1e-2  # Of the first pass; falls to 0 along a cosine.
     weight_decay: NonNegativeFloat = 1e-4
     normalise: bool = True  # States to zero mean and unit deviation over the training rows.
     num_synthetic: PositiveInt = 10_000  # Pairs made where no file is named.

@@ -97,7 +97,8 @@ def checked(
         raise _REFUSE(source, f'the state in row {bad[0]} is not finite, expected finite numbers')
     known, actions = np.unique(labels, return_inverse=True)
     if len(known) < 2:
-        raise _REFUSE(source, f'all actions are {known.tolist()[0]!r}, expected two labels or more')
+        only = known.tolist()[0]
+        raise _REFUSE(source, f'all actions are {only!r}, expected two labels or more')
     names = state_names or tuple(f'state_{index}' for index in range(states.shape[1]))
     return LabelledPairs(states, actions.astype(np.int64), tuple(known.tolist()), names, source)
 
