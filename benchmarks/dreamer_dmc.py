@@ -229,8 +229,10 @@ def keep(
     cpu.settle()
     folder = options.runs / (f'quick-{time.time_ns()}' if options.quick else key)
     path = RESULTS / (f'{name}.quick.json' if options.quick else f'{name}.json')
+    found = run(options, folder)
+    # Read late: another slice may have ended in the meantime.
     runs = json.loads(path.read_text())['results']['runs'] if path.is_file() else {}
-    runs[key] = run(options, folder)
+    runs[key] = found
     rows = rows_of(runs)
     table(rows)
     print(f'written to {write(name, {"runs": runs, "summary": rows}, options.quick)}')
