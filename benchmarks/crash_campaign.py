@@ -11,11 +11,15 @@ robot went on; in lock-step they die as often as the others do. At last a traine
 again and again is compared, bit by bit, with one that was left alone.
 
     python benchmarks/crash_campaign.py [--kills 100] [--seed 0] [--quick]
+                                        [--processes policy,simulator]
+
+With --processes only these are killed, and their rows replace those of the last results.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import sys
@@ -45,8 +49,9 @@ from campaign import (  # noqa: E402
     quantiles,
     shuffled_schedule,
 )
-from reporting import table, write  # noqa: E402
+from reporting import RESULTS, table, write  # noqa: E402
 from robot_learning.commands.demo_loop import free_domain_id  # noqa: E402
+from robot_learning.phases.publishing import code_version  # noqa: E402
 
 KILLS_IN_A_CHAPTER = 60
 MOST_FAILURES = 3  # Chapters that are run once more.
@@ -58,7 +63,11 @@ def main() -> int:
     parser.add_argument('--kills', type=int, default=100, help='of each process')
     parser.add_argument('--seed', type=int, default=0, help='of the moments and the order')
     parser.add_argument('--quick', action='store_true', help='two of each, results apart')
+    parser.add_argument('--processes', default=','.join(PROCESSES), help='comma-separated')
     arguments = parser.parse_args()
+    processes = [name for name in PROCESSES if name in arguments.processes.split(',')]
+    if len(processes) != len(arguments.processes.split(',')):
+        parser.error(f'--processes {arguments.processes}: choose from {", ".join(PROCESSES)}')
     num_kills = 2 if arguments.quick else arguments.kills
     rng = random.Random(arguments.seed)
     begun_s = time.monotonic()
@@ -66,7 +75,7 @@ def main() -> int:
     os.environ['ROS_DOMAIN_ID'] = str(domain_id)
     chapters: list[Chapter] = []
     failures: list[str] = []
-    waiting = list(plan(num_kills, rng))
+    waiting = list(plan(processes, num_kills, rng))
     number = 0
     while waiting:
         mode, schedule = waiting.pop(0)
@@ -85,7 +94,7 @@ def main() -> int:
         trainer = killed_trainer.compare(
             Path(name), max(num_kills // 5, 2), arguments.seed, updates_per_step=4 + num_kills // 4
         )
-    rows = [row(process, chapters) for process in PROCESSES]
+    rows = [row(process, chapters) for process in processes]
     problems = failures + [text for chapter in chapters for text in troubles(chapter)]
     problems += [f'trainer: {name} differs' for name in trainer.different]
     table(rows)
@@ -94,23 +103,39 @@ def main() -> int:
         f'{trainer.expected_updates} updates, {len(trainer.different)} differences'
     )
     print('\n'.join(problems) or 'no problem was found')
-    results = {
-        'seed': arguments.seed,
-        'minutes': round((time.monotonic() - begun_s) / 60, 1),
-        'table': rows,
-        'trainer': trainer._asdict(),
-        'problems': problems,
-    }
+    minutes = round((time.monotonic() - begun_s) / 60, 1)
+    run = {'seed': arguments.seed, 'minutes': minutes, 'problems': problems}
+    run |= {'processes': processes, 'code_version': code_version()}
+    results = merged(earlier(arguments.quick), run, rows) | {'trainer': trainer._asdict()}
     print(f'written to {write("crash_campaign", results, quick=arguments.quick)}')
     return 1 if problems else 0
 
 
-def plan(num_kills: int, rng: random.Random) -> Iterable[tuple[Mode, list[str]]]:
+def earlier(quick: bool) -> dict[str, Any]:
+    """Return the last results; empty without any."""
+    path = RESULTS / f'crash_campaign{".quick" if quick else ""}.json'
+    return json.loads(path.read_text())['results'] if path.is_file() else {}
+
+
+def merged(
+    before: dict[str, Any], run: dict[str, Any], rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Put new rows in place of those of the same processes; runs that still count are kept."""
+    new = {row['process']: row for row in rows}
+    old = {row['process']: row for row in before.get('table', [])}
+    order = [name for name in PROCESSES if name in old | new]
+    runs = [r for r in before.get('runs', []) if not set(r['processes']) <= set(new)]
+    return {'table': [(old | new)[name] for name in order], 'runs': [*runs, run]}
+
+
+def plan(
+    processes: Sequence[str], num_kills: int, rng: random.Random
+) -> Iterable[tuple[Mode, list[str]]]:
     """Return the chapters: how time passes, and whom to kill in which order."""
     half = num_kills // 2
     counts: dict[Mode, dict[str, int]] = {
-        'lock_step': dict.fromkeys(PROCESSES, num_kills - half),
-        'real_time': {**dict.fromkeys(PROCESSES, half), 'policy': num_kills},
+        'lock_step': dict.fromkeys(processes, num_kills - half),
+        'real_time': {name: num_kills if name == 'policy' else half for name in processes},
     }
     for mode, count in counts.items():
         schedule = shuffled_schedule(count, rng)

@@ -29,14 +29,14 @@ def test_each_process_has_a_gpu_of_its_own(two_gpus):
     found = [devices.device_named('cuda', index, 2) for index in range(2)]
     assert found == [torch.device('cuda', 0), torch.device('cuda', 1)]
     assert devices.device_named('auto', 1, 3) == torch.device('cpu')
-    with pytest.raises(ConfigError, match='3 processes need one GPU each.*cuda:1 .card 1'):
+    with pytest.raises(ConfigError, match=r'3 processes need one GPU each.*cuda:1 .card 1'):
         devices.device_named('cuda', 2, 3)
     with pytest.raises(ConfigError, match='cuda:1 is one GPU, and 2 processes'):
         devices.device_named('cuda:1', 0, 2)
 
 
 def test_a_device_that_is_missing_is_refused_with_what_is_there(two_gpus):
-    with pytest.raises(ConfigError, match='cuda:7 is not there. Here are cpu and cuda:0 .card 0'):
+    with pytest.raises(ConfigError, match=r'cuda:7 is not there. Here are cpu and cuda:0 .card 0'):
         devices.device_named('cuda:7')
     with pytest.raises(ConfigError, match="found 'gpu', expected cpu, cuda, cuda:1 or auto"):
         devices.device_named('gpu')
@@ -44,7 +44,7 @@ def test_a_device_that_is_missing_is_refused_with_what_is_there(two_gpus):
 
 def test_without_a_gpu_auto_is_the_processor(no_gpu):
     assert devices.device_named('auto') == torch.device('cpu')
-    with pytest.raises(ConfigError, match='cuda is not there. Here is cpu only'):
+    with pytest.raises(ConfigError, match=r'cuda is not there. Here is cpu only'):
         devices.device_named('cuda')
 
 
