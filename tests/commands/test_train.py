@@ -101,7 +101,7 @@ def test_phases_that_are_not_there_are_named(run):
 def test_all_trains_each_phase_in_order_under_a_name_of_its_own(run, monkeypatch):
     trained = []
 
-    def note(options, plan, destination):
+    def note(options, plan, destination, team):
         trained.append((plan.phase_name, destination.model_name))
         return {'phase': plan.phase_name}
 

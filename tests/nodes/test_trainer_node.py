@@ -1,10 +1,7 @@
 """The trainer as a real process over real DDS."""
 
-import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,50 +9,19 @@ import pytest
 rclpy = pytest.importorskip('rclpy')
 pytest.importorskip('robot_learning_interfaces')
 
-from rclpy.action import ActionClient  # noqa: E402
 from robot_learning_interfaces.action import TrainPhase  # noqa: E402
-from robot_learning_interfaces.msg import ModelVersion, SegmentWritten, TrainingMetrics  # noqa: E402
+from robot_learning_interfaces.msg import ModelVersion, SegmentWritten  # noqa: E402
+from trainer_peer import DEADLINE_S, Peer, Trainers, latest  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'phases'))
-from point_mass import point_contract, write_store  # noqa: E402
+from point_mass import write_store  # noqa: E402
 from robot_learning.model_store import ModelStore  # noqa: E402
-from robot_learning.nodes import qos  # noqa: E402
 
-DEADLINE_S = 60.0
 SETTINGS = """
 phase: sac
 config: {hidden: [16], batch_size: 32}
 trainer: {warmup_steps: 20, train_ratio: 1.0, publish_every_s: 0.5, report_every_s: 0.1}
 """
-
-
-class Peer:
-    """A node beside the trainer that remembers what it heard."""
-
-    def __init__(self):
-        self.node = rclpy.create_node('peer')
-        self.metrics, self.versions = [], []
-        self.node.create_subscription(
-            TrainingMetrics, 'training_metrics', self.metrics.append, qos.NOTICE_QOS
-        )
-        self.node.create_subscription(
-            ModelVersion, 'model_version', self.versions.append, qos.NOTICE_QOS
-        )
-        self.notices = self.node.create_publisher(
-            SegmentWritten, 'segment_written', qos.NOTICE_QOS
-        )
-        self.train = ActionClient(self.node, TrainPhase, 'train_phase')
-
-    def wait_for(self, condition, what, process=None):
-        deadline = time.monotonic() + DEADLINE_S
-        while time.monotonic() < deadline:
-            rclpy.spin_once(self.node, timeout_sec=0.1)
-            if condition():
-                return
-            if process is not None and process.poll() is not None:
-                pytest.fail(f'{what} did not come: {process.communicate()[1]}')
-        last = self.metrics[-1] if self.metrics else None
-        pytest.fail(f'{what} did not come within {DEADLINE_S} s; last heard: {last}')
 
 
 @pytest.fixture
@@ -69,47 +35,15 @@ def peer():
 
 @pytest.fixture
 def start(tmp_path):
-    """Start trainers over one folder; whatever still runs at the end is stopped."""
-    import yaml
-
-    (tmp_path / 'point.yaml').write_text(yaml.safe_dump(point_contract().to_dict()))
-    (tmp_path / 'sac.yaml').write_text(SETTINGS)
-    processes = []
-
-    def start(**parameters):
-        values = {
-            'robot': tmp_path / 'point.yaml',
-            'store': tmp_path / 'store',
-            'models': tmp_path / 'models',
-            'model_name': 'point',
-            'config': tmp_path / 'sac.yaml',
-            **parameters,
-        }
-        arguments = [part for key, value in values.items() for part in ('-p', f'{key}:={value}')]
-        process = subprocess.Popen(
-            [sys.executable, '-m', 'robot_learning.nodes.trainer_node', '--ros-args', *arguments],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ.copy(),
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    trainers = Trainers(tmp_path, SETTINGS)
+    yield trainers
+    trainers.end()
 
 
 def finish(process, number=signal.SIGINT):
     process.send_signal(number)
     _, error = process.communicate(timeout=30)
     assert process.returncode == 0, error
-
-
-def latest(peer, state):
-    return bool(peer.metrics) and peer.metrics[-1].state == state
 
 
 def test_it_waits_learns_publishes_and_goes_on_after_a_kill(peer, start, tmp_path):

@@ -48,17 +48,16 @@ def test_truncated_runs_are_worth_what_would_follow_and_terminated_ones_nothing_
     assert beginning.mean().item() == pytest.approx(1.0, abs=0.3)
 
 
-@pytest.mark.parametrize('gradient', ['reinforce', 'pathwise'])
-def test_learns_to_drive_a_point_to_its_goal(gradient):
+@pytest.mark.parametrize(('gradient', 'num_updates'), [('reinforce', 350), ('pathwise', 200)])
+def test_learns_to_drive_a_point_to_its_goal(gradient, num_updates):
     experience = Experience(point_contract(), 5000, seed=0)
     experience.append(episodes(60, seed=0), 'random')
     settings = {'batch_size': 16, 'length': 11, 'actor_gradient': gradient} | FAST
     phase = make(space=experience.space, **settings)
-    for _ in range(200):
+    for _ in range(num_updates):
         phase.update(experience.sample(phase.draws))
-    standing = mean_reward(lambda place: 0.0)
-    assert drive_points(phase) > 0.5 * mean_reward(lambda place: -2 * place) + 0.5 * standing
-    assert drive_points(phase) > standing + 0.3
+    standing, best = mean_reward(lambda place: 0.0), mean_reward(lambda place: -2 * place)
+    assert drive_points(phase) > (standing + best) / 2
 
 
 def test_the_recipe_fits_and_says_what_the_paper_says():

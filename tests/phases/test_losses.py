@@ -82,3 +82,21 @@ def test_imitation_weighs_the_rows():
     demonstrated = torch.zeros(3, 1)
     loss = losses.imitation_loss(action, demonstrated, torch.tensor([3.0, 1.0, 0.0]))
     assert loss.item() == pytest.approx((3 * 0.25 + 1 * 1.0) / 4)
+
+
+def test_importance_weights_are_those_computed_by_hand():
+    # Drawn 4 times, as often as, and a quarter as often as uniformly; with beta 0.5 that is
+    # 1/2, 1 and 2, and the largest becomes 1.
+    ratio = torch.tensor([4.0, 1.0, 0.25])
+    assert torch.allclose(
+        losses.importance_weight(ratio, 0.5), torch.tensor([0.25, 0.5, 1.0]), atol=1e-6
+    )
+    assert torch.equal(losses.importance_weight(ratio, 0.0), torch.ones(3))
+
+
+def test_a_weighted_value_loss_counts_rows_by_their_weight():
+    values, target = torch.tensor([[1.0, 2.0], [3.0, 2.0]]), torch.tensor([1.0, 0.0])
+    # Squared errors of the rows: 0 + 4 and 4 + 4.
+    assert losses.value_loss(values, target).item() == pytest.approx(0.5 * (4 + 8) / 2)
+    weight = torch.tensor([1.0, 0.25])
+    assert losses.value_loss(values, target, weight).item() == pytest.approx(0.5 * (4 + 2) / 2)

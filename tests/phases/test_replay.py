@@ -51,14 +51,17 @@ def test_termination_takes_the_discount_and_truncation_does_not():
         assert (batch['discount'][~is_end] == np.float32(0.9)).all()
 
 
+@pytest.mark.parametrize('exponent', [0.0, 0.6])
 @pytest.mark.parametrize('capacity', [10_000, 150])
-def test_a_saved_replay_draws_the_same(capacity):
+def test_a_saved_replay_draws_the_same(capacity, exponent):
     one, other = (EnvironmentReplay(capacity, 3, seed=0) for _ in range(2))
     fill(one, 3, 100)
-    one.sample(Transitions(8, 1, 0.9))
+    batch = one.sample(Transitions(8, 1, 0.9, exponent))
+    if exponent:
+        one.prioritise(batch, batch['reward'])
     tensors, content = one.state()
     other.restore(tensors, content)
-    for draw in (Transitions(64, 1, 0.9), Transitions(64, 3, 0.9)):
+    for draw in (Transitions(64, 1, 0.9, exponent), Transitions(64, 3, 0.9, exponent)):
         first, second = one.sample(draw), other.sample(draw)
         assert [name for name in first if not torch.equal(first[name], second[name])] == []
     fill(one, 3, 50)

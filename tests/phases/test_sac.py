@@ -7,7 +7,8 @@ from point_mass import episodes, mean_reward, point_contract
 from robot_learning.errors import ConfigError, TrainingError
 from robot_learning.models.distributions import squashed_log_prob
 from robot_learning.phases.experience import Experience
-from robot_learning.phases.phase import PolicySpace, TrainingData, Transitions
+from robot_learning.phases.phase import PolicySpace, TrainingData
+from robot_learning.phases.prioritised_update import learn
 from robot_learning.phases.sac import SacConfig, SoftActorCritic
 from robot_learning.serving.policy import build_policy
 
@@ -262,8 +263,42 @@ def test_settings_out_of_range_are_refused():
         SacConfig(discount=1.5)
 
 
-@pytest.mark.parametrize('numeric', ['float32', 'bfloat16'])
-def test_learns_to_drive_a_point_to_its_goal(numeric):
+def test_priorities_weigh_the_critics_rows_and_say_how_wrong_they_were():
+    rows = batch() | {'selection_ratio': torch.tensor([1.0] * 7 + [16.0])}
+    phase = make(priority_exponent=0.6, importance_exponent=0.5, importance_updates=2)
+    assert phase.draws.priority_exponent == 0.6
+    plain = make()
+    phase._update_critics(rows, torch.tensor(0.0))
+    with torch.no_grad():
+        target = plain._target(rows, torch.tensor(0.0), plain._generator)
+        wrong = plain.critics(rows['observation'], rows['action']) - target  # [2, B]
+    torch.testing.assert_close(phase.error, wrong.abs().mean(0))
+    weight = torch.tensor([1.0] * 7 + [0.25])  # 16 to the power of -1/2.
+    by_hand = torch.autograd.grad(
+        0.5
+        * (weight * (plain.critics(rows['observation'], rows['action']) - target) ** 2)
+        .sum(0)
+        .mean(),
+        list(plain.critics.parameters()),
+    )
+    given = [p.grad for p in phase.critics.parameters()]
+    for one, other in zip(given, by_hand, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_correction_of_priorities_grows_to_1():
+    phase = make(priority_exponent=0.6, importance_exponent=0.4, importance_updates=4)
+    found = []
+    for seed in range(6):
+        found.append(phase._importance())
+        phase.update(batch(seed) | {'selection_ratio': torch.ones(8)})
+    assert found == pytest.approx([0.4, 0.55, 0.7, 0.85, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    'changes', [{}, {'numeric': 'bfloat16'}, {'priority_exponent': 0.6}], ids=str
+)
+def test_learns_to_drive_a_point_to_its_goal(changes):
     experience = Experience(point_contract(), 5000, seed=0)
     experience.append(episodes(60, seed=0), 'random')
     settings = SacConfig(
@@ -274,7 +309,7 @@ def test_learns_to_drive_a_point_to_its_goal(numeric):
         actor_learning_rate=3e-3,
         critic_learning_rate=3e-3,
         temperature_learning_rate=3e-3,
-        numeric=numeric,
+        **changes,
     )
     phase = SoftActorCritic(settings, experience.space, seed=0)
 
@@ -285,7 +320,7 @@ def test_learns_to_drive_a_point_to_its_goal(numeric):
 
     before = mean_reward(act)
     for _ in range(600):
-        phase.update(experience.sample(Transitions(64, 1, 0.8)))
+        learn(phase, experience, phase.draws)
     best = mean_reward(lambda place: -2 * place)
     assert before < -0.8
     assert mean_reward(act) > best - 0.1

@@ -107,13 +107,15 @@ def test_versions_say_where_they_come_from(tmp_path):
     assert store.load('one', 3)[0]['mean.weight'].shape == (1, 8)
 
 
-def test_interrupted_and_resumed_equals_uninterrupted_bit_by_bit(tmp_path):
+@pytest.mark.parametrize('priority_exponent', [0.0, 0.6])
+def test_interrupted_and_resumed_equals_uninterrupted_bit_by_bit(tmp_path, priority_exponent):
     torch.set_num_threads(1)
     write_store(tmp_path / 'store', 20, seed=0)
-    whole = make(tmp_path, name='whole')
+    phase = replace(PHASE, priority_exponent=priority_exponent)
+    whole = make(tmp_path, phase=phase, name='whole')
     whole.run(60)
-    make(tmp_path, name='parts').run(23)
-    resumed = make(tmp_path, name='parts', seed=0)
+    make(tmp_path, phase=phase, name='parts').run(23)
+    resumed = make(tmp_path, phase=phase, name='parts', seed=0)
     assert resumed.resume()
     resumed.run(37)
     contents = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from robot_learning import foreign_files, plain_yaml
@@ -18,6 +18,14 @@ STRICT = ConfigDict(extra='forbid', arbitrary_types_allowed=False, allow_inf_nan
 _MAX_PROBLEMS = 100  # Named at once.
 _NAME_ANOTHER = Refusal(ConfigError, 'Name an existing YAML file.')
 
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(',') if name.strip()]
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]  # Or one text, commas between.
 T = TypeVar('T')
 KeyPath = tuple[str | int, ...]
 

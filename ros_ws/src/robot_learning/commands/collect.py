@@ -34,6 +34,7 @@ Array = np.ndarray[Any, Any]
 _EXAMPLES = """examples:
   ./run collect --driver geodesic --noise 0.3 --steps 15000 --out demonstrations
   ./run collect --driver random --steps 2000 --out exploration --seed 3
+  ./run collect --steps 10000 --camera --out runs/watched       for models that see pictures
   ./run train --mode supervised --data demonstrations --robot arena --name cloned
   ./run collect --model navigator@12 --models runs/latest/models --out driven --explore
   ./run collect --dmc walker_walk --steps 10000 --out runs/walker --action-repeat 2
@@ -132,6 +133,7 @@ def collect(
     seed: int = 0,
     noise: float = 0.3,
     on_progress: Callable[[int], None] = lambda num_steps: None,
+    camera: bool = False,
 ) -> int:
     """Record whole episodes of at least `num_steps` control steps; return how many steps.
 
@@ -143,15 +145,17 @@ def collect(
         seed: 0 to 9999; layouts, noise and physics follow from it.
         noise: of the geodesic driver, as a part of half the command range.
         on_progress: told the steps so far after each episode.
+        camera: record the contract's camera, too.
 
     Raises:
         StoreError: the store cannot be written or has this session already.
+        EnvironmentSetupError: pictures are wanted and cannot be drawn.
     """
     if isinstance(driver, StoredDriver):
         acting: Driver | StoredDriver = driver
-        name, camera = driver.name, driver.image_fields
+        name, camera = driver.name, camera or bool(driver.image_fields)
     else:
-        acting, name, camera = _DRIVERS[driver](contract, noise, seed), driver, ()
+        acting, name = _DRIVERS[driver](contract, noise, seed), driver
     store, session = TrajectoryStore(out), f'{name}_{seed:04d}'
     if store.segments(session):
         raise StoreError(
@@ -160,7 +164,7 @@ def collect(
         )
     world = World(contract, WorldConfig(camera='auto' if camera else 'off'))
     if camera and world.camera is None:
-        raise EnvironmentSetupError(f'{name}: looks at pictures. {world.camera_status}')
+        raise EnvironmentSetupError(f'{name}: pictures are needed. {world.camera_status}')
     recorder = Recorder(contract, RecorderConfig())
     drive = RecordedDrive(world, acting, recorder)
     steps = episode = 0
@@ -207,8 +211,8 @@ def _collect(options: argparse.Namespace, on_progress: Callable[[int], None]) ->
     stored = _stored(options, contract)
     driver = options.driver or 'geodesic'
     name = options.model or f'the {driver} driver'
-    noise = options.noise
-    return collect(contract, stored or driver, options.steps, out, seed, noise, on_progress), name
+    who, steps, noise = stored or driver, options.steps, options.noise
+    return collect(contract, who, steps, out, seed, noise, on_progress, options.camera), name
 
 
 def _stored(options: argparse.Namespace, contract: RobotContract) -> StoredDriver | None:
@@ -241,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
         '--models', type=Path, default=Path('runs/models'), metavar='DIR', help='model store'
     )
     parser.add_argument('--explore', action='store_true', help='draw the actions of --model')
+    parser.add_argument('--camera', action='store_true', help='record what the camera sees, too')
     parser.add_argument(
         '--image-size',
         type=whole_number(0, 1024),

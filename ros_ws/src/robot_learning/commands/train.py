@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import sys
@@ -16,6 +17,7 @@ from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.train_pairs import PHASE as PAIRS
 from robot_learning.commands.train_pairs import train_pairs
+from robot_learning.commands.train_processes import Team, is_first, refuse_team, team_of
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, RobotLearningError
 from robot_learning.features import FeatureBuilder
@@ -24,6 +26,7 @@ from robot_learning.model_store import parse_reference
 
 if TYPE_CHECKING:
     from robot_learning.phases.curves import Curves
+    from robot_learning.phases.data_parallel import Others
     from robot_learning.phases.recipe import Recipe
     from robot_learning.phases.trainer import Progress, Trainer
     from robot_learning.phases.training_session import Destination
@@ -37,6 +40,7 @@ _EXAMPLES = """examples:
   ./run train --mode all --data runs/latest/episodes --name robot   # robot-world_model, ...
   ./run train --phase behavior_cloning --config my_phase.yaml --data demonstrations.hdf5
   ./run train --mode supervised --phase neural_policy --data synthetic   # or states.npy, a CSV
+  ./run train --mode dreamer --data runs/latest/episodes --device cuda --processes 2
 Either from recorded --data or in an --env. From data, whole episodes are held out, and only what
 is measured on them is reported. ppo learns only from what it drives itself: --env or ./run up.
 --mode all trains world_model, sac, dreamer and behavior_cloning in this order on the same data
@@ -44,7 +48,12 @@ and publishes each as NAME-PHASE. Environments are those of Gymnasium, dmc:TASK 
 installed, and the embedded world of a robot contract (arena). Ctrl-C saves and publishes; the same
 command goes on from there: from data, in CartPole, Pendulum and MuJoCo's Gymnasium environments
 bit by bit as if uninterrupted, in others with new episodes. To learn while a robot drives, see
-./run up."""
+./run up.
+
+Of several --processes each draws batches of its own, as large as the settings say; they take each
+step together by the mean of their gradients, and the first one measures and publishes. torchrun
+starts them as well, also on several machines, each with the data:
+  PYTHONPATH=ros_ws/src .venv/bin/torchrun --nproc-per-node 2 -m robot_learning.commands.train …"""
 
 _PHASES = {'world_model': 'world_model', 'dreamer': 'dreamer', 'supervised': 'behavior_cloning'}
 _ALL = ('world_model', 'sac', 'dreamer', 'behavior_cloning')
@@ -53,10 +62,11 @@ _ALL = ('world_model', 'sac', 'dreamer', 'behavior_cloning')
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = _parser().parse_args(argv)
+    options.arguments = sys.argv[1:] if argv is None else argv
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     try:
         result = train(options)
-        if options.json:
+        if options.json and is_first():
             write_json(options.json, result)
             print(f'written to {options.json}')
     except RobotLearningError as error:
@@ -71,6 +81,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     from robot_learning.phases.training_session import Destination
 
     if options.phase == PAIRS:
+        refuse_team(options, PAIRS)
         return train_pairs(options)
     options.name = options.name or 'navigator'
     phases = phase_names(options)
@@ -80,42 +91,55 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     plans = [recipe.load(phase, options.config) for phase in phases]
     output = options.output or options.models.parent
     signer = None
-    if options.sign_with is not None:
+    if options.sign_with is not None and is_first():
         signer = read_signer(options.sign_with, ask_passphrase(options.sign_with))
     destination = Destination(options.models, options.name, output, signer)
     if options.env is not None:
         from robot_learning.commands.train_environment import train_in_environments
 
+        refuse_team(options, '--env')
         return train_in_environments(options, plans[0], destination)
-    if options.mode != 'all' or options.phase is not None:
-        return train_on_data(options, plans[0], destination)
-    results = []
-    for plan in plans:
-        name = f'{options.name}-{plan.phase_name}'
-        each = dataclasses.replace(destination, model_name=name)
-        results.append(train_on_data(options, plan, each))
+    with team_of(options) as team:
+        if options.mode != 'all' or options.phase is not None:
+            return train_on_data(options, plans[0], destination, team)
+        results = []
+        for plan in plans:
+            name = f'{options.name}-{plan.phase_name}'
+            each = dataclasses.replace(destination, model_name=name)
+            results.append(train_on_data(options, plan, each, team))
     return {'model': options.name, 'phases': results}
 
 
 def train_on_data(
-    options: argparse.Namespace, plan: Recipe, destination: Destination
+    options: argparse.Namespace, plan: Recipe, destination: Destination, team: Team
 ) -> dict[str, Any]:
-    """Train one phase on recorded data and return what was measured."""
-    from robot_learning.phases.training_session import learn_offline
+    """Train one phase on recorded data and return what was measured.
+
+    Of several processes all but the first only take part in that, and return nothing.
+    """
+    from robot_learning.phases.data_parallel import Others
+    from robot_learning.phases.training_session import follow_offline, learn_offline
     from robot_learning.phases.validation import split_episodes
     from robot_learning.trajectory.datasets import read_episodes
 
     phase = plan.phase_name
     contract = contracts.load(options.robot)
     fields = (*FeatureBuilder(contract).fields, *plan.trainer.images)
-    with destination.claimed(phase):
+    others = Others(team.place.size)
+    with destination.claimed(phase) if team.place.is_first else contextlib.nullcontext():
         episodes = [e for path in options.data for e in read_episodes(path, contract, fields)]
         split = split_episodes(episodes, options.held_out, options.seed)
         source = ', '.join(str(path) for path in options.data)
-        trainer = learn_offline(contract, plan, split, source, destination, options.seed)
+        given = contract, plan, split, source
+        if not team.place.is_first:
+            with StopRequests() as requests:
+                stop = lambda: requests.is_requested  # noqa: E731
+                follow_offline(*given, options.seed, team.device, team.place, stop)
+            return {}
+        trainer = learn_offline(*given, destination, options.seed, team.device, others)
         curves = destination.curves(phase)
         assert curves is not None, 'there is an output folder'
-        progress = _run(trainer, options.num_updates, phase, curves)
+        progress = _run(trainer, options.num_updates, phase, curves, others)
     result = {
         'model': destination.model_name,
         'phase': phase,
@@ -175,7 +199,9 @@ def _check_source(options: argparse.Namespace) -> None:
                 )
 
 
-def _run(trainer: Trainer, num_updates: int, phase: str, curves: Curves) -> Progress:
+def _run(
+    trainer: Trainer, num_updates: int, phase: str, curves: Curves, others: Others
+) -> Progress:
     from tqdm import tqdm
 
     with (
@@ -190,9 +216,13 @@ def _run(trainer: Trainer, num_updates: int, phase: str, curves: Curves) -> Prog
             bar.set_postfix({k.split('/')[-1]: f'{v:.3g}' for k, v in progress.metrics.items()})
             curves.write(progress)
 
+        def should_stop() -> bool:
+            return requests.is_requested or others.is_stop_requested
+
         try:
-            return trainer.run(num_updates, lambda: requests.is_requested, on_progress)
+            return trainer.run(num_updates, should_stop, on_progress)
         finally:
+            others.dismiss()
             curves.close()
 
 
@@ -265,6 +295,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--seed', type=whole_number(0), default=0)
     parser.add_argument(
         '--num-updates', type=whole_number(1), default=5000, metavar='N', help='of --data'
+    )
+    parser.add_argument(
+        '--device', default='cpu', metavar='NAME', help='cpu, cuda, cuda:1 or auto (cpu)'
+    )
+    parser.add_argument(
+        '--processes',
+        type=whole_number(1),
+        default=1,
+        metavar='N',
+        help='that learn from --data together, with --device cuda one per GPU (1)',
     )
     parser.add_argument(
         '--held-out',

@@ -25,6 +25,7 @@ def train_in_environments(
     """Act and learn for `--num-steps` in all; return what came of it, as plain data."""
     from robot_learning.model_store import ModelStore
     from robot_learning.phases.acting import actor_for
+    from robot_learning.phases.devices import device_named
     from robot_learning.phases.interaction import EnvironmentSource, Interaction, evaluate
     from robot_learning.phases.phase import PolicySpace
     from robot_learning.phases.publishing import Publisher
@@ -32,6 +33,7 @@ def train_in_environments(
     from robot_learning.simulation.vector import VectorEnvironment
 
     name: str = options.env
+    device = device_named(options.device)
     contract = gym_environments.contract_of(name)
     environments = VectorEnvironment(lambda: gym_environments.make(name), options.num_envs)
     try:
@@ -49,7 +51,7 @@ def train_in_environments(
             plan.trainer.keep_best,
             plan.trainer.keep_newest,
         )
-        phase: Any = plan.phase_class(plan.phase_config, space, options.seed)
+        phase: Any = plan.phase_class(plan.phase_config, space, options.seed, device=device)
         source = EnvironmentSource(name, contract)
         interaction = Interaction(
             phase,

@@ -69,13 +69,17 @@ def team_of(options: argparse.Namespace) -> Iterator[Team]:
 
 
 def refuse_team(options: argparse.Namespace, what: str) -> None:
-    """Raise ConfigError where several processes are asked for what learns in one."""
+    """Raise ConfigError where several processes, or a GPU, are asked for without a use."""
     from robot_learning.phases.process_group import place_in
 
     place = place_in(os.environ)
     if options.processes > 1 or (place is not None and place.size > 1):
         raise ConfigError(
             f'--processes: {what} learns in one process, expected 1. Leave it and torchrun out.'
+        )
+    if what != '--env' and options.device not in ('cpu', 'auto'):
+        raise ConfigError(
+            f'--device: found {options.device}, and {what} learns on the processor. Leave it out.'
         )
 
 
@@ -100,6 +104,8 @@ def _started(arguments: list[str], place: Place, device: torch.device) -> Iterat
     try:
         with joined(store, place, device, lambda: _check(children)):
             yield Team(place, device)
+        _end(children)
+        _check(children)
     except TrainingError:
         for child in children:
             child.wait(_PATIENCE_S)

@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from robot_learning_interfaces.msg import ModelVersion, SegmentWritten, TrainingMetrics
 
 from robot_learning import contract as contracts
-from robot_learning.config import STRICT
+from robot_learning.config import STRICT, Names
 from robot_learning.errors import (
     ConfigError,
     ModelRefusedError,
@@ -57,8 +57,10 @@ class TrainerNodeConfig:
     robot: str = 'arena'  # Robot contract: a name in config/robots or the path of a YAML file.
     store: Path = Path('runs/store')  # Directory of recorded episodes to follow.
     models: Path = Path('runs/models')  # Directory of the model store.
-    model_name: str = 'navigator'  # Versions are published under this name.
+    # Versions are published under this name, those of a world model under NAME-world_model.
+    model_name: str = 'navigator'
     phase: str = 'sac'  # Registered training phase; empty: only on request by train_phase.
+    images: Names = ()  # Picture fields to learn from besides those of the settings, camera,other.
     config: str = ''  # YAML file with the phase's settings; empty: config/phases/PHASE.yaml.
     seed: NonNegativeInt = 0  # Of initial weights, sampling and noise.
     demonstrations: str = ''  # Store, HDF5 file or bag mixed into each batch; empty: none.
@@ -73,9 +75,9 @@ class TrainerNode(Node):
         super().__init__('trainer', **node_options)
         self._config = config = declare_config(self, TrainerNodeConfig)
         self._contract = contracts.load(config.robot)
-        images: Sequence[str] = ()
+        images: Sequence[str] = config.images
         if config.phase:  # Mistakes are named at once, not when data comes.
-            images = recipe.load(config.phase, config.config or None).trainer.images
+            images = self._plan(config.phase).trainer.images
         self._demonstrations: Sequence[Episode] = ()
         if config.demonstrations:
             from robot_learning.trajectory.datasets import read_episodes  # Brings in rosbags.
@@ -89,8 +91,9 @@ class TrainerNode(Node):
         self._models = ModelStore(config.models)
         self._trainer: Trainer | None = None
         self._phase = config.phase
+        self._published_name = config.model_name  # Of the phase that learns.
         self._progress = Progress(detail='' if config.phase else 'Waiting for train_phase.')
-        self._announced: int | None = None
+        self._announced: tuple[str, int] | None = None
         self._reported_s = time.monotonic()  # When the learning thread last told its progress.
         self._newest_step = (0, self._reported_s)  # Environment steps, and since when.
         self._metrics = self.create_publisher(TrainingMetrics, 'training_metrics', qos.NOTICE_QOS)
@@ -116,12 +119,13 @@ class TrainerNode(Node):
 
     def _follow(self, stop: threading.Event) -> bool:
         """Run the configured phase until stopped or requested otherwise; False: it failed."""
-        plan = recipe.load(self._config.phase, self._config.config or None)
+        plan = self._plan(self._config.phase)
+        destination = self._destination.of_phase(plan.phase_name)
         try:
-            with self._destination.claimed(plan.phase_name):
+            with destination.claimed(plan.phase_name):
                 self._run(
                     plan,
-                    self._destination,
+                    destination,
                     None,
                     None,
                     lambda: stop.is_set() or self.requests.is_waiting,
@@ -134,9 +138,8 @@ class TrainerNode(Node):
 
     def _serve(self, request: TrainRequest, stop: threading.Event) -> None:
         try:
-            path = self._config.config if request.phase == self._config.phase else ''
-            plan = recipe.load(request.phase, path or None, request.overrides)
-            destination = self._destination
+            plan = self._plan(request.phase, request.overrides)
+            destination = self._destination.of_phase(request.phase)
             if request.overrides:  # Another configuration cannot go on from the checkpoint.
                 destination = dataclasses.replace(destination, output=None)
 
@@ -158,6 +161,14 @@ class TrainerNode(Node):
             self.get_logger().error(str(error))
             request.finish(self._progress, str(error))
 
+    def _plan(self, phase: str, overrides: str = '') -> recipe.Recipe:
+        """Return the settings of a phase; the file of the parameters is for the phase there."""
+        path = self._config.config if phase == self._config.phase else ''
+        plan = recipe.load(phase, path or None, overrides)
+        images = tuple(dict.fromkeys((*plan.trainer.images, *self._config.images)))
+        trainer = dataclasses.replace(plan.trainer, images=images)
+        return recipe.Recipe(phase, plan.phase_config, trainer)
+
     def _run(
         self,
         plan: recipe.Recipe,
@@ -168,7 +179,7 @@ class TrainerNode(Node):
         on_progress: Callable[[Progress], None],
     ) -> Progress:
         config, phase = self._config, plan.phase_name
-        self._phase = phase
+        self._phase, self._published_name = phase, destination.model_name
         trainer = follow_store(
             self._contract,
             plan,
@@ -217,20 +228,22 @@ class TrainerNode(Node):
         msg.names = list(progress.metrics)
         msg.values = [float(value) for value in progress.metrics.values()]
         self._metrics.publish(msg)
-        if progress.version is not None and progress.version != self._announced:
-            self._announce(progress)
+        if progress.version is not None:
+            self._announce(progress, progress.version)
 
-    def _announce(self, progress: Progress) -> None:
-        assert progress.version is not None, 'the caller looked'
-        self._announced = progress.version
+    def _announce(self, progress: Progress, version: int) -> None:
+        name = self._published_name
+        if self._announced == (name, version):
+            return
+        self._announced = name, version
         try:
-            manifest = self._models.manifest(self._config.model_name, progress.version)
+            manifest = self._models.manifest(name, version)
         except (StoreError, ModelRefusedError):
             return  # Deleted or damaged meanwhile, as after a long pause: nobody can load it.
         msg = ModelVersion()
         msg.header.stamp = self.get_clock().now().to_msg()
-        msg.model = self._config.model_name
-        msg.version = progress.version
+        msg.model = name
+        msg.version = version
         msg.state = ModelVersion.PUBLISHED
         msg.update = progress.update
         msg.environment_step = progress.environment_step

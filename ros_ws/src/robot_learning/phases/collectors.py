@@ -17,6 +17,7 @@ from robot_learning.phases.phase import (
     Transitions,
     Windows,
 )
+from robot_learning.phases.prioritised_update import learn
 from robot_learning.phases.replay import EnvironmentReplay
 from robot_learning.phases.rollouts import Arrival, VectorRollout
 from robot_learning.phases.trainer import TrainerConfig
@@ -115,7 +116,7 @@ class _OffPolicy:
         due = int((num_steps - self._config.warmup_steps) * self._config.train_ratio)
         metrics = []
         while self._num_updates < due and self._replay.has_transitions:
-            metrics.append(phase.update(self._replay.sample(self._draw)))
+            metrics.append(learn(phase, self._replay, self._draw))
             self._num_updates += 1
         return metrics
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from robot_learning.errors import TrainingError
 from robot_learning.phases.experience import Experience
 from robot_learning.phases.phase import Batch, Metrics, Phase, Rollout
+from robot_learning.phases.prioritised_update import learn
 from robot_learning.phases.process_group import Place, summed, told
 from robot_learning.phases.state import OTHERS, without_others
 
@@ -118,7 +119,7 @@ def follow(
     while True:
         command, _ = summed([0, should_stop()])
         if command == _Command.UPDATE:
-            phase.update(experience.sample(draw))
+            learn(phase, experience, draw)
         elif command == _Command.TAKE:
             _take(phase, experience, place, load_tensors(told(b'', 0)))
         elif command == _Command.TELL:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
@@ -121,6 +122,11 @@ class Experience:
         else:
             batch = self._buffer.sample_transitions(*draw)
         return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+    def prioritise(self, batch: Batch, error: Tensor) -> None:
+        """Remember how wrong the prediction was for each row of the last batch, [B]."""
+        place, is_offline = batch['place'].numpy(), batch['is_offline'].numpy()
+        self._buffer.prioritise(place, is_offline, error.cpu().numpy())
 
     def collect_rollouts(self) -> None:
         """From now on keep what policies drive for `rollout`; appended data gives none."""

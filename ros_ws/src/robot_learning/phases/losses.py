@@ -24,14 +24,30 @@ def soft_target(
     return reward + discount * (next_values.amin(0) + entropy_bonus)
 
 
-def value_loss(values: Tensor, target: Tensor) -> Tensor:
+def value_loss(values: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Half the mean squared error of each critic, summed over critics.
 
     Args:
         values: [N, B].
         target: [B], without gradient.
+        weight: [B], of the rows; None: all count alike.
     """
-    return 0.5 * (values - target).square().sum(0).mean()
+    squared = (values - target).square().sum(0)  # [B]
+    return 0.5 * (squared if weight is None else weight * squared).mean()
+
+
+def importance_weight(selection_ratio: Tensor, exponent: float) -> Tensor:
+    """What makes rows that were drawn too often count less (Schaul et al. 2016, section 3.4).
+
+    Args:
+        selection_ratio: [B], N times P(i): how likely each row was drawn, to uniformly.
+        exponent: beta; 1 corrects in full, 0 not at all.
+
+    Returns:
+        [B], the largest is 1, so that steps are only ever made smaller.
+    """
+    weight = selection_ratio**-exponent
+    return weight / weight.max()
 
 
 def soft_policy_loss(values: Tensor, log_prob: Tensor, temperature: Tensor) -> Tensor:

@@ -50,11 +50,12 @@ class TrainingData(NamedTuple):
 
 
 class Transitions(NamedTuple):
-    """Single steps, drawn uniformly, and where they led; see `ReplayBuffer.sample_transitions`."""
+    """Single steps and where they led; see `ReplayBuffer.sample_transitions`."""
 
     batch_size: int
     n_step: int = 1
     discount: float = 0.99
+    priority_exponent: float = 0.0  # 0: drawn uniformly; else see `trajectory.prioritised`.
 
 
 class Windows(NamedTuple):
@@ -82,8 +83,10 @@ class Phase(Protocol):
     """One objective and its parameters; takes one gradient step at a time.
 
     A phase that has a property `measures`, a draw as well, is measured on held-out data drawn
-    like that instead of like `draws`: whole episodes, say. Batches may be on any device; what
-    `state_dict` returns is on the processor and fits every device.
+    like that instead of like `draws`: whole episodes, say. One whose `draws` have a
+    `priority_exponent` has `error` after an update: [B], of each row of the batch. One whose
+    versions cannot drive a robot says so by a class attribute `drives = False`. Batches may be
+    on any device; what `state_dict` returns is on the processor and fits every device.
     """
 
     Config: type[Any]  # A frozen pydantic dataclass.

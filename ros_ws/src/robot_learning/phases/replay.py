@@ -67,10 +67,14 @@ class EnvironmentReplay:
             self._arrived[index] = 0.0, True
 
     def sample(self, draw: Transitions) -> Batch:
-        """Draw transitions uniformly; none is a demonstration."""
+        """Draw transitions; none is a demonstration."""
         batch = self._buffer.sample_transitions(*draw)
         batch['is_offline'] = np.zeros(draw.batch_size, bool)
         return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+    def prioritise(self, batch: Batch, error: Tensor) -> None:
+        """Remember how wrong the prediction was for each row of the last batch, [B]."""
+        self._buffer.prioritise(batch['place'].numpy(), error.cpu().numpy())
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all steps, and what else decides the next draws."""

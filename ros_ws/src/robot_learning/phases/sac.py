@@ -43,6 +43,11 @@ class SacConfig:
     batch_size: PositiveInt = 256
     discount: Fraction = 0.99
     n_step: PositiveInt = 1
+    # Above 0, steps are drawn the more often the larger their value's error was (Schaul et al.
+    # 2016, who take 0.6), and count less to make up for it: in full after so many updates.
+    priority_exponent: Annotated[float, Field(ge=0, le=1)] = 0.0
+    importance_exponent: Annotated[float, Field(ge=0, le=1)] = 0.4  # At the first update.
+    importance_updates: PositiveInt = 100_000
     target_rate: Fraction = 0.005  # Share of the critics that enters their targets per update.
     actor_learning_rate: PositiveFloat = 3e-4
     critic_learning_rate: PositiveFloat = 3e-4
@@ -121,11 +126,15 @@ class SoftActorCritic:
             self._critic_parameters, lr=config.critic_learning_rate, fused=True
         )
         self._num_updates = torch.zeros((), dtype=torch.int64)
+        self.error: Tensor = torch.zeros(0)  # [B], of the values in the last update.
 
     @property
     def draws(self) -> Transitions:
         """Transitions of `n_step` steps."""
-        return Transitions(self.config.batch_size, self.config.n_step, self.config.discount)
+        config = self.config
+        return Transitions(
+            config.batch_size, config.n_step, config.discount, config.priority_exponent
+        )
 
     def update(self, batch: Batch) -> Metrics:
         """Step the critics, every `actor_update_period` times the actor, then the targets."""
@@ -202,9 +211,19 @@ class SoftActorCritic:
         with torch.no_grad():
             target = self._target(batch, temperature, self._generator)
         values = self.critics(batch['observation'], batch['action'])  # [N, B]
-        loss = losses.value_loss(values, target)
+        weight = None
+        if self.config.priority_exponent:
+            weight = losses.importance_weight(batch['selection_ratio'], self._importance())
+            self.error = (values.detach() - target).abs().mean(0)
+        loss = losses.value_loss(values, target, weight)
         step(self._critic_optimizer, self._critic_parameters, loss)
         return {'sac/critic_loss': loss.detach(), 'sac/value': values.detach().mean()}
+
+    def _importance(self) -> float:
+        """Return the exponent of the weights now: linearly up to 1 (section 3.4)."""
+        config = self.config
+        share = min(float(self._num_updates) / config.importance_updates, 1.0)
+        return config.importance_exponent + share * (1 - config.importance_exponent)
 
     def _target(self, batch: Batch, temperature: Tensor, noise: torch.Generator) -> Tensor:
         action, log_prob = self.actor.sample(batch['next_observation'], noise)

@@ -20,7 +20,8 @@ from robot_learning.metrics import Rate
 from robot_learning.phases.checkpoint import Checkpoint, CheckpointFolder
 from robot_learning.phases.experience import Experience
 from robot_learning.phases.governor import TrainRatioGovernor, replay_ratio
-from robot_learning.phases.phase import Batch, Phase, Rollout
+from robot_learning.phases.phase import Phase, Rollout
+from robot_learning.phases.prioritised_update import learn
 from robot_learning.phases.publishing import Publisher, plain
 from robot_learning.phases.validation import Validation
 
@@ -210,15 +211,13 @@ class Trainer:
             self._phase.prepare(self._experience.training_data())
             self._is_prepared = True
 
-    def _batch(self) -> Batch:
-        draw = self._phase.draws
-        if isinstance(draw, Rollout):
-            return self._experience.rollout(draw)
-        return self._experience.sample(draw)
-
     def _update_once(self) -> None:
         self._prepare()
-        metrics = self._phase.update(self._batch())
+        draw = self._phase.draws
+        if isinstance(draw, Rollout):
+            metrics = self._phase.update(self._experience.rollout(draw))
+        else:
+            metrics = learn(self._phase, self._experience, draw)
         for name, value in metrics.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1

@@ -19,7 +19,7 @@ from robot_learning.phases.curves import Curves
 from robot_learning.phases.data_parallel import Leader, Others, follow
 from robot_learning.phases.devices import CPU
 from robot_learning.phases.experience import Experience
-from robot_learning.phases.phase import Phase, Rollout
+from robot_learning.phases.phase import PHASES, Phase, Rollout
 from robot_learning.phases.process_group import Place
 from robot_learning.phases.publishing import Publisher
 from robot_learning.phases.recipe import Recipe
@@ -37,6 +37,16 @@ class Destination:
     model_name: str
     output: Path | None = None  # None: no curves, and nothing to go on from later.
     signer: Signer | None = None  # None: versions are not signed.
+
+    def of_phase(self, phase: str) -> Destination:
+        """Return where a phase goes that shares the name with others.
+
+        Versions that cannot drive have a name of their own, NAME-PHASE: whoever follows NAME to
+        drive would only refuse them.
+        """
+        if getattr(PHASES.get(phase), 'drives', True):
+            return self
+        return dataclasses.replace(self, model_name=f'{self.model_name}-{phase}')
 
     def checkpoints(self, phase: str) -> CheckpointFolder | None:
         """Return where a phase's checkpoints lie."""

@@ -50,6 +50,7 @@ class WorldModelPhase:
 
     Config = WorldModelPhaseConfig
     selects_by_validation = True
+    drives = False  # It predicts.
 
     def __init__(
         self,

@@ -306,6 +306,11 @@ def build_policy(tensors: Mapping[str, Array], manifest: Mapping[str, Any], wher
             f'{where}: its manifest has no policy block, expected one that says kind and sizes. '
             f'Serve a version that a policy phase published.'
         )
+    if block.get('kind') == 'world_model':
+        raise ModelRefusedError(
+            f'{where}: is a world model, which predicts and drives nothing, expected a policy. '
+            f'Let it be published under another name; train dreamer for a policy that uses one.'
+        )
     try:
         kind = POLICY_KINDS.get(str(block.get('kind', 'gaussian_tanh_mlp')))
         spec = config.from_mapping(kind.spec, block, f'{where}: manifest: policy')

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from robot_learning.config import STRICT
+from robot_learning.config import STRICT, Names
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, ModelRefusedError, RobotLearningError, StoreError
 from robot_learning.serving.canary import CanaryConfig
@@ -38,7 +38,7 @@ class ServingConfig:
     random_hold_steps: PositiveInt = 5  # Mean control steps that a random action is kept for.
     noise_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Of noise from step to step.
     poll_s: PositiveFloat = 0.5  # Time between looks for a newer version without a notice.
-    images: tuple[str, ...] = ()  # Picture fields that versions may look at.
+    images: Names = ()  # Picture fields that versions may look at, camera,other.
     canary: CanaryConfig = CanaryConfig()
     rollback: RollbackConfig = RollbackConfig()
 

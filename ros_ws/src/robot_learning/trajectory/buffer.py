@@ -14,6 +14,7 @@ import numpy as np
 
 from robot_learning.errors import ConfigError, NotEnoughDataError
 from robot_learning.trajectory.episode import Array, Episode
+from robot_learning.trajectory.prioritised import Priorities, restored
 
 _FLAGS = ('terminated', 'truncated', 'intervention', 'is_first')  # Behind action and reward.
 _ROWS_AT_ONCE = 1024
@@ -52,6 +53,7 @@ class ReplayBuffer:
         self._has_next: Array = np.zeros(capacity, bool)
         self._num_appended = 0
         self._newest: tuple[int, int, int, object] | None = None  # Of the newest step: see _key.
+        self._priorities: Priorities | None = None  # From the first draw that asks for them.
 
     def __len__(self) -> int:
         return min(self._num_appended, self.capacity)
@@ -87,9 +89,13 @@ class ReplayBuffer:
             self._newest = None
 
     def sample_transitions(
-        self, batch_size: int, n_step: int = 1, discount: float = 0.99
+        self,
+        batch_size: int,
+        n_step: int = 1,
+        discount: float = 0.99,
+        priority_exponent: float = 0.0,
     ) -> dict[str, Array]:
-        """Draw transitions uniformly, with replacement.
+        """Draw transitions with replacement: uniformly, or by priority.
 
         A transition spans `n_step` steps, fewer where its run ends earlier. It bootstraps
         from `next_observation` unless the task ended there: after truncation, a gap or at the
@@ -99,12 +105,18 @@ class ReplayBuffer:
             every array given to `append` and its `next_` value for `successors`, [B, ...];
             `action` [B, A]; `reward` [B], sum of gamma^i times the rewards on the way;
             `discount` [B], gamma^k * (1 - terminated) with k steps on the way; `intervention`
-            [B], a person commanded `action`.
+            [B], a person commanded `action`. With a `priority_exponent` also `place` [B], for
+            `prioritise`, and `selection_ratio` [B]: how likely the row was drawn, to uniformly.
 
         Raises:
             NotEnoughDataError: no step has a successor yet.
         """
-        start = self._draw_with_successor(batch_size)  # [B]
+        drawn = (
+            self._by_priority(priority_exponent).draw(batch_size, self._rng)
+            if priority_exponent
+            else None
+        )
+        start = self._draw_with_successor(batch_size) if drawn is None else drawn.place  # [B]
         here = self._table.take(start, axis=0)
         stop = start + 1
         stop[stop == self.capacity] = 0
@@ -123,7 +135,12 @@ class ReplayBuffer:
         batch['intervention'] = here[:, size + 3] > 0.5
         batch['reward'] = reward
         batch['discount'] = (factor * (1.0 - there[:, size + 1])).astype(np.float32, copy=False)
-        return batch
+        return batch if drawn is None else batch | drawn._asdict()
+
+    def prioritise(self, place: Array, error: Array) -> None:
+        """Remember how wrong the prediction was for rows of the last draw by priority, [B]."""
+        assert self._priorities is not None, 'they were drawn by priority'
+        self._priorities.update(place, error)
 
     def sample_windows(self, batch_size: int, length: int) -> dict[str, Array]:
         """Draw windows of consecutive steps uniformly.
@@ -162,17 +179,22 @@ class ReplayBuffer:
         The steps themselves are not in it: append again at least the pieces that are still
         held, in their order, then `restore`.
         """
-        return {'rng': self._rng.bit_generator.state, 'num_appended': self._num_appended}
+        state = {'rng': self._rng.bit_generator.state, 'num_appended': self._num_appended}
+        if self._priorities is not None:
+            self._priorities.take_in(self._has_next, self._num_appended)
+            state['priorities'] = self._priorities.state()
+        return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue the random sequence saved by `state`, every step at the place it had then."""
         self._rng.bit_generator.state = state['rng']
         ahead = state['num_appended'] - self._num_appended
-        if ahead <= 0 or self._num_appended < self.capacity:  # All is here, or some are gone.
-            return
-        for data in (self._table, self._has_next, *self._arrays.values()):
-            _rotate(data, ahead % self.capacity)
-        self._num_appended += ahead
+        if ahead > 0 and self._num_appended >= self.capacity:  # Else all is here, or some gone.
+            for data in (self._table, self._has_next, *self._arrays.values()):
+                _rotate(data, ahead % self.capacity)
+            self._num_appended += ahead
+        if 'priorities' in state:
+            self._priorities = restored(state['priorities'], self._has_next, self._num_appended)
 
     def _allocate(self, piece: Episode, arrays: Mapping[str, Array]) -> None:
         for name, data in arrays.items():
@@ -226,6 +248,12 @@ class ReplayBuffer:
             target[begin : begin + first] = data[skip : skip + first]
             target[: count - first] = data[skip + first :]
         self._num_appended += len(rows)
+
+    def _by_priority(self, exponent: float) -> Priorities:
+        if self._priorities is None:
+            self._priorities = Priorities(self.capacity, exponent)
+        self._priorities.take_in(self._has_next, self._num_appended)
+        return self._priorities
 
     def _draw_with_successor(self, batch_size: int) -> Array:
         """Return [B] places of steps whose successor is known, uniformly."""
@@ -291,13 +319,17 @@ class MixedBuffer:
         return len(self.online) + len(self.offline)
 
     def sample_transitions(
-        self, batch_size: int, n_step: int = 1, discount: float = 0.99
+        self,
+        batch_size: int,
+        n_step: int = 1,
+        discount: float = 0.99,
+        priority_exponent: float = 0.0,
     ) -> dict[str, Array]:
         """Draw as `ReplayBuffer.sample_transitions`, with `is_offline` [B]; those come last."""
         num_online, num_offline = self._shares(batch_size, minimum=2)
         batch = _stack(
             [
-                part.sample_transitions(count, n_step, discount)
+                part.sample_transitions(count, n_step, discount, priority_exponent)
                 for part, count in ((self.online, num_online), (self.offline, num_offline))
                 if count
             ]
@@ -315,6 +347,12 @@ class MixedBuffer:
                 if count
             ]
         )
+
+    def prioritise(self, place: Array, is_offline: Array, error: Array) -> None:
+        """Tell both buffers as `ReplayBuffer.prioritise`, [B] each."""
+        for part, rows in ((self.online, ~is_offline), (self.offline, is_offline)):
+            if rows.any():
+                part.prioritise(place[rows], error[rows])
 
     def state(self) -> dict[str, Any]:
         """Return the state of both buffers; see `ReplayBuffer.state`."""
