@@ -58,6 +58,7 @@ from robot_learning.trajectory.episode import Episode  # noqa: E402
 
 Array = np.ndarray[Any, Any]
 CONTEXT, HORIZON = 5, 50
+TITLES = {'intel': 'Pioneer', 'arena': 'embedded world'}
 NUM_GRIDS = 5  # Of the training log, a fifth of a second apart.
 PIECE = 64  # Steps of training that share a frame of odometry.
 FAR_M = 3.0  # Standard deviation of where such a frame begins.
@@ -284,21 +285,25 @@ def main() -> int:
         table(rows)
         steps = sum(len(episode) for episode in subject.split.training)
         results[name] = {**making, 'training_steps': steps, 'rows': rows}
-        draw(name, imagined, options.pictures)
+        draw(name, subject.contract, imagined, options.pictures)
     print(f'Written to {write("open_loop", results, options.quick)}')
     return 0
 
 
-def draw(name: str, imagined: dict[str, list[OpenLoop]], folder: Path) -> None:
-    """Draw one stretch of every test: the middle one by the model's error, neither luck nor ill."""
+def draw(
+    name: str, contract: RobotContract, imagined: dict[str, list[OpenLoop]], folder: Path
+) -> None:
+    """Draw of every test the stretch in the middle by error: neither the best nor the worst."""
     for number, (test, runs) in enumerate(imagined.items(), 1):
-        block = next(iter(runs[0].predicted))
-        middle = sorted(runs, key=lambda run: errors([run])[-1].model)[len(runs) // 2]
-        del block
+        middle = sorted(runs, key=_error)[len(runs) // 2]
         path = folder / f'{name}_{number}'
-        title = f'World model of {name}, {test}'
-        open_loop_pictures.write_strip(path.with_suffix('.png'), middle, title)
-        open_loop_pictures.write_film(path.with_suffix('.gif'), middle)
+        title = f'Imagined by a world model: {TITLES[name]}, {test}'
+        open_loop_pictures.write_strip(path.with_suffix('.png'), middle, title, contract)
+        open_loop_pictures.write_film(path.with_suffix('.gif'), middle, title, contract)
+
+
+def _error(run: OpenLoop) -> float:
+    return errors([run])[-1].model
 
 
 if __name__ == '__main__':

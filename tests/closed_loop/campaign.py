@@ -12,6 +12,7 @@ import numpy as np
 from crash_checks import Findings, Life, Outage, SegmentWatch, VersionWatch, bag_steps, compare
 from crash_system import SUPERVISOR, System, wait_until
 from robot_learning.commands import shared_memory
+from robot_learning.commands.supervisor import Limits
 from witness import Witness
 
 Mode = Literal['lock_step', 'real_time']
@@ -83,6 +84,7 @@ class Campaign:
         self._bag_ends: dict[Path, float] = {}
         self._lost_updates: list[str] = []
         self._own_files: set[str] = set()
+        self._deaths: list[tuple[str, float]] = []  # That the living supervisor has seen.
 
     def run(self, schedule: Sequence[str], on_kill: Callable[[Kill], None]) -> Chapter:
         """Kill as scheduled.
@@ -123,6 +125,7 @@ class Campaign:
 
     def _kill_and_recover(self, name: str, on_kill: Callable[[Kill], None]) -> None:
         time.sleep(self._rng.uniform(0, 3 * _FLUSH_S))
+        self._await_patience(name)
         self._note_files()
         measures_stop = name == 'policy' and self._mode == 'real_time'
         if measures_stop:
@@ -149,13 +152,27 @@ class Campaign:
             self._check_trainer(saved_update, killed_s)
         on_kill(kill)
 
+    def _await_patience(self, name: str) -> None:
+        """Wait until one more death, or two, is not what the supervisor calls a crash loop."""
+        patience = Limits()
+        recent = [
+            killed_s
+            for victim, killed_s in self._deaths
+            if victim == name and killed_s > time.monotonic() - patience.window_s
+        ]
+        if len(recent) > patience.max_restarts - 2:
+            free_s = recent[1 - patience.max_restarts] + patience.window_s
+            time.sleep(max(free_s - time.monotonic(), 0.0))
+
     def _kill(self, name: str, while_starting: bool) -> tuple[Kill, float]:
         kill = Kill(name, self._mode, while_starting)
         self._kills.append(kill)
         bag = self._newest_bag()
         self._system.kill(name)
         killed_s = time.monotonic()
+        self._deaths.append((name, killed_s))
         if name == SUPERVISOR:
+            self._deaths.clear()  # Another one remembers nothing.
             self._await_orphans(kill, killed_s)
             self._system.start()
         elif name == 'recorder':
@@ -310,11 +327,12 @@ class Campaign:
 
 
 def shuffled_schedule(counts: dict[str, int], rng: random.Random) -> list[str]:
-    """Return each process as often as `counts` says; each round takes all that are left."""
+    """Return each process as often as `counts` says, spread over as many rounds as the least."""
+    num_rounds = min(counts.values())
     left = Counter(counts)
     schedule: list[str] = []
-    while +left:
-        names = sorted(+left)
+    for number in range(num_rounds, 0, -1):
+        names = [name for name in sorted(left) for _ in range(-(-left[name] // number))]
         rng.shuffle(names)
         schedule += names
         left.subtract(names)

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from witness import Action
 _ACTION_TYPE = 'robot_learning_interfaces/msg/PolicyAction'
 _DEFINITIONS_BYTES = 100_000  # What a bag without messages holds at most.
 _NEIGHBOURS = 5  # Decisions with the same stamp follow each other this closely.
+_LATE_S = 1.0  # The witness hears at most this much later or earlier than a recorder.
+_FARTHEST_S = 30.0  # Between two steps that one recorder kept.
 
 
 class Step(NamedTuple):
@@ -62,38 +64,59 @@ def compare(heard: Sequence[Action], lives: Iterable[Life], outages: Sequence[Ou
     Between the first and the last step that one recorder kept, every decision that was heard
     must be kept, unless another process was dead at that moment. Of several decisions with the
     same stamp one is enough: a step has one.
+
+    Worlds that begin anew repeat stamps, and now and then decisions. So lives are followed from
+    their ends, which are known, and a step is looked for before the one that came after it.
     """
+    lives = list(lives)
     findings = Findings()
-    places: dict[Step, list[int]] = {}
-    places_of_stamp: dict[int, list[int]] = {}
-    for index, action in enumerate(heard):
-        places.setdefault(Step(*action[:3]), []).append(index)
-        places_of_stamp.setdefault(action.stamp_ns, []).append(index)
-    last = 0
-    for number, life in enumerate(lives):
-        found: list[int] = []
-        for index, step in enumerate(life.steps):
-            known = places.get(step)
-            if not known and index in life.last_steps:
-                near = places_of_stamp.get(step.stamp_ns, ())
-                known = [place for place in near if abs(place - last) <= _NEIGHBOURS]
-            if known:
-                last = _nearest(known, last)
-                found.append(last)
+    index = _Index(heard)
+    ceiling = len(heard) - 1
+    for number, life in reversed(list(enumerate(lives))):
+        born_s = lives[number - 1].killed_s if number else None
+        found = index.follow(life, ceiling, born_s)
         findings.num_steps += len(life.steps)
         findings.unheard += len(life.steps) - len(found)
         if found:
+            ceiling = found[0]
             _note_missing(heard, found, outages, f'recorder {number}', findings)
             if life.killed_s is not None:
-                open_part = heard[max(found) + 1 :]
+                open_part = heard[found[-1] + 1 :]
                 findings.lost_at_end.append(sum(a.arrival_s <= life.killed_s for a in open_part))
     return findings
 
 
-def _nearest(places: list[int], place: int) -> int:
-    """Return the one of sorted `places` next to `place`: worlds begin anew at the same time."""
-    at = bisect_left(places, place)
-    return min(places[max(at - 1, 0) : at + 1], key=lambda other: abs(other - place))
+class _Index:
+    """Where each decision was heard."""
+
+    def __init__(self, heard: Sequence[Action]):
+        self._heard = heard
+        self._of_step: dict[Step, list[int]] = {}
+        self._of_stamp: dict[int, list[int]] = {}
+        for place, action in enumerate(heard):
+            self._of_step.setdefault(Step(*action[:3]), []).append(place)
+            self._of_stamp.setdefault(action.stamp_ns, []).append(place)
+
+    def follow(self, life: Life, ceiling: int, born_s: float | None) -> list[int]:
+        """Return where the steps of a life were heard, in order; those not heard are left out."""
+        found: list[int] = []
+        latest_s = float('inf') if life.killed_s is None else life.killed_s + _LATE_S
+        earliest_s = float('-inf') if born_s is None else born_s - _LATE_S
+        for number in range(len(life.steps) - 1, -1, -1):
+            step = life.steps[number]
+            places = self._of_step.get(step)
+            if places is None and number in life.last_steps and found:
+                near = self._of_stamp.get(step.stamp_ns, [])
+                places = [place for place in near if abs(place - ceiling) <= _NEIGHBOURS]
+            if not places:
+                continue
+            place = places[bisect_right(places, ceiling) - 1]
+            arrival_s = self._heard[place].arrival_s
+            is_near = not found or self._heard[ceiling].arrival_s - arrival_s <= _FARTHEST_S
+            if place <= ceiling and earliest_s <= arrival_s <= latest_s and is_near:
+                ceiling = place
+                found.append(place)
+        return found[::-1]
 
 
 def _note_missing(

@@ -69,7 +69,7 @@ class Loop:
     """Waits, and lets a robot drive each new version of ppo meanwhile."""
 
     def __init__(self, peer, root, phase):
-        self._peer, self._driven = peer, None
+        self._peer, self._driven = peer, -1  # No version yet is None.
         self._robot = Robot(root) if phase == 'ppo' else None
 
     def wait_for(self, condition, what, process):

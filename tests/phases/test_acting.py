@@ -4,7 +4,7 @@ import torch
 from robot_learning.models.actor_critic import GaussianTanhPolicy
 from robot_learning.models.categorical import CategoricalPolicy
 from robot_learning.models.distributions import squashed_log_prob
-from robot_learning.phases.acting import actor_of
+from robot_learning.phases.acting import MirroredActor, actor_of
 
 
 def scaled(network):
@@ -51,3 +51,16 @@ def test_choices_are_drawn_as_often_as_their_probability_says():
     chosen = probs[acted.action.argmax(1)]
     np.testing.assert_allclose(acted.log_prob, np.log(chosen), atol=1e-5)
     assert (actor_of(network).best(observation[:2])[:, probs.argmax()] == 1).all()
+
+
+def test_a_network_elsewhere_acts_through_a_copy_that_keeps_up():
+    network = GaussianTanhPolicy(3, 2, (8,))
+    mirrored, direct = MirroredActor(network), actor_of(network)
+    observation = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    for _ in range(2):
+        with torch.no_grad():
+            for tensor in (*network.parameters(), network.input_mean):
+                tensor.add_(0.1)
+        np.testing.assert_array_equal(mirrored.best(observation), direct.best(observation))
+        drawn = [actor.draw(observation, np.random.default_rng(1)) for actor in (mirrored, direct)]
+        np.testing.assert_array_equal(*(acted.action for acted in drawn))

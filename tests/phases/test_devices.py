@@ -1,3 +1,4 @@
+import dreamer_toys
 import pytest
 import torch
 from robot_learning.errors import ConfigError
@@ -86,3 +87,49 @@ def test_gpus_round_factors_too_where_processors_do():
     with products.rounded_factors():
         assert setting.fp32_precision == 'tf32'
     assert setting.fp32_precision == before
+
+
+def small_phase(name, device):
+    hidden = {'sac': {'hidden': (16,)}, 'behavior_cloning': {'hidden': (16,)}}
+    settings = {
+        'world_model': {'model': dreamer_toys.MODEL},
+        'dreamer': {'model': dreamer_toys.MODEL, 'horizon': 3},
+        **hidden,
+    }
+    phase_class = PHASES.get(name)
+    config = phase_class.Config(**settings.get(name, {}))
+    return phase_class(config, dreamer_toys.SPACE, 0, device=device)
+
+
+def small_batch(name):
+    if name not in ('sac', 'behavior_cloning'):
+        return dreamer_toys.batch()
+    generator = torch.Generator().manual_seed(0)
+    return {
+        'observation': torch.randn(8, 3, generator=generator),
+        'next_observation': torch.randn(8, 3, generator=generator),
+        'action': torch.rand(8, 2, generator=generator) * 2 - 1,
+        'reward': torch.randn(8, generator=generator),
+        'discount': torch.full((8,), 0.99),
+        'is_offline': torch.zeros(8, dtype=torch.bool),
+        'intervention': torch.zeros(8, dtype=torch.bool),
+    }
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
+@pytest.mark.parametrize('name', [name for name in PHASES if name != 'ppo'])
+def test_what_a_gpu_learned_goes_on_on_the_processor_and_back(name):
+    on_gpu = small_phase(name, torch.device('cuda', 0))
+    on_cpu = small_phase(name, devices.CPU)
+    batch = small_batch(name)
+    measured = on_cpu.evaluate(batch), on_gpu.evaluate(batch)
+    if name in ('behavior_cloning', 'sequence_cloning'):  # The others' noise differs.
+        for key, value in measured[0].items():
+            assert float(measured[1][key]) == pytest.approx(float(value), rel=1e-3, abs=1e-4)
+    assert all(value.isfinite() for value in on_gpu.update(batch).values())
+    state = on_gpu.state_dict()
+    assert {tensor.device for tensor in state.values()} == {devices.CPU}
+    on_cpu.load_state_dict(state)
+    assert all(value.isfinite() for value in on_cpu.update(batch).values())
+    on_gpu.load_state_dict(on_cpu.state_dict())
+    assert all(value.isfinite() for value in on_gpu.update(batch).values())

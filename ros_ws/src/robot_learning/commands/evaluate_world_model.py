@@ -81,11 +81,11 @@ def evaluate_world_model(
         'horizon': horizon,
         'errors': [row._asdict() for row in rows],
         'data': [str(path) for path in data],
-        'pictures': [] if pictures is None else _draw(runs, pictures, where),
+        'pictures': [] if pictures is None else _draw(runs, pictures, where, contract),
     }
 
 
-def _draw(runs: Sequence[Any], folder: Path, where: str) -> list[str]:
+def _draw(runs: Sequence[Any], folder: Path, where: str, contract: RobotContract) -> list[str]:
     from robot_learning.evaluation import open_loop_pictures
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,8 +93,9 @@ def _draw(runs: Sequence[Any], folder: Path, where: str) -> list[str]:
     drawn = []
     for number, run in enumerate(runs[::step][:_PICTURES], 1):
         strip, film = folder / f'open_loop_{number}.png', folder / f'open_loop_{number}.gif'
-        open_loop_pictures.write_strip(strip, run, f'{where}: seen and imagined')
-        open_loop_pictures.write_film(film, run)
+        title = f'{where}: seen and imagined, stretch {number}'
+        open_loop_pictures.write_strip(strip, run, title, contract)
+        open_loop_pictures.write_film(film, run, title, contract)
         drawn += [str(strip), str(film)]
     print(f'drawn: {", ".join(drawn)}')
     return drawn

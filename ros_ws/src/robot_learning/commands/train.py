@@ -15,17 +15,19 @@ from robot_learning.commands.argument_types import number_above, whole_number
 from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.commands.train_metrics import shown
 from robot_learning.commands.train_pairs import PHASE as PAIRS
 from robot_learning.commands.train_pairs import train_pairs
 from robot_learning.commands.train_processes import Team, is_first, refuse_team, team_of
+from robot_learning.commands.train_report import write_report
+from robot_learning.commands.train_tracking import TRACKERS, Tracking, begin
 from robot_learning.contract import RobotContract
 from robot_learning.errors import ConfigError, RobotLearningError
 from robot_learning.features import FeatureBuilder
 from robot_learning.model_signatures import read_signer
-from robot_learning.model_store import parse_reference
+from robot_learning.model_store import ModelStore, parse_reference
 
 if TYPE_CHECKING:
-    from robot_learning.phases.curves import Curves
     from robot_learning.phases.data_parallel import Others
     from robot_learning.phases.recipe import Recipe
     from robot_learning.phases.trainer import Progress, Trainer
@@ -83,8 +85,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     if options.phase == PAIRS:
         refuse_team(options, PAIRS)
         return train_pairs(options)
-    options.name = options.name or 'navigator'
     phases = phase_names(options)
+    if options.name is None:  # Who drives with `navigator` has no use for a world model.
+        options.name = 'navigator-world_model' if phases == ['world_model'] else 'navigator'
     parse_reference(options.name)
     _check_source(options)
     cpu.settle()
@@ -136,20 +139,30 @@ def train_on_data(
                 stop = lambda: requests.is_requested  # noqa: E731
                 follow_offline(*given, options.seed, team.device, team.place, stop)
             return {}
+        curves = begin(options, destination, phase, plan.phase_config)
         trainer = learn_offline(*given, destination, options.seed, team.device, others)
-        curves = destination.curves(phase)
-        assert curves is not None, 'there is an output folder'
         progress = _run(trainer, options.num_updates, phase, curves, others)
     result = {
         'model': destination.model_name,
         'phase': phase,
         **dataclasses.asdict(progress),
         'seed': options.seed,
+        'robot': contract.robot,
+        'contract_hash': contract.hash,
         'data': [str(path) for path in options.data],
         'training': _size(split.training),
         'held_out': _size(split.held_out),
     }
     _print(result, options.models, contract)
+    imagination = None
+    if phase == 'world_model' and progress.version is not None:
+        from robot_learning.commands.train_imagination import imagine
+
+        version = ModelStore(destination.models).load(destination.model_name, progress.version)
+        imagination = imagine(*version, contract, split.held_out)
+    result['report'] = str(
+        write_report(options, destination, plan.phase_config, result, imagination)
+    )
     return result
 
 
@@ -200,7 +213,7 @@ def _check_source(options: argparse.Namespace) -> None:
 
 
 def _run(
-    trainer: Trainer, num_updates: int, phase: str, curves: Curves, others: Others
+    trainer: Trainer, num_updates: int, phase: str, curves: Tracking, others: Others
 ) -> Progress:
     from tqdm import tqdm
 
@@ -213,7 +226,7 @@ def _run(
         def on_progress(progress: Progress) -> None:
             first.append(progress.update)
             bar.update(progress.update - first[0] - bar.n)
-            bar.set_postfix({k.split('/')[-1]: f'{v:.3g}' for k, v in progress.metrics.items()})
+            bar.set_postfix(shown(phase, progress.metrics))
             curves.write(progress)
 
         def should_stop() -> bool:
@@ -290,7 +303,9 @@ def _parser() -> argparse.ArgumentParser:
         '--num-steps', type=whole_number(1), default=100_000, metavar='N', help='of --env, in all'
     )
     parser.add_argument('--robot', default='arena', help='contract: name or YAML file')
-    parser.add_argument('--name', help='model name in the model store (navigator)')
+    parser.add_argument(
+        '--name', help='model name in the model store (navigator, or navigator-world_model)'
+    )
     parser.add_argument('--config', type=Path, metavar='FILE', help='settings of the phase')
     parser.add_argument('--seed', type=whole_number(0), default=0)
     parser.add_argument(
@@ -317,10 +332,19 @@ def _parser() -> argparse.ArgumentParser:
         '--models', type=Path, default=Path('runs/models'), metavar='DIR', help='model store'
     )
     parser.add_argument(
-        '--output', type=Path, metavar='DIR', help='checkpoints and curves (beside the models)'
+        '--output',
+        type=Path,
+        metavar='DIR',
+        help='checkpoints, curves and reports (beside the models)',
     )
     parser.add_argument(
         '--sign-with', type=Path, metavar='FILE', help='private key that signs the versions'
+    )
+    parser.add_argument(
+        '--track',
+        choices=TRACKERS,
+        default='tensorboard',
+        help='where curves go; with wandb (Weights & Biases) to TensorBoard too',
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there')
     return parser

@@ -8,6 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.commands.train_metrics import shown
+from robot_learning.commands.train_report import write_report
+from robot_learning.commands.train_tracking import Tracking, begin
 
 if TYPE_CHECKING:
     from robot_learning.phases.interaction import Interaction
@@ -65,7 +68,8 @@ def train_in_environments(
         )
         with destination.claimed(plan.phase_name):
             interaction.resume()
-            progress = _run(interaction, options.num_steps, plan.phase_name, destination)
+            curves = begin(options, destination, plan.phase_name, plan.phase_config)
+            progress = _run(interaction, options.num_steps, plan.phase_name, curves)
         returns = evaluate(environments, actor_for(phase), _EVALUATION_EPISODES, _EVALUATION_SEED)
     finally:
         environments.close()
@@ -77,6 +81,8 @@ def train_in_environments(
         'seed': options.seed,
         'environment': name,
         'num_envs': options.num_envs,
+        'robot': None if contract is None else contract.robot,
+        'contract_hash': None if contract is None else contract.hash,
         'evaluation': {'return': mean, 'returns': returns},
     }
     print(
@@ -84,15 +90,13 @@ def train_in_environments(
         f'{progress.environment_step} steps and {progress.wall_s:.0f} s. '
         f'Version {progress.version} of {options.name} is in {options.models}.'
     )
+    result['report'] = str(write_report(options, destination, plan.phase_config, result))
     return result
 
 
-def _run(
-    interaction: Interaction, num_steps: int, phase: str, destination: Destination
-) -> Progress:
+def _run(interaction: Interaction, num_steps: int, phase: str, curves: Tracking) -> Progress:
     from tqdm import tqdm
 
-    curves = destination.curves(phase)
     with (
         StopRequests() as requests,
         tqdm(total=num_steps, desc=phase, unit='step', disable=not sys.stderr.isatty()) as bar,
@@ -100,13 +104,10 @@ def _run(
 
         def on_progress(progress: Progress) -> None:
             bar.update(progress.environment_step - bar.n)
-            shown = {'return': progress.metrics.get('episode/return', float('nan'))}
-            bar.set_postfix({name: f'{value:.4g}' for name, value in shown.items()})
-            if curves is not None:
-                curves.write(progress)
+            bar.set_postfix(shown(phase, progress.metrics))
+            curves.write(progress)
 
         try:
             return interaction.run(num_steps, lambda: requests.is_requested, on_progress)
         finally:
-            if curves is not None:
-                curves.close()
+            curves.close()

@@ -16,6 +16,8 @@ from pydantic.dataclasses import dataclass
 from robot_learning import config, contract
 from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.commands.train_report import write_report
+from robot_learning.commands.train_tracking import Tracking, begin
 from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError
 from robot_learning.model_signatures import read_signer
@@ -68,7 +70,8 @@ def train_pairs(options: argparse.Namespace) -> dict[str, Any]:
         training = PairTraining(pairs, split, settings, options.seed, checkpoints)
         training.resume()
         is_new = training.epoch < settings.epochs  # Else the version is there already.
-        scores = _run(training, settings.epochs, destination)
+        curves = begin(options, destination, PHASE, settings)
+        scores = _run(training, settings.epochs, curves)
         version = ModelStore(destination.models).newest(name)
         if is_new or version is None:
             version = _publish(training, pairs, scores, destination, options.seed)
@@ -88,6 +91,7 @@ def train_pairs(options: argparse.Namespace) -> dict[str, Any]:
         'wall_s': round(training.wall_s, 3),
     }
     _print(result, options.models)
+    result['report'] = str(write_report(options, destination, settings, result))
     return result
 
 
@@ -124,13 +128,11 @@ def _pairs(paths: list[Path], settings: NeuralPolicyConfig, seed: int) -> Labell
     return read_pairs(paths[0])
 
 
-def _run(training: PairTraining, epochs: int, destination: Destination) -> PairScores:
+def _run(training: PairTraining, epochs: int, curves: Tracking) -> PairScores:
     from tqdm import tqdm
 
     from robot_learning.phases.trainer import Progress
 
-    curves = destination.curves(PHASE)
-    assert curves is not None, 'there is an output folder'
     is_silent = not sys.stderr.isatty()
     with (
         StopRequests() as requests,

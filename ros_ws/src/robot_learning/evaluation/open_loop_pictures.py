@@ -3,131 +3,128 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from robot_learning import durable_files
-from robot_learning.evaluation.figures import BLUE, MUTED, ORANGE, STYLE
+from robot_learning.contract import RobotContract
+from robot_learning.evaluation.figures import BLUE, INK, MUTED, ORANGE, STYLE
 from robot_learning.evaluation.open_loop import OpenLoop
+from robot_learning.evaluation.open_loop_rows import Row, rows_of
 
-Array = np.ndarray[Any, Any]
+_MOMENTS = 8  # Pictures side by side in a strip, the last one seen included.
+_FRAME_MS, _LAST_FRAME_MS = 200, 1500
+_DPI, _FILM_DPI = 110, 72
+_COLORS = 128  # Of a film.
 
-_FRAMES = 10  # Pictures side by side in a strip.
-_MOST_LINES = 6  # Components of a block that are drawn as curves; wider blocks become images.
-_FRAME_MS = 200
 
+def write_strip(
+    path: Path, run: OpenLoop, title: str, contract: RobotContract | None = None
+) -> None:
+    """Draw every block and image of one stretch over time, real beside imagined.
 
-def write_strip(path: Path, run: OpenLoop, title: str) -> None:
-    """Draw every block and image of one stretch over time, real beside imagined."""
-    names = list(run.predicted)
+    Args:
+        path: of the PNG.
+        run: the stretch.
+        title: what is seen.
+        contract: gives blocks their meaning and units; None: numbers as they are.
+    """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10, 0.6 + 2.1 * len(names)), layout='constrained')
-        figure.suptitle(title, color=MUTED)
-        rows = figure.subfigures(len(names), 1, squeeze=False)
-        for name, row in zip(names, rows[:, 0], strict=True):
-            row.suptitle(name, x=0.01, ha='left', fontsize=10)
-            if name.startswith('image/'):
-                _draw_frames(row, run, name)
-            elif run.predicted[name].shape[1] > _MOST_LINES:
-                _draw_heat(row, run, name)
-            else:
-                _draw_curves(row.subplots(), run, name)
-        durable_files.replace(path, _png(figure))
+        figure, rows, panels = _figure(run, contract, 10.5)
+        _head(figure, title, 11)
+        note = panels[0]
+        note.text(0.02, 0.62, _explanation(run), fontsize=9.5, color=MUTED, va='center')
+        note.text(0.80, 0.62, 'seen', fontsize=10.5, color=BLUE, weight='bold', va='center')
+        note.text(0.86, 0.62, 'imagined', fontsize=10.5, color=ORANGE, weight='bold', va='center')
+        for row, panel in zip(rows, panels[1:], strict=True):
+            row.strip(panel, _moments(run))
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format='png', dpi=_DPI)
+    durable_files.replace(path, buffer.getvalue())
 
 
-def write_film(path: Path, run: OpenLoop) -> None:
-    """Write a GIF: seen, imagined and their difference, step by step."""
+def write_film(
+    path: Path, run: OpenLoop, title: str, contract: RobotContract | None = None
+) -> None:
+    """Write a GIF, step by step; arguments as of `write_strip`."""
     with mpl.rc_context(STYLE):
-        frames = [_film_frame(run, step) for step in range(run.num_context + run.horizon)]
+        frames = _frames(run, title, contract)
+    durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_FRAME_MS]
     buffer = io.BytesIO()
     frames[0].save(
-        buffer, 'GIF', save_all=True, append_images=frames[1:], duration=_FRAME_MS, loop=0
+        buffer, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
     )
     durable_files.replace(path, buffer.getvalue())
 
 
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=110)
-    return buffer.getvalue()
+def _frames(run: OpenLoop, title: str, contract: RobotContract | None) -> list[Image.Image]:
+    figure, rows, panels = _figure(run, contract, 7.2)
+    _head(figure, title, 10)
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(_FILM_DPI)
+    note = panels[0].text(0.5, 0.6, ' ', ha='center', va='center', fontsize=10.5, weight='bold')
+    draws = [row.film(panel) for row, panel in zip(rows, panels[1:], strict=True)]
+    last = run.num_context + run.horizon - 1
+    frames = []
+    for step in [last, *range(last + 1)]:  # The full picture first: it fixes the places.
+        for draw in draws:
+            draw(step)
+        ahead = step - run.num_context + 1
+        if ahead > 0:
+            note.set(text=f'imagining step {ahead} of {run.horizon}, from the actions alone')
+        else:
+            note.set(text=f'context: the model watches step {step + 1} of {run.num_context}')
+        note.set_color(ORANGE if ahead > 0 else MUTED)
+        canvas.draw()
+        figure.set_layout_engine('none')
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert('RGB')
+        frames.append(picture)
+    palette = _palette(frames)
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in frames[1:]]
 
 
-def _draw_frames(row: Any, run: OpenLoop, name: str) -> None:
-    steps = np.unique(np.linspace(0, run.horizon - 1, _FRAMES).astype(int))
-    axes = row.subplots(2, len(steps), squeeze=False)
-    truth = run.observed[name][run.num_context :]
-    for column, step in enumerate(steps):
-        for line, pictures in enumerate((truth, run.predicted[name])):
-            axes[line, column].imshow(np.clip(pictures[step].squeeze(), 0, 1), cmap='gray')
-            axes[line, column].set_axis_off()
-        axes[0, column].set_title(f'{step + 1}', fontsize=8, color=MUTED)
+def _palette(frames: Sequence[Image.Image]) -> Image.Image:
+    """Choose the colours of a film from frames spread over it, so that none flickers."""
+    chosen = frames[:: max(1, len(frames) // _MOMENTS)]
+    width, height = chosen[0].size
+    sheet = Image.new('RGB', (width, height * len(chosen)))
+    for index, frame in enumerate(chosen):
+        sheet.paste(frame, (0, index * height))
+    return sheet.quantize(_COLORS, dither=Image.Dither.NONE)
 
 
-def _draw_heat(row: Any, run: OpenLoop, name: str) -> None:
-    """Components over time as two images: seen, and imagined behind the context."""
-    upper, lower = row.subplots(2, 1, sharex=True)
-    seen = run.observed[name]
-    imagined = np.concatenate([seen[: run.num_context], run.predicted[name]])
-    low, high = float(seen.min()), float(seen.max())
-    for axes, values, label in ((upper, seen, 'seen'), (lower, imagined, 'imagined')):
-        axes.imshow(values.T, aspect='auto', vmin=low, vmax=high, interpolation='nearest')
-        axes.axvline(run.num_context - 0.5, color='white', linewidth=1)
-        axes.set_ylabel(label)
-        axes.grid(False)
-    lower.set_xlabel('step')
+def _figure(
+    run: OpenLoop, contract: RobotContract | None, width: float
+) -> tuple[Figure, list[Row], Sequence[mpl.figure.SubFigure]]:
+    """Return a figure, its rows and a panel for a note followed by one for each row."""
+    rows = rows_of(run, contract)
+    heights = [0.3, *(row.height + 0.25 for row in rows)]
+    figure = Figure(figsize=(width, sum(heights) + 0.35), layout='constrained')
+    panels = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for row, panel in zip(rows, panels[1:], strict=True):
+        panel.suptitle(row.title, x=0.02, ha='left', fontsize=10.5, color=INK, weight='bold')
+    return figure, rows, panels
 
 
-def _draw_curves(axes: Axes, run: OpenLoop, name: str) -> None:
-    seen, imagined = run.observed[name], run.predicted[name]
-    steps = np.arange(len(seen))
-    for component in range(seen.shape[1]):
-        axes.plot(steps, seen[:, component], color=BLUE, linewidth=1.4)
-        later = steps[run.num_context :]
-        axes.plot(later, imagined[:, component], color=ORANGE, linewidth=1.4, linestyle='--')
-    axes.axvline(run.num_context - 0.5, color=MUTED, linewidth=0.8)
-    axes.plot([], [], color=BLUE, label='seen')
-    axes.plot([], [], color=ORANGE, linestyle='--', label='imagined')
-    axes.legend(loc='upper right', fontsize=8)
-    axes.set_xlabel('step')
+def _head(figure: Figure, title: str, size: float) -> None:
+    figure.suptitle(title, x=0.02, ha='left', fontsize=size + 1.5, color=INK)
 
 
-def _film_frame(run: OpenLoop, step: int) -> Image.Image:
-    names = list(run.predicted)
-    figure = Figure(figsize=(7.2, 0.4 + 1.9 * len(names)), layout='constrained')
-    FigureCanvasAgg(figure)
-    imagines = step >= run.num_context
-    figure.suptitle(
-        f'step {step - run.num_context + 1} of {run.horizon} from actions alone'
-        if imagines
-        else f'context, step {step + 1} of {run.num_context}',
-        color=MUTED,
+def _moments(run: OpenLoop) -> list[int]:
+    """Return the last step seen and steps up to the horizon, closer together at first."""
+    ahead = np.linspace(0, 1, _MOMENTS) ** 1.5 * run.horizon
+    ahead[1] = 1
+    return [int(step) + run.num_context - 1 for step in np.unique(ahead.round())]
+
+
+def _explanation(run: OpenLoop) -> str:
+    return (
+        f'The model watched {run.num_context} steps, then imagined {run.horizon} '
+        f'knowing only the actions taken.'
     )
-    axes = figure.subplots(len(names), 2, squeeze=False)
-    for name, pair in zip(names, axes, strict=True):
-        seen = run.observed[name][step]
-        guess = run.predicted[name][step - run.num_context] if imagines else seen
-        _film_row(pair, run, name, seen, guess)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=70)
-    return Image.open(buffer).convert('P', palette=Image.Palette.ADAPTIVE, colors=64)
-
-
-def _film_row(pair: Any, run: OpenLoop, name: str, seen: Array, guess: Array) -> None:
-    for axes, values, label in ((pair[0], seen, 'seen'), (pair[1], guess, 'imagined')):
-        axes.set_title(f'{name}, {label}', fontsize=8, color=MUTED)
-        if name.startswith('image/'):
-            axes.imshow(np.clip(values.squeeze(), 0, 1), cmap='gray')
-            axes.set_axis_off()
-            continue
-        low, high = float(run.observed[name].min()), float(run.observed[name].max())
-        colour = BLUE if label == 'seen' else ORANGE
-        axes.bar(np.arange(len(values)), values, color=colour, width=0.9)
-        axes.set_ylim(min(low, 0) - 0.05, max(high, 0) + 0.05)
-        axes.tick_params(labelsize=7)

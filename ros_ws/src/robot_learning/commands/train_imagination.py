@@ -1,0 +1,105 @@
+"""What a world model that was just trained expects to see on held-out episodes."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from robot_learning.contract import RobotContract
+
+if TYPE_CHECKING:
+    from robot_learning.evaluation.run_record import Table
+    from robot_learning.evaluation.training_report import Picture
+    from robot_learning.trajectory.episode import Episode
+
+_CONTEXT = 5  # Steps that the model sees before it imagines.
+_HORIZONS = (50, 25, 10, 5)  # The longest one that the data allows.
+_MOST_STRETCHES = 32
+
+
+class Imagination(NamedTuple):
+    """For the report; `missing` says why there is nothing else."""
+
+    table: Table | None = None
+    note: str = ''
+    pictures: Sequence[Picture] = ()
+    missing: str = ''
+
+
+def imagine(
+    tensors: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    contract: RobotContract,
+    episodes: Sequence[Episode],
+) -> Imagination:
+    """Measure and draw open-loop prediction.
+
+    Args:
+        tensors: of a version of kind world_model.
+        manifest: of the version.
+        contract: of the robot.
+        episodes: that it has not learned from.
+    """
+    import numpy as np
+    import torch
+
+    from robot_learning.evaluation.open_loop import errors, open_loop, stretches
+    from robot_learning.models.world_model import WorldModel
+
+    weights = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
+    model = WorldModel.from_published(weights, manifest.get('policy') or {}, 'the world model')
+    model.requires_grad_(False).eval()
+    for horizon in _HORIZONS:
+        found = stretches(episodes, contract, tuple(model.images), _CONTEXT + horizon)
+        pieces = list(itertools.islice(found, _MOST_STRETCHES))
+        if pieces:
+            break
+    else:
+        return Imagination(
+            missing=f'No held-out episode has {_CONTEXT + _HORIZONS[-1]} steps without a gap: '
+            f'nothing was imagined. Record longer, or hold out more.'
+        )
+    runs = open_loop(model, pieces, _CONTEXT, torch.Generator().manual_seed(0))
+    return Imagination(
+        _table(errors(runs)),
+        f'{len(runs)} held-out stretches: the model sees {_CONTEXT} steps and imagines '
+        f'{horizon} more from the actions alone. Persistence repeats what was seen last; below '
+        f'a ratio of 1 the model knows more.',
+        _pictures(runs[0]),
+    )
+
+
+def _table(rows: Sequence[Any]) -> Table:
+    from robot_learning.evaluation.run_record import Table
+
+    return Table(
+        ['predicted', 'steps ahead', 'error', 'persistence', 'ratio', '95 %'],
+        [
+            [
+                row.name,
+                str(row.horizon),
+                f'{row.model:.4f}',
+                f'{row.persistence:.4f}',
+                f'{row.ratio:.2f}',
+                f'{row.interval[0]:.2f}–{row.interval[1]:.2f}',
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _pictures(run: Any) -> list[Picture]:
+    from robot_learning.evaluation import open_loop_pictures
+    from robot_learning.evaluation.training_report import Picture
+
+    with tempfile.TemporaryDirectory() as folder:
+        strip, film = Path(folder) / 'strip.png', Path(folder) / 'film.gif'
+        open_loop_pictures.write_strip(strip, run, 'seen and imagined')
+        open_loop_pictures.write_film(film, run)
+        return [
+            Picture('Seen and imagined over time', strip.read_bytes()),
+            Picture('The same, step by step', film.read_bytes()),
+        ]

@@ -1,0 +1,51 @@
+"""Which of a phase's numbers matter most to people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+_RETURNS = ('episode/return', 'episode/success')
+_OF_PHASE: dict[str, tuple[str, ...]] = {
+    'ppo': (*_RETURNS, 'ppo/explained_variance', 'ppo/kl', 'ppo/entropy', 'ppo/value_loss'),
+    'sac': (*_RETURNS, 'held_out/loss', 'sac/critic_loss', 'sac/value', 'sac/temperature'),
+    'dreamer': (
+        *_RETURNS,
+        'held_out/loss',
+        'dreamer/imagined_return',
+        'dreamer/value',
+        'dreamer/entropy',
+        'world_model/loss',
+    ),
+    'world_model': (
+        'held_out/loss',
+        'world_model/loss',
+        'held_out/reconstruction',
+        'held_out/reward',
+        'held_out/kl',
+        'world_model/kl',
+    ),
+    'neural_policy': ('held_out/accuracy', 'held_out/loss'),
+}
+
+
+def leading(phase: str) -> tuple[str, ...]:
+    """Return the names of what to look at first, the most telling one first."""
+    general = ('held_out/loss', f'{phase}/loss', 'held_out/explained_variance', *_RETURNS)
+    return _OF_PHASE.get(phase, general)
+
+
+def shown(phase: str, metrics: Mapping[str, float], most: int = 2) -> dict[str, str]:
+    """Return the few numbers for a progress bar, short names first come."""
+    named = [name for name in leading(phase) if name in metrics]
+    return {_short(name): f'{metrics[name]:.4g}' for name in named[:most]}
+
+
+def without(prefixes: Iterable[str], metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics whose names begin with none of these."""
+    refused = tuple(prefixes)
+    return {name: value for name, value in metrics.items() if not name.startswith(refused)}
+
+
+def _short(name: str) -> str:
+    room, _, rest = name.partition('/')
+    return f'held-out {rest}' if room == 'held_out' else rest

@@ -1,0 +1,64 @@
+from crash_checks import Life, Outage, Step, compare
+from witness import Action
+
+
+def decision(number, world=0, version=1):
+    """Heard at 0.2 s a step; every world has stamps from 0 and its own commands."""
+    return Action(number * 10**8, bytes([world, number]), version, 100.0 * world + 0.2 * number)
+
+
+def heard(*lengths):
+    return [decision(n, world) for world, length in enumerate(lengths) for n in range(length)]
+
+
+def kept(actions, killed_s=None):
+    return Life([Step(*action[:3]) for action in actions], killed_s)
+
+
+def test_what_is_kept_without_a_hole_has_no_problem():
+    actions = heard(20)
+    findings = compare(actions, [kept(actions[3:17], killed_s=3.7)], [])
+    assert (findings.num_steps, findings.unheard, findings.problems) == (14, 0, [])
+    assert findings.lost_at_end == [2]  # Heard at 3.4 and 3.6 s, behind the last one kept.
+
+
+def test_a_hole_is_named_unless_another_process_was_dead():
+    actions = heard(20)
+    life = kept([*actions[:8], *actions[10:]])
+    findings = compare(actions, [life], [])
+    assert [text.split(', heard')[0] for text in findings.problems] == [
+        'recorder 0: the decision of version 1 at 0.80 s',
+        'recorder 0: the decision of version 1 at 0.90 s',
+    ]
+    findings = compare(actions, [life], [Outage(1.5, 1.9)])
+    assert findings.problems == [] and findings.beside_outages == 2
+
+
+def test_a_hole_at_the_seam_of_two_lives_is_nobodys():
+    actions = heard(20)
+    lives = [kept(actions[:8], killed_s=1.7), kept(actions[12:])]
+    findings = compare(actions, lives, [])
+    assert findings.problems == [] and findings.lost_at_end == [1]
+
+
+def test_a_decision_that_another_world_repeats_leads_nobody_astray():
+    actions = heard(10, 10, 10)
+    same = actions[5]
+    for world in (1, 2):  # The same stamp and command; in the middle the witness missed it.
+        actions[10 * world + 5] = same._replace(arrival_s=actions[10 * world + 5].arrival_s)
+    middle = actions[10:20]
+    known = [*actions[:15], *actions[16:]]
+    lives = [kept(actions[:10], 2.0), kept(middle, 102.0), kept(actions[20:])]
+    findings = compare(known, lives, [])
+    assert findings.problems == []
+    assert (findings.num_steps, findings.unheard) == (30, 1)
+
+
+def test_a_hole_in_the_second_of_two_equal_worlds_is_still_found():
+    actions = heard(10)
+    again = [a._replace(arrival_s=a.arrival_s + 10) for a in actions]
+    lives = [kept(actions, 3.0), kept([*again[:4], *again[5:]])]
+    findings = compare([*actions, *again], lives, [])
+    assert [text.split(', heard')[0] for text in findings.problems] == [
+        'recorder 1: the decision of version 1 at 0.40 s'
+    ]
