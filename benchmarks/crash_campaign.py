@@ -6,8 +6,8 @@ in random order, at a random moment of its work and now and then once more while
 next follows when everything works again. A witness in this process hears what is published. Each
 chapter ends with Ctrl-C, and then everything on disk is held against what the witness heard.
 
-Policies die in real time only, so that each death shows how long the robot went on. At last a trainer that is killed
-again and again is compared, bit by bit, with one that was left alone.
+Policies die in real time only, so that each death shows how long the robot went on. At last a
+trainer that is killed again and again is compared, bit by bit, with one that was left alone.
 
     python benchmarks/crash_campaign.py [--kills 100] [--seed 0] [--quick]
                                         [--processes policy,simulator]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from robot_learning.commands import train
+from robot_learning.evaluation.training_curves import read_curves
 from robot_learning.model_files import ModelFileRules
 from robot_learning.model_signatures import generate_key
 from robot_learning.model_store import ModelStore
@@ -44,7 +45,7 @@ def run(tmp_path, capsys):
         result = json.loads(file.read_text()) if code == 0 else None
         return code, result, capsys.readouterr()
 
-    run.folder = tmp_path
+    run.folder, run.places = tmp_path, places
     return run
 
 
@@ -63,6 +64,79 @@ def test_cloning_reports_what_it_measured_on_held_out_episodes(run):
     manifest = ModelStore(run.folder / 'models').manifest('cloned', result['version'])
     assert manifest['provenance']['sources'] == [str(run.folder / 'store')]
     assert 'speed error, root mean square (m/s)' in captured.out
+
+
+def test_a_report_says_what_was_learned_from_what(run):
+    config = f'--config={run.folder / "small.yaml"}'
+    run('--num-updates=60', config)
+    _, result, captured = run('--num-updates=60', config)  # A second start, in the same curves.
+    path = run.folder / 'reports' / 'cloned-behavior_cloning.html'
+    assert f'report: {path}' in captured.out
+    assert result['report'] == str(path)
+    page = path.read_text()
+    assert 'behavior_cloning learned from' in page
+    assert f'cloned@{result["version"]}' in page
+    assert 'held_out/loss over updates' in page
+    assert 'explained variance' in page  # In the table of what was measured.
+    assert './run train' in page and './run evaluate --model cloned' in page
+    assert result['contract_hash'] in page
+    assert 'href=' not in page and 'src="http' not in page
+    updates = {
+        curve.name: curve.update for curve in read_curves(run.folder / 'tensorboard' / path.stem)
+    }
+    assert max(updates['held_out/loss']) == 120
+
+
+def test_a_world_model_shows_what_it_imagines_and_has_a_name_of_its_own(run):
+    (run.folder / 'model.yaml').write_text(
+        'phase: world_model\n'
+        'config: {model: {deter: 16, hidden: 8, groups: 4, classes: 4, blocks: 1, num_bins: 15}, '
+        'batch_size: 4, batch_length: 8}\n'
+    )
+    options = ['--mode=world_model', f'--config={run.folder / "model.yaml"}', '--num-updates=4']
+    places = ('data', 'robot', 'models', 'json')
+    code = train.main([*options, *(f'--{place}={run.places[place]}' for place in places)])
+    assert code == 0
+    result = json.loads((run.folder / 'result.json').read_text())
+    assert result['model'] == 'navigator-world_model'
+    page = Path(result['report']).read_text()
+    assert 'Imagined futures' in page and 'persistence' in page
+    assert 'the model sees 5 steps and imagines 5 more' in page  # Episodes have eleven steps.
+    assert 'data:image/png;base64' in page and 'data:image/gif;base64' in page
+
+
+def test_curves_go_to_wandb_where_it_is_asked_for(run, monkeypatch):
+    begun = []
+
+    class Spy:
+        def __init__(self, folder, name, config):
+            begun.append((folder, name, config))
+            self.num_points = 0
+
+        def write(self, progress):
+            self.num_points += 1
+
+        def close(self):
+            begun.append(self.num_points)
+
+    monkeypatch.setattr('robot_learning.phases.wandb_curves.WandbCurves', Spy)
+    code, _, _ = run('--track=wandb', '--num-updates=20', f'--config={run.folder / "small.yaml"}')
+    assert code == 0
+    (folder, name, config), num_points = begun
+    assert (folder, name) == (run.folder, 'cloned-behavior_cloning')
+    assert config['batch_size'] == 32 and config['source'] == [str(run.folder / 'store')]
+    assert num_points >= 1
+
+
+def test_wandb_that_is_not_installed_is_one_clear_error_before_anything_is_learned(
+    run, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    code, _, captured = run('--track=wandb')
+    assert code == 2
+    assert 'pip install wandb' in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+    assert not (run.folder / 'models').exists()
 
 
 def test_versions_are_signed_with_the_key_that_is_named(run):

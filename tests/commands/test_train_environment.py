@@ -47,11 +47,29 @@ def test_ppo_trains_in_a_gymnasium_environment(run):
     assert manifest['policy']['kind'] == 'categorical_mlp'
     assert manifest['provenance']['sources'] == ['CartPole-v1']
     assert list((run.folder / 'tensorboard' / 'one-ppo').iterdir())
+    page = (run.folder / 'reports' / 'one-ppo.html').read_text()
+    assert 'acting in CartPole-v1, 4 side by side' in page
+    assert 'in 10 episodes without exploration' in page
 
 
-def test_sac_trains_in_one_too(run):
-    code, result, _ = run(algorithm='sac', env='Pendulum-v1', steps=200)
+def test_sac_trains_in_one_too_and_wandb_gets_its_curves(run, monkeypatch):
+    begun = []
+
+    class Spy:
+        def __init__(self, folder, name, config):
+            begun.append((name, config['source']))
+
+        def write(self, progress):
+            begun.append(progress.state)
+
+        def close(self):
+            begun.append('closed')
+
+    monkeypatch.setattr('robot_learning.phases.wandb_curves.WandbCurves', Spy)
+    code, result, _ = run('--track=wandb', algorithm='sac', env='Pendulum-v1', steps=200)
     assert code == 0
+    assert begun[0] == ('one-sac', 'Pendulum-v1')
+    assert begun[-2:] == ['finished', 'closed']
     assert result['update'] == 100
     manifest = ModelStore(run.folder / 'models').manifest('one', result['version'])
     assert manifest['policy']['action_high'] == [2.0]

@@ -52,7 +52,7 @@ def peer():
     rclpy.init()
     peer = Peer()
     yield peer
-    peer.node.destroy_node()
+    peer.close()
     rclpy.shutdown()
 
 

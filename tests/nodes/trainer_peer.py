@@ -37,6 +37,11 @@ class Peer:
         )
         self.train = ActionClient(self.node, TrainPhase, 'train_phase')
 
+    def close(self):
+        """End the node, whoever still holds this."""
+        self.train.destroy()
+        self.node.destroy_node()
+
     def wait_for(self, condition, what, process=None):
         deadline = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline:

@@ -99,6 +99,19 @@ def test_reconstruction_by_hand():
     assert found['image/camera'].item() == pytest.approx((0.25 + 0.25 + 0 + 1) / 2)
 
 
+def test_features_weigh_by_their_variance():
+    """Columns of variance 1, 4 and none; a tenth of an error weighs alike in the first two."""
+    inverse = torch.tensor([math.e - 1, math.e**2 - 1, 0.0])  # Of symlogs 1, 2 and 0.
+    features = torch.stack([inverse, -inverse, torch.zeros(3)])
+    weight = losses.feature_weight(features)
+    torch.testing.assert_close(weight, torch.tensor([1.0, 0.25, 400.0]))
+    batch = {'observation': torch.zeros(1, 1, 3)}
+    predictions = {'observation': torch.tensor([[[0.1, 0.2, 0.01]]])}
+    found = losses.reconstruction_losses(predictions, batch, BLOCKS, weight)
+    assert found['vector/a'].item() == pytest.approx(0.01)
+    assert found['vector/b'].item() == pytest.approx(0.01 + 0.04)
+
+
 def test_the_total_is_the_weighted_sum_of_its_parts():
     settings = {
         'dynamics_scale': 0.7,

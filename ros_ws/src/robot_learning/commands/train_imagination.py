@@ -68,7 +68,7 @@ def imagine(
         f'{len(runs)} held-out stretches: the model sees {_CONTEXT} steps and imagines '
         f'{horizon} more from the actions alone. Persistence repeats what was seen last; below '
         f'a ratio of 1 the model knows more.',
-        _pictures(runs[0]),
+        _pictures(runs[0], contract),
     )
 
 
@@ -91,14 +91,15 @@ def _table(rows: Sequence[Any]) -> Table:
     )
 
 
-def _pictures(run: Any) -> list[Picture]:
+def _pictures(run: Any, contract: RobotContract) -> list[Picture]:
     from robot_learning.evaluation import open_loop_pictures
     from robot_learning.evaluation.training_report import Picture
 
+    title = 'A held-out stretch: seen and imagined'
     with tempfile.TemporaryDirectory() as folder:
         strip, film = Path(folder) / 'strip.png', Path(folder) / 'film.gif'
-        open_loop_pictures.write_strip(strip, run, 'seen and imagined')
-        open_loop_pictures.write_film(film, run)
+        open_loop_pictures.write_strip(strip, run, title, contract)
+        open_loop_pictures.write_film(film, run, title, contract)
         return [
             Picture('Seen and imagined over time', strip.read_bytes()),
             Picture('The same, step by step', film.read_bytes()),

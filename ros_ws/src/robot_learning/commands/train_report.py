@@ -56,7 +56,7 @@ def write_report(
         measured_on=_measured_on(result),
         imagined=imagination.table if imagination else None,
         imagined_note=imagination.note if imagination else '',
-        pictures=imagination.pictures if imagination else [],
+        pictures=imagination.pictures if imagination else (),
         settings=_settings(settings),
         commands=_commands(options, destination, result),
         provenance=_provenance(result),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -34,7 +35,7 @@ class TrainingRecord:
     measured_on: str = ''  # What the numbers of the table come from.
     imagined: Table | None = None  # Open-loop errors.
     imagined_note: str = ''
-    pictures: list[Picture] = field(default_factory=list)  # Imagined futures.
+    pictures: Sequence[Picture] = ()  # Of imagined futures.
     settings: list[tuple[str, str]] = field(default_factory=list)
     commands: list[tuple[str, str]] = field(default_factory=list)  # (what it does, command).
     provenance: list[tuple[str, str]] = field(default_factory=list)

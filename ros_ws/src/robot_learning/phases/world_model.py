@@ -23,7 +23,12 @@ from robot_learning.phases.phase import (
     Windows,
 )
 from robot_learning.phases.state import collect, restore, step
-from robot_learning.phases.world_model_losses import WorldModelLossConfig, world_model_loss
+from robot_learning.phases.world_model_losses import (
+    WorldModelLoss,
+    WorldModelLossConfig,
+    feature_weight,
+    world_model_loss,
+)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,6 +42,8 @@ class WorldModelPhaseConfig:
     learning_rate: PositiveFloat = 1e-4
     gradient_norm: PositiveFloat | None = 1000.0  # Largest, of all together (DreamerV3).
     gradient_ratio: PositiveFloat | None = None  # Largest, to each tensor's norm; None: any.
+    # Divide the error of each feature by its variance; False: as in DreamerV3, by nothing.
+    standardise_errors: bool = True
 
 
 @PHASES.register('world_model')
@@ -77,6 +84,7 @@ class WorldModelPhase:
         self._clipping = GradientClipping(
             self._optimizer, config.gradient_ratio, config.gradient_norm
         )
+        self._weight = torch.ones(space.input_size, device=device)  # Of the features' errors.
 
     @property
     def draws(self) -> Windows:
@@ -84,12 +92,14 @@ class WorldModelPhase:
         return Windows(self.config.batch_size, self.config.batch_length)
 
     def prepare(self, data: TrainingData) -> None:
-        """Accept any data: rewards that are missing are not learned."""
+        """Look how much features vary; rewards that are missing are not learned."""
+        if self.config.standardise_errors and self.space.input_size:
+            self._weight.copy_(feature_weight(torch.from_numpy(data.observation)))
 
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on the whole model."""
         batch = placed(batch, self.device)
-        loss = world_model_loss(self.model, batch, self.config.loss, self._generator)
+        loss = self._loss(batch, self._generator)
         step(self._optimizer, self._parameters, loss.total)
         metrics = loss.metrics | {'gradient_norm': self._clipping.norms[0]}
         return {f'world_model/{name}': value for name, value in metrics.items()}
@@ -100,7 +110,7 @@ class WorldModelPhase:
         # A generator of its own: measuring must not change what is drawn while learning.
         noise = torch.Generator(self.device).manual_seed(0)
         batch = placed(batch, self.device)
-        return world_model_loss(self.model, batch, self.config.loss, noise).metrics
+        return self._loss(batch, noise).metrics
 
     def policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the model and its sizes; policy servers refuse its kind, 'world_model'."""
@@ -114,9 +124,15 @@ class WorldModelPhase:
         """Continue from `state_dict`, bit by bit."""
         restore(self._state(), state)
 
+    def _loss(self, batch: Batch, noise: torch.Generator) -> WorldModelLoss:
+        return world_model_loss(
+            self.model, batch, self.config.loss, noise, weight=self._weight
+        )
+
     def _state(self) -> dict[str, Any]:
         return {
             'model': self.model,
             'optimizer': self._optimizer,
             'generator': self._generator,
+            'weight': self._weight,
         }

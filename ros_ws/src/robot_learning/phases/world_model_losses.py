@@ -18,6 +18,8 @@ from robot_learning.models.two_hot import symlog
 from robot_learning.models.world_model import WorldModel
 from robot_learning.phases.phase import Batch, Metrics
 
+_SMALLEST_STD = 0.05  # Of a feature's symlog: what hardly changes must not drown the rest.
+
 
 @dataclass(frozen=True, config=STRICT)
 class WorldModelLossConfig:
@@ -77,17 +79,41 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
+def feature_weight(features: Tensor) -> Tensor:
+    """Return what the squared error of each feature's symlog is multiplied by, [D].
+
+    Divided by its variance in the data, every feature is worth as much as any other. By their
+    size alone, closeness of a lidar (36 sectors, variance 0.01) cost less altogether than the
+    divergence that it takes to remember them: the model then predicted their mean.
+
+    Args:
+        features: [N, D] of the training data.
+    """
+    std = symlog(features).std(0, correction=0)
+    return std.clamp(min=_SMALLEST_STD).square().reciprocal()
+
+
 def reconstruction_losses(
-    predictions: dict[str, Tensor], batch: Batch, blocks: dict[str, slice]
+    predictions: dict[str, Tensor],
+    batch: Batch,
+    blocks: dict[str, slice],
+    weight: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Squared error of each block and image, summed over its numbers, mean over steps.
 
     Blocks are compared as symlog, images in [0, 1].
+
+    Args:
+        predictions: as `WorldModel.reconstruct` gives them.
+        batch: of windows.
+        blocks: columns of the features.
+        weight: [D], of the features' errors; None: 1.
     """
     found: dict[str, Tensor] = {}
     for name, prediction in predictions.items():
         if name == 'observation':
             error = (prediction - symlog(batch[name])).square().flatten(0, -2).mean(0)  # [D]
+            error = error if weight is None else error * weight
             found |= {block: error[columns].sum() for block, columns in blocks.items()}
         else:
             target = scaled(batch[name], prediction.dtype)
@@ -102,6 +128,7 @@ def world_model_loss(
     config: WorldModelLossConfig,
     generator: torch.Generator | None = None,
     carry: Carry | None = None,
+    weight: Tensor | None = None,
 ) -> WorldModelLoss:
     """Loss of a batch of windows (`Windows`).
 
@@ -114,11 +141,12 @@ def world_model_loss(
         config: weights of the parts.
         generator: of the posterior's noise.
         carry: of the windows before; None: there were none.
+        weight: [D], of the features' squared errors; None: 1.
     """
     observed = model.observe(batch, carry, generator)
     posterior = observed.posterior
     features = model.features(posterior)
-    parts = reconstruction_losses(model.reconstruct(features), batch, model.blocks)
+    parts = reconstruction_losses(model.reconstruct(features), batch, model.blocks, weight)
     reconstruction = torch.stack(list(parts.values())).sum()
     received = batch['reward'].isfinite() & ~batch['is_first']
     reward = torch.where(received, batch['reward'], 0.0)
