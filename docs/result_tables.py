@@ -207,6 +207,121 @@ def _crashes(results: Any) -> str:
     )
 
 
+def _ppo(results: Any) -> str:
+    rows = [
+        [
+            row['environment'],
+            row['learner'],
+            row['seeds'],
+            row['steps'],
+            f'{row["return_iqm"]:.0f} ({row["return_low"]:.0f} to {row["return_high"]:.0f})',
+            f'{row["cpu_s"]:.0f}',
+            f'{row["times_faster"]:.2f}',
+        ]
+        for row in results['summary']
+    ]
+    head = ['environment', 'PPO', 'seeds', 'steps', 'return, 95 %', 'CPU s', 'times as fast']
+    return f'Whole trainings with PPO beside stable-baselines3:\n\n{_table(head, rows)}'
+
+
+def _dreamer_step(results: Any) -> str:
+    rows = [
+        [
+            row['seen as'],
+            row['one update of'],
+            f'{row["CPU s, median"]:.2f}',
+            f'{row["of the naive one"]:.2f}',
+            '–' if row['goal, CPU s'] is None else row['goal, CPU s'],
+        ]
+        for row in results['rows']
+    ]
+    head = ['seen as', 'one update of', 'CPU s', 'of the naive one', 'goal']
+    return f'A step of size1m on 16 windows of 64 steps:\n\n{_table(head, rows)}'
+
+
+def _dreamer_dmc(results: Any) -> str:
+    rows = [
+        [
+            row['task'],
+            row['seed'],
+            f'{row["train_ratio"]:g}',
+            row['frames'],
+            f'{row["last_3_returns"]:.0f}',
+            f'{row["without_exploration"]:.0f}',
+            row['cpu_minutes'],
+        ]
+        for row in results['summary']
+    ]
+    head = ['Dreamer in', 'seed', 'train ratio', 'frames', 'return of the last 3 episodes']
+    return _table([*head, 'without exploration', 'CPU minutes'], rows)
+
+
+def _dreamer_arena(results: Any) -> str:
+    rows = [
+        [
+            row['learner'],
+            row['seed'],
+            row['steps'],
+            *('–' if row[key] is None else row[key] for key in ('steps to 0.5', 'steps to 0.9')),
+            _percent(row['last 20']),
+            _percent(row['unseen layouts']),
+            row['cpu_minutes'],
+        ]
+        for row in results['summary']
+    ]
+    head = ['in the arena', 'seed', 'steps', 'steps to 50 %', 'steps to 90 %', 'last 20 episodes']
+    return _table([*head, 'unseen layouts', 'CPU minutes'], rows)
+
+
+def _scaling(results: Any) -> str:
+    rows = [
+        [
+            row['size'],
+            row['phase'],
+            row['seen'],
+            f'{row["batch_size"]} x {row["length"]}',
+            *(
+                ['failed', '–', '–', '–']
+                if 'failed' in row
+                else [
+                    f'{row["update, s"]:.3f}',
+                    row['steps learned from per s'],
+                    row['peak memory, MiB'],
+                    f'{row["drawing, % of both"]:.1f} %',
+                ]
+            ),
+        ]
+        for row in results['rows']
+    ]
+    head = ['size', 'phase', 'seen as', 'batch', 'seconds an update', 'steps/s', 'MiB']
+    clock = results['clock']
+    return (
+        f'How a step grows, {clock} on the {results["device"]}, {results["numeric"]}:\n\n'
+        f'{_table([*head, "drawing the batch"], rows)}'
+    )
+
+
+def _open_loop(results: Any) -> str:
+    every = [row for subject in results.values() for row in subject['rows']]
+    rows = [
+        [
+            row['test on'],
+            row['block'],
+            row['steps'],
+            row['stretches'],
+            f'{row["to persistence"]:.2f} ({row["low"]:.2f} to {row["high"]:.2f})',
+            f'{row["to constant"]:.2f}',
+        ]
+        for row in every
+        if row['steps'] in (10, 50)
+    ]
+    head = ['predicted on', 'what', 'steps ahead', 'stretches', 'error to persistence, 95 %']
+    return (
+        f'Imagined from actions alone; below 1 the world model knows more:\n\n'
+        f'{_table([*head, "to a constant"], rows)}'
+    )
+
+
 def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     lines = [head, ['---'] * len(head), *rows]
     return ''.join(f'| {" | ".join(map(str, line))} |\n' for line in lines)
@@ -220,6 +335,12 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'closed_loop': _closed_loop,
     'latency': _latency,
     'sac_vs_sb3': _sac,
+    'ppo_vs_sb3': _ppo,
+    'dreamer_step': _dreamer_step,
+    'dreamer_dmc': _dreamer_dmc,
+    'dreamer_arena': _dreamer_arena,
+    'open_loop': _open_loop,
+    'scaling': _scaling,
     'bag_import': _bag_import,
     'offline_bags': _offline_bags,
     'recording': _recording,

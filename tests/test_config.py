@@ -121,3 +121,15 @@ def test_place_takes_the_deepest_line_it_knows():
     assert config.place('x', ('a', 'd'), lines) == 'f.yaml:3: a.d'
     assert config.place('x', ('e',), lines) == 'x: e'
     assert config.place('x', (), None) == 'x'
+
+
+@pytest.mark.parametrize(
+    ('given', 'names'),
+    [('', ()), ('camera', ('camera',)), ('left, right', ('left', 'right')), (['up'], ('up',))],
+)
+def test_names_are_a_list_or_one_text_with_commas(given, names):
+    @dataclass(frozen=True, config=config.STRICT)
+    class Looking:
+        images: config.Names = ('none',)
+
+    assert config.from_mapping(Looking, {'images': given}, 'here').images == names

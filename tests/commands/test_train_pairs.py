@@ -30,6 +30,9 @@ def run(tmp_path):
             'models': tmp_path / 'models',
             'output': None,
             'sign_with': None,
+            'env': None,
+            'track': 'tensorboard',
+            'arguments': ['--phase', 'neural_policy', '--data', 'synthetic'],
         }
         return train_pairs(argparse.Namespace(**(options | changes)))
 
@@ -43,6 +46,8 @@ def test_synthetic_pairs_give_a_version_that_answers_with_its_labels(run, capsys
     assert result['training']['rows'] + result['held_out']['rows'] == 800
     assert sum(map(sum, result['confusion'])) == result['held_out']['rows']
     assert 'of held-out rows right' in capsys.readouterr().out
+    page = (run.folder / 'reports' / 'neural_policy-neural_policy.html').read_text()
+    assert 'of held-out rows right' in page and './run train --phase neural_policy' in page
     json.dumps(result)
     tensors, manifest = ModelStore(run.folder / 'models').load('neural_policy', 1)
     assert manifest['score'] == result['metrics']['held_out/accuracy']

@@ -8,11 +8,11 @@ from robot_learning.trajectory.episode import Episode
 class Doubler:
     """Predicts twice the observed value; its likelihood is a standard normal around that."""
 
-    def mode(self, observations, is_first):
+    def mode(self, observations, is_first, action):
         return 2 * observations['value']
 
     def log_prob(self, observations, is_first, action):
-        error = action - self.mode(observations, is_first)
+        error = action - self.mode(observations, is_first, action)
         return -0.5 * (error**2).sum(1) - 0.5 * np.log(2 * np.pi)
 
 
@@ -73,10 +73,31 @@ def test_data_without_a_usable_step_is_named():
         offline_error(Doubler(), ['value'], [episode([0, 1], [1, 1], gaps=[0, 1])])
 
 
+def test_the_interval_of_the_error_holds_it_and_shrinks_with_more_episodes():
+    rng = np.random.default_rng(0)
+
+    def width(count):
+        data = [episode(rng.normal(size=60), rng.normal(size=60)) for _ in range(count)]
+        result = offline_error(Doubler(), ['value'], data)
+        ((low, high),) = result.error_interval_95
+        assert low < result.mean_absolute_error[0] < high
+        assert result.num_episodes == count
+        return high - low
+
+    assert width(80) < 0.5 * width(8)
+
+
+def test_what_cannot_be_told_is_none():
+    doubler = Doubler()
+    doubler.log_prob = lambda observations, is_first, action: None
+    data = [episode([0, 1, 2, 9], [1, 3, 3, 0])]
+    assert offline_error(doubler, ['value'], data).log_likelihood is None
+
+
 class Counter:
     """Predicts how many steps of the episode it has seen, this one included."""
 
-    def mode(self, observations, is_first):
+    def mode(self, observations, is_first, action):
         counts = []
         for begins in is_first:
             counts.append(1 if begins else counts[-1] + 1)

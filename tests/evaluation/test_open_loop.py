@@ -1,11 +1,22 @@
+import json
+
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
-from point_mass import PERIOD_NS, from_arrays, point_contract
+from point_mass import PERIOD_NS, episodes, from_arrays, point_contract, write_store
+from robot_learning import contract as contracts
+from robot_learning.commands import evaluate
+from robot_learning.commands.evaluate_world_model import CONTEXT
 from robot_learning.errors import NotEnoughDataError
 from robot_learning.evaluation import open_loop_pictures
 from robot_learning.evaluation.open_loop import OpenLoop, errors, open_loop, stretches
+from robot_learning.evaluation.open_loop_curves import Curves, Path
+from robot_learning.evaluation.open_loop_rows import rows_of
+from robot_learning.evaluation.open_loop_scenes import Fans
+from robot_learning.features import FeatureBuilder
+from robot_learning.model_store import ModelStore
 from robot_learning.models.world_model import WorldModel, WorldModelConfig
 
 SMALL = WorldModelConfig(deter=16, hidden=16, depth=2, groups=4, classes=4, blocks=1)
@@ -136,23 +147,93 @@ def test_pictures_can_be_looked_at(tmp_path):
     }
     run = run._replace(observed=wide, predicted=guess)
     open_loop_pictures.write_strip(tmp_path / 'strip.png', run, 'seen and imagined')
-    open_loop_pictures.write_film(tmp_path / 'film.gif', run)
+    open_loop_pictures.write_film(tmp_path / 'film.gif', run, 'seen and imagined')
     with Image.open(tmp_path / 'strip.png') as strip:
         assert strip.width > 800 and len(np.unique(np.asarray(strip))) > 20
     with Image.open(tmp_path / 'film.gif') as film:
         assert film.n_frames == 6
 
 
-def test_evaluate_command_needs_recordings(tmp_path, capsys):
-    from robot_learning.commands import evaluate
-    from robot_learning.model_store import ModelStore
+def test_lidar_pose_and_velocity_are_drawn_in_metres():
+    """A wall of closeness 1/2 lies at the scale beyond the rim; a place is scaled back."""
+    contract = contracts.load('arena')
+    blocks = FeatureBuilder(contract).blocks
+    seen = {
+        name: np.full((6, part.stop - part.start), 0.5, np.float32)
+        for name, part in blocks.items()
+    }
+    run = OpenLoop(seen, {k: v[2:] for k, v in seen.items()}, np.zeros(4), np.zeros(4), 2)
+    scan, goal, place, target, velocity = rows_of(run, contract)
+    assert isinstance(scan, Fans) and isinstance(place, Path)
+    assert isinstance(goal, Curves) and isinstance(target, Curves)
+    figure = Figure()
+    scan.film(figure)(5)
+    x, y = (values.max() for values in figure.axes[1].lines[0].get_data())
+    assert x == pytest.approx(0.18 + 0.4, rel=0.01) and y == pytest.approx(0.58, rel=0.01)
+    figure = Figure()
+    velocity.film(figure)(5)
+    assert [axes.get_title() for axes in figure.axes] == [
+        'forward speed (m/s)',
+        'yaw rate (rad/s)',
+    ]
+    assert figure.axes[1].lines[0].get_ydata()[0] == 0.5 * 1.5
+    figure = Figure()
+    place.film(figure)(5)
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), 0.5 * 2.5)
 
-    tensors, block = model_of().published()
-    contract = point_contract()
+
+def test_nothing_is_imagined_while_the_model_watches():
+    run = run_of([0, 1, 2, 4], [1, 2], num_context=2)
+    (row,) = rows_of(run, None)
+    figure = Figure()
+    draw = row.film(figure)
+    draw(1)
+    seen, imagined = figure.axes[0].lines
+    assert len(seen.get_xdata()) == 2 and len(imagined.get_xdata()) == 0
+    draw(3)
+    seen, imagined = figure.axes[0].lines
+    np.testing.assert_array_equal(imagined.get_xdata(), [1, 2])
+    np.testing.assert_array_equal(imagined.get_ydata(), [1, 2])
+
+
+def publish(root, contract, model):
+    tensors, block = model.published()
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     manifest = {'policy': block, 'contract': contract.to_dict(), 'contract_hash': contract.hash}
-    ModelStore(tmp_path).publish('seen', arrays, manifest)
+    ModelStore(root).publish('seen', arrays, manifest)
+
+
+def test_evaluate_command_needs_recordings(tmp_path, capsys):
+    publish(tmp_path, point_contract(), model_of())
     assert evaluate.main(['--model', 'seen', '--models', str(tmp_path)]) == 2
     assert 'measured on recordings' in capsys.readouterr().err
     assert evaluate.main(['--model', 'seen', '--models', str(tmp_path), '--mode', 'policy']) == 2
     assert 'seen@1: is a world_model' in capsys.readouterr().err
+
+
+def test_evaluate_command_measures_and_draws(tmp_path, capsys):
+    contract = point_contract()
+    generator = torch.Generator().manual_seed(0)
+    blocks = FeatureBuilder(contract).blocks
+    publish(tmp_path / 'models', contract, WorldModel(1, 1, SMALL, blocks, {}, generator))
+    write_store(tmp_path / 'store', 4, seed=0)
+    long_enough = sum(len(e) >= CONTEXT + 3 for e in episodes(4, seed=0))
+    arguments = ['--mode', 'world_model', '--model', 'seen', '--horizon', '3']
+    arguments += ['--models', str(tmp_path / 'models'), '--data', str(tmp_path / 'store')]
+    arguments += ['--pictures', str(tmp_path / 'drawn'), '--json', str(tmp_path / 'found.json')]
+    assert evaluate.main(arguments) == 0, capsys.readouterr().err
+    found = json.loads((tmp_path / 'found.json').read_text())['open_loop']
+    assert found['stretches'] == long_enough > 0
+    assert [(row['name'], row['horizon']) for row in found['errors']] == [
+        ('vector/place', 1),
+        ('vector/place', 3),
+    ]
+    for row in found['errors']:
+        assert row['ratio'] == pytest.approx(row['model'] / row['persistence'])
+        assert row['interval'][0] <= row['ratio'] <= row['interval'][1]
+    drawn = sorted(path.name for path in (tmp_path / 'drawn').iterdir())
+    assert len(drawn) == 2 * min(long_enough, 3) == len(found['pictures'])
+    with Image.open(tmp_path / 'drawn' / 'open_loop_1.gif') as film:
+        assert film.n_frames == CONTEXT + 3
+    with Image.open(tmp_path / 'drawn' / 'open_loop_1.png') as strip:
+        assert len(np.unique(np.asarray(strip))) > 20

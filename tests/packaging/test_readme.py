@@ -20,70 +20,14 @@ import readme
 import ros2_stand_in
 import yaml
 from packaging.requirements import Requirement
+from readme_commands import AFTER, IMPORT, LEAVES, SHORTENED, TRAIN
 from robot_learning.model_store import ModelStore
+from robot_learning.phases.phase import PHASES
 
 ROOT = readme.ROOT
 COMMANDS = readme.commands()
 PATIENCE_S = 150.0  # Longest that one command may take on a busy machine.
 
-IMPORT = (
-    './run bags import runs/latest/bag/session_01 --robot arena --out runs/store '
-    '--json import.json'
-)
-TRAIN = './run train --mode supervised --data runs/store --robot arena --name cloned'
-# Long commands and what is run of them: the same, with less to do.
-SHORTENED = {
-    './run demo': './run demo --quick --minutes 0.1 --demonstrations 300',
-    './run demo --quick': './run demo --quick --out runs/latest --minutes 0.1',
-    './run demo --out runs/latest --minutes 24': (
-        './run demo --out runs/latest --minutes 0.1 --quick'
-    ),
-    './run test': './run test tests/test_registry.py -q',
-    './run teleop': './run teleop --help',  # Keys are pressed in tests/commands/test_teleop.py.
-    './run bags record --all --out runs/kitchen': (
-        './run bags record --all --out runs/kitchen --stop-after 1'
-    ),
-    './run bags record /scan /odom --max-size 500 --max-duration 60 --zstd --out runs/piece': (
-        './run bags record /scan /odom --max-size 500 --max-duration 60 --zstd --out runs/piece '
-        '--stop-after 1'
-    ),
-    './run bags record --all --ring 30 --out runs/incidents': (
-        './run bags record --all --ring 30 --out runs/incidents --stop-after 1'
-    ),
-    './run evaluate --model navigator@12 --baselines --json score.json': (
-        './run evaluate --model navigator@12 --baselines --json score.json --episodes 2'
-    ),
-    './run evaluate --model navigator --task waypoint_course': (
-        './run evaluate --model navigator --task waypoint_course --episodes 2'
-    ),
-    TRAIN: f'{TRAIN} --num-updates 20',
-    './run train --phase robust_cloning --data demonstrations --robot arena --name robust': (
-        './run train --phase robust_cloning --data demonstrations --robot arena --name robust '
-        '--num-updates 20'
-    ),
-    './run collect --driver geodesic --noise 0.3 --steps 15000 --out demonstrations': (
-        './run collect --driver geodesic --noise 0.3 --steps 300 --out demonstrations'
-    ),
-    './run collect --robot rover --steps 500 --out runs/rover': (
-        './run collect --robot rover --steps 50 --out runs/rover'
-    ),
-    './run collect --robot parking_rover --steps 500 --out runs/parking': (
-        './run collect --robot parking_rover --steps 50 --out runs/parking'
-    ),
-}
-# What a command must leave behind.
-LEAVES = {
-    './run demo': ['runs/latest/report.html', 'runs/latest/metrics.json', 'runs/latest/bag'],
-    './run evaluate --model navigator@12 --baselines --json score.json': ['score.json'],
-    IMPORT: ['import.json', 'runs/store'],
-    './run bags trim runs/latest/bag/session_01 --out runs/end --last 5': ['runs/end'],
-    './run bags recover runs/latest/bag/session_01 --out runs/sound': ['runs/sound'],
-    './run bags export runs/store --format lerobot --out runs/lerobot': ['runs/lerobot/meta'],
-    './run bags export runs/store --format robomimic --out runs/data.hdf5': ['runs/data.hdf5'],
-    './run bags import runs/lerobot --robot arena --out runs/imported': ['runs/imported'],
-    './run collect --robot rover --steps 500 --out runs/rover': ['runs/rover'],
-    './run collect --robot parking_rover --steps 500 --out runs/parking': ['runs/parking'],
-}
 VERSIONS = 12  # The README speaks of navigator@12.
 
 
@@ -189,6 +133,8 @@ def run_once(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) ->
         project.demo()
     if 'runs/store' in command:
         project.run(IMPORT)
+    if command in AFTER:
+        project.run(SHORTENED[AFTER[command]])
     project.run(SHORTENED.get(command, command))
     for name in LEAVES.get(command, []):
         assert (project.root / name).exists(), name
@@ -211,8 +157,11 @@ def talk(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> Non
     if 'rollback_model' in command:  # Goes back from what was loaded before.
         talk(next(c for c in COMMANDS if 'load_model' in c), project, monkeypatch)
     answer = ros2_stand_in.perform(argv, project.root / 'launch', monkeypatch)
-    assert getattr(answer, 'success', True) or argv[0] == 'action', answer
-    if argv[0] == 'action':
+    is_drive = argv[0] == 'action' and 'run_policy' in command
+    assert getattr(answer, 'success', True) or is_drive, answer
+    if 'train_phase' in command:
+        assert (answer.update, answer.version >= 1) == (500, True)
+    if is_drive:
         assert answer.reason in ('goal', 'collision', 'time_limit')
         assert answer.num_steps > 0
     if argv[-1] == '--show-args':
@@ -360,6 +309,11 @@ def test_the_numbers_are_those_of_the_results():
         [sys.executable, str(program), '--show'], capture_output=True, text=True, check=True
     )
     assert shown.stdout.strip() in readme.TEXT, f'call `python {program.relative_to(ROOT)}`'
+
+
+def test_the_table_of_phases_is_complete():
+    rows = readme.table('| phase | `train` | what it learns |')
+    assert {row[0].strip('`') for row in rows} - {'---'} == {*PHASES, 'neural_policy'}
 
 
 def test_settings_that_the_text_speaks_of_are_those_of_the_demo():

@@ -3,10 +3,12 @@
 RANK=… WORLD_SIZE=2 MASTER_ADDR=… MASTER_PORT=… python one_of_two.py FOLDER
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import sys
+import types
 from pathlib import Path
 
 import dreamer_toys
@@ -15,7 +17,7 @@ from point_mass import episodes, point_contract
 from robot_learning.errors import TrainingError
 from robot_learning.phases import recipe
 from robot_learning.phases.behavior_cloning import BehaviorCloning, BehaviorCloningConfig
-from robot_learning.phases.data_parallel import Others
+from robot_learning.phases.data_parallel import Leader, Others, follow
 from robot_learning.phases.devices import CPU
 from robot_learning.phases.process_group import (
     averaged,
@@ -87,13 +89,24 @@ def main():
         learn(place, folder / 'parts', 5)
         learn(place, folder / 'parts', 7)
         (folder / f'numbers_{place.rank}.json').write_text(json.dumps(numbers))
-        if place.rank:
-            return  # The first one learns that it is alone.
-        try:
-            while True:
-                summed([1])
-        except TrainingError as error:
-            (folder / 'lost.txt').write_text(str(error))
+        fail(place, folder)
+
+
+def fail(place, folder):
+    """Let the first process fail in the middle of a step, for which the other waits."""
+    phase, others = cloning(seed=0), Others(place.size)
+    if place.is_first:
+        leader = Leader(phase, others)
+        phase.update = lambda batch: 1 / 0
+        with contextlib.suppress(ZeroDivisionError):
+            leader.update(rows(0))
+        others.dismiss()
+        return
+    experience = types.SimpleNamespace(sample=lambda draw: rows(1))
+    try:
+        follow(phase, experience, place)
+    except TrainingError as error:
+        (folder / 'lost.txt').write_text(str(error))
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from robot_learning.phases.training_session import Destination, learn_offline
 from robot_learning.phases.validation import split_episodes
 from safetensors.torch import load_file
 
-_PATIENCE_S = 240
+_PATIENCE_S = 120
 
 
 @pytest.fixture(scope='module')
@@ -120,7 +120,7 @@ def test_one_process_goes_on_with_what_two_have_learned(folder, tmp_path):
     assert trainer.run(1).update == 13
 
 
-def test_who_is_left_alone_says_so(folder):
+def test_who_is_left_alone_in_a_step_says_so(folder):
     assert 'another one that learns with this one is gone' in (folder / 'lost.txt').read_text()
 
 

@@ -99,17 +99,21 @@ def test_reconstruction_by_hand():
     assert found['image/camera'].item() == pytest.approx((0.25 + 0.25 + 0 + 1) / 2)
 
 
-def test_features_weigh_by_their_variance():
-    """Columns of variance 1, 4 and none; a tenth of an error weighs alike in the first two."""
-    inverse = torch.tensor([math.e - 1, math.e**2 - 1, 0.0])  # Of symlogs 1, 2 and 0.
-    features = torch.stack([inverse, -inverse, torch.zeros(3)])
-    weight = losses.feature_weight(features)
-    torch.testing.assert_close(weight, torch.tensor([1.0, 0.25, 400.0]))
-    batch = {'observation': torch.zeros(1, 1, 3)}
-    predictions = {'observation': torch.tensor([[[0.1, 0.2, 0.01]]])}
+def test_blocks_weigh_alike_by_hand():
+    """Symlogs of variance 1 and of 4 and 0; the mean, 0, costs the scale of 10 in both blocks."""
+    row = torch.tensor([math.e - 1, math.e**2 - 1, 0.0])
+    features = torch.stack([row, -row])
+    weight = losses.feature_weight(features, BLOCKS, 10.0)
+    torch.testing.assert_close(weight, torch.tensor([10.0, 2.5, 2.5]))
+    batch = {'observation': features[:, None]}
+    predictions = {'observation': torch.zeros(2, 1, 3)}
     found = losses.reconstruction_losses(predictions, batch, BLOCKS, weight)
-    assert found['vector/a'].item() == pytest.approx(0.01)
-    assert found['vector/b'].item() == pytest.approx(0.01 + 0.04)
+    assert [found[name].item() for name in BLOCKS] == pytest.approx([10.0, 10.0])
+
+
+def test_a_block_that_does_not_vary_is_not_magnified_without_limit():
+    weight = losses.feature_weight(torch.full((5, 3), 0.3), BLOCKS, 10.0)
+    assert weight.isfinite().all() and weight.max() <= 1e4 + 1
 
 
 def test_the_total_is_the_weighted_sum_of_its_parts():

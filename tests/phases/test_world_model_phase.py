@@ -12,6 +12,7 @@ from robot_learning.phases.experience import Experience
 from robot_learning.phases.phase import PHASES, PolicySpace, TrainingData, Windows
 from robot_learning.phases.validation import Validation
 from robot_learning.phases.world_model import WorldModelPhase, WorldModelPhaseConfig
+from robot_learning.phases.world_model_losses import WorldModelLossConfig
 from robot_learning.serving.policy import build_policy
 
 TINY = {'deter': 16, 'hidden': 16, 'depth': 2, 'groups': 4, 'classes': 4, 'blocks': 2}
@@ -107,6 +108,40 @@ def test_measuring_changes_nothing_and_repeats():
     names = {'loss', 'reconstruction', 'reward', 'continuation', 'kl'}
     names |= {f'reconstruction/{part}' for part in ('vector/a', 'vector/b', 'image/camera')}
     assert names <= set(first)
+
+
+def faint_windows(seed, batch_size=12, length=3):
+    """Eight numbers, one half of them 0.1 or -0.1 throughout a window, the other likewise."""
+    generator = torch.Generator().manual_seed(seed)
+    sign = torch.randint(0, 2, (batch_size, 1, 2), generator=generator).float() * 2 - 1
+    batch = windows(batch_size=batch_size, length=length, seed=seed)
+    return {**batch, 'observation': (0.1 * sign).repeat(1, length, 4)}
+
+
+def test_what_varies_little_is_predicted_too():
+    """By its size alone its error costs less than remembering it, and its mean is predicted."""
+    space = PolicySpace(8, SPACE.action_low, SPACE.action_high, {'faint': slice(0, 8)})
+    data = faint_windows(99)
+    rows = TrainingData(data['observation'].flatten(0, 1).numpy(), np.zeros(0), np.zeros(0))
+    unexplained = {}
+    for scale in (10.0, None):
+        loss = WorldModelLossConfig(free_nats=0.0)
+        phase = make(space, learning_rate=2e-2, loss=loss, block_scale=scale)
+        phase.prepare(rows)
+        for index in range(80):
+            phase.update(faint_windows(index))
+        error = phase.evaluate(data)['reconstruction/faint'].item()
+        unexplained[scale] = error / (scale or 8 * 0.1**2)
+    assert unexplained[10.0] < 0.4
+    assert unexplained[None] > 0.8
+
+
+def test_how_features_vary_is_remembered_by_a_state():
+    first, second = make(), make(seed=9)
+    observation = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    first.prepare(TrainingData(observation * [0.1, 1, 5], np.zeros(0), np.zeros(0)))
+    second.load_state_dict(first.state_dict())
+    assert equal(first.evaluate(windows()), second.evaluate(windows()))
 
 
 def test_data_without_rewards_is_welcome():

@@ -57,6 +57,20 @@ def test_what_is_bad_does_not_act_where_nothing_serves_either(root, bad, kind):
     assert Node(root).version is None
 
 
+def test_a_world_model_under_the_name_that_is_followed_is_refused_once_in_one_line(root):
+    publish(root)
+    node = Node(root)
+    tensors = {'rssm.prior_output.bias': np.zeros(8, np.float32)}
+    version = ModelStore(root).publish('navigator', tensors, {'policy': {'kind': 'world_model'}})
+    assert node.drive(3 * TICKS) == 1
+    assert node.said == [('serving', 1), ('refused', version)]
+    reason = ModelStore(root).refusal('navigator', version)
+    assert reason.startswith(f'navigator@{version}: is a world model, which predicts and drives')
+    assert len(reason.splitlines()) == 1
+    publish(root)  # And does not stand in the way of the next one.
+    assert node.drive(2 * TICKS) == 3
+
+
 def test_a_version_that_differs_too_much_fails_its_canary(root, bad):
     publish(root)
     node = Node(root)

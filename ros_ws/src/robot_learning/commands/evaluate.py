@@ -18,6 +18,9 @@ from robot_learning import contract as contracts
 from robot_learning.commands.argument_types import whole_number
 from robot_learning.commands.demo_evaluation import EvaluationProgress
 from robot_learning.commands.demo_metrics import machine
+from robot_learning.commands.evaluate_environment import environment_of, evaluate_environment
+from robot_learning.commands.evaluate_offline import evaluate_offline
+from robot_learning.commands.evaluate_pairs import evaluate_pairs
 from robot_learning.commands.evaluate_world_model import evaluate_world_model
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.simulated_navigation import (
@@ -39,7 +42,7 @@ from robot_learning.evaluation.navigation import (
 )
 from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore, parse_reference
-from robot_learning.serving.version_checks import load_version
+from robot_learning.serving.version_checks import Served, load_version
 from robot_learning.simulation.tasks import TASKS, build_task
 
 _EXAMPLES = """examples:
@@ -49,7 +52,23 @@ _EXAMPLES = """examples:
   ./run evaluate --model navigator --task waypoint_course        four goals in a row
   ./run evaluate --model navigator --data runs/latest/episodes   against recorded actions
   ./run evaluate --model dreamt --data held_out --pictures runs/dreamt   imagined futures
+  ./run evaluate --mode dreamer --model dreamt --data held_out --json score.json   all of it
+  ./run evaluate --model cart                          a version of train --env, in its environment
+  ./run evaluate --model neural_policy --data synthetic          labels that are right
+With --mode everything that applies is measured: recorded actions where --data is given, its own
+task, and the waypoint course.
 LAYOUTS is a JSON list of seeds or of {"seed": 1, "start": [x, y, yaw], "goal": [x, y]}."""
+
+_COURSE = 'waypoint_course'
+_MODES = {
+    'world_model': ('world_model',),
+    'sac': ('policy',),
+    'ppo': ('policy',),
+    'dreamer': ('dreamer',),
+    'behavior_cloning': ('supervised',),
+    'sequence_cloning': ('supervised',),
+    'neural_policy': ('supervised',),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,57 +99,110 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
         version = store.serving(name)
     tensors, manifest = store.load(name, version)  # Names what is missing.
     version = int(manifest['version'])
-    contract = _contract(options.robot, manifest, f'{name}@{version}')
-    if options.task is not None:
-        contract = with_task(contract, options.task)
+    where = f'{name}@{version}'
     kind = (manifest.get('policy') or {}).get('kind')
-    is_world_model = kind == 'world_model'
-    if options.mode is not None and (options.mode == 'world_model') != is_world_model:
-        raise ConfigError(
-            f'{name}@{version}: is a {kind}, expected one of --mode {options.mode}. Leave --mode '
-            f'out or name another version.'
-        )
-    if not is_world_model:
-        served = load_version(store, name, version, contract)  # Refuses what must not drive.
+    _check_mode(options.mode, manifest, where)
     result: dict[str, Any] = {
         'model': name,
         'version': version,
-        'robot': contract.robot,
-        'task': None if contract.task is None else contract.task.name,
-        'contract_hash': contract.hash,
+        'kind': kind,
+        'phase': manifest.get('phase'),
         'provenance': manifest.get('provenance', {}),
         'machine': machine(),
     }
-    if is_world_model:
-        if not options.data:
-            raise ConfigError(
-                f'{name}@{version}: a world model is measured on recordings, none is named. Give '
-                f'--data PATH.'
-            )
-        result['open_loop'] = evaluate_world_model(
-            tensors,
-            manifest,
-            contract,
-            f'{name}@{version}',
-            options.data,
-            options.horizon,
-            options.pictures,
+    environment = options.env or (environment_of(manifest) if options.robot is None else None)
+    if manifest.get('phase') == 'neural_policy':
+        data = _data(options, where, 'a classifier')
+        result['labels'] = evaluate_pairs(tensors, manifest, where, data)
+    elif environment is not None:
+        result['environment'] = evaluate_environment(
+            tensors, manifest, where, environment, options.episodes
         )
-        return result
-    if options.data:
-        result['offline'] = _offline(options.data, tensors, manifest, contract)
-    if options.layouts or not options.data:
-        layouts = _layouts(options)
-        make_policy = stored_policy_factory(contract, models, name, version, rules)
-        factories = {f'{name}@{version}': make_policy}
+    else:
+        contract = _contract(options.robot, manifest, where)
+        if options.task is not None:
+            contract = with_task(contract, options.task)
+        result |= {
+            'robot': contract.robot,
+            'task': None if contract.task is None else contract.task.name,
+            'contract_hash': contract.hash,
+        }
+        if kind == 'world_model':
+            result['open_loop'] = evaluate_world_model(
+                tensors,
+                manifest,
+                contract,
+                where,
+                _data(options, where, 'a world model'),
+                options.horizon,
+                options.pictures,
+            )
+        else:
+            served = load_version(store, name, version, contract)  # Refuses what must not drive.
+            if options.data:
+                result['offline'] = evaluate_offline(
+                    options.data, tensors, manifest, served.policy, contract
+                )
+            result |= _drives(options, stop, contract, served, models, rules)
+    return result
+
+
+def _drives(
+    options: argparse.Namespace,
+    stop: StopRequests,
+    contract: RobotContract,
+    served: Served,
+    models: Path,
+    rules: ModelFileRules,
+) -> dict[str, Any]:
+    """Let a version drive what the options ask for: with --mode all that its robot can do."""
+    is_everything = options.mode is not None and contract.task is not None
+    tasks = {}
+    if options.layouts or not options.data or is_everything:
+        tasks['navigation'] = contract
+    if is_everything and options.task is None and not options.layouts:
+        tasks[_COURSE] = with_task(contract, _COURSE)
+    found: dict[str, Any] = {}
+    where, images = f'{served.model}@{served.version}', tuple(served.policy.spec.image_shapes())
+    for key, task in tasks.items():
+        make_policy = stored_policy_factory(task, models, served.model, served.version, rules)
+        factories = {where: make_policy}
         if options.baselines:
             factories |= {baseline: baseline_factory(baseline) for baseline in BASELINES}
-        world = world_factory(contract, tuple(served.policy.spec.image_shapes()))
-        scores = _navigate(factories, world, layouts, options.workers, stop)
+        world = world_factory(task, images)
+        scores = _navigate(factories, world, _layouts(options), options.workers, stop)
         print_scores(scores)
-        result['navigation'] = scores[0].to_dict()
-        result['baselines'] = [score.to_dict() for score in scores[1:]]
-    return result
+        found[key] = scores[0].to_dict()
+        baselines = [score.to_dict() for score in scores[1:]]
+        found |= {'baselines' if key == 'navigation' else f'{key}_baselines': baselines}
+    return found
+
+
+def _check_mode(mode: str | None, manifest: dict[str, Any], where: str) -> None:
+    """Refuse a version that is not what --mode says.
+
+    Raises:
+        ConfigError: names what it is.
+    """
+    kind, phase = (manifest.get('policy') or {}).get('kind'), manifest.get('phase')
+    if kind == 'world_model':
+        fitting: tuple[str, ...] = ('world_model',)
+    else:
+        fitting = _MODES.get(str(phase), ('policy', 'dreamer', 'supervised'))
+    if mode is not None and mode not in fitting:
+        raise ConfigError(
+            f'{where}: is a {kind} of phase {phase}, expected one of --mode {mode}. Write '
+            f'--mode {fitting[0]}, leave it out or name another version.'
+        )
+
+
+def _data(options: argparse.Namespace, where: str, what: str) -> list[Path]:
+    if not options.data:
+        raise ConfigError(
+            f'{where}: {what} is measured on recordings, none is named. Give --data PATH.'
+        )
+    paths: list[Path] = options.data
+    return paths
 
 
 def with_task(contract: RobotContract, name: str) -> RobotContract:
@@ -197,37 +269,6 @@ def _navigate(
     return scores
 
 
-def _offline(
-    paths: list[Path], tensors: Any, manifest: dict[str, Any], contract: RobotContract
-) -> dict[str, Any]:
-    # Torch takes seconds to import; who only drives need not wait for it.
-    from robot_learning.evaluation.offline import offline_error
-    from robot_learning.evaluation.offline_policy import OfflinePolicy
-    from robot_learning.trajectory.datasets import read_episodes
-
-    policy = OfflinePolicy(tensors, manifest, contract)
-    episodes = [e for path in paths for e in read_episodes(path, contract)]
-    result = offline_error(policy, policy.fields, episodes)
-    units = [unit for spec in contract.learned_actions.values() for unit in spec.unit]
-    names = [c for spec in contract.learned_actions.values() for c in spec.components]
-    table = Table(box=box.SIMPLE, title=f'{result.num_steps} steps, mean absolute error')
-    for column in ('component', 'policy', 'mean', 'persistence'):
-        table.add_column(column, justify='left' if column == 'component' else 'right')
-    rows = zip(
-        names,
-        units,
-        result.mean_absolute_error,
-        result.mean_error,
-        result.persistence_error,
-        strict=True,
-    )
-    for component, unit, *errors in rows:
-        table.add_row(f'{component} ({unit})', *(f'{error:.4f}' for error in errors))
-    Console().print(table)
-    print(f'log-likelihood {result.log_likelihood:.3f} nats per step')
-    return result.to_dict() | {'data': [str(path) for path in paths]}
-
-
 def _contract(robot: str | None, manifest: dict[str, Any], where: str) -> RobotContract:
     if robot is not None:
         return contracts.load(robot)
@@ -262,7 +303,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--mode',
         choices=('world_model', 'policy', 'dreamer', 'supervised'),
-        help='what the version must be (default: whatever it is)',
+        help='what the version must be; measure everything that applies to it',
+    )
+    parser.add_argument(
+        '--env', metavar='NAME', help='let it act there (default: where train --env taught it)'
     )
     parser.add_argument('--robot', help="contract (default: the model's own)")
     parser.add_argument(
@@ -273,7 +317,7 @@ def _parser() -> argparse.ArgumentParser:
         '--episodes',
         type=whole_number(1),
         default=100,
-        help='layouts to drive at most (default: 100)',
+        help='layouts to drive at most, or episodes of --env (default: 100)',
     )
     parser.add_argument(
         '--baselines', action='store_true', help='score scripted drivers on the same layouts'
@@ -284,7 +328,8 @@ def _parser() -> argparse.ArgumentParser:
         action='append',
         default=[],
         metavar='PATH',
-        help='store, HDF5 file or bag: compare with its actions instead; may be repeated',
+        help='store, HDF5 file or bag: compare with its actions (without --mode, instead of '
+        'driving); may be repeated',
     )
     parser.add_argument(
         '--horizon',

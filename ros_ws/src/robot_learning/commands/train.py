@@ -136,11 +136,12 @@ def train_on_data(
         given = contract, plan, split, source
         if not team.place.is_first:
             with StopRequests() as requests:
-                stop = lambda: requests.is_requested  # noqa: E731
-                follow_offline(*given, options.seed, team.device, team.place, stop)
+                follow_offline(
+                    *given, options.seed, team.device, team.place, lambda: requests.is_requested
+                )
             return {}
-        curves = begin(options, destination, phase, plan.phase_config)
         trainer = learn_offline(*given, destination, options.seed, team.device, others)
+        curves = begin(options, destination, phase, plan.phase_config)
         progress = _run(trainer, options.num_updates, phase, curves, others)
     result = {
         'model': destination.model_name,

@@ -87,9 +87,12 @@ def train_in_environments(
     }
     print(
         f'{name}: return {mean:.1f} without exploration, mean of {len(returns)} episodes, after '
-        f'{progress.environment_step} steps and {progress.wall_s:.0f} s. '
-        f'Version {progress.version} of {options.name} is in {options.models}.'
+        f'{progress.environment_step} steps and {progress.wall_s:.0f} s.'
     )
+    if progress.version is None:
+        print('There was nothing to learn from yet, so no version was published: take more steps.')
+    else:
+        print(f'Version {progress.version} of {options.name} is in {options.models}.')
     result['report'] = str(write_report(options, destination, plan.phase_config, result))
     return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 _RETURNS = ('episode/return', 'episode/success')
 _OF_PHASE: dict[str, tuple[str, ...]] = {
@@ -35,15 +35,9 @@ def leading(phase: str) -> tuple[str, ...]:
 
 
 def shown(phase: str, metrics: Mapping[str, float], most: int = 2) -> dict[str, str]:
-    """Return the few numbers for a progress bar, short names first come."""
+    """Return the numbers for a progress bar that matter most, under short names."""
     named = [name for name in leading(phase) if name in metrics]
     return {_short(name): f'{metrics[name]:.4g}' for name in named[:most]}
-
-
-def without(prefixes: Iterable[str], metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics whose names begin with none of these."""
-    refused = tuple(prefixes)
-    return {name: value for name, value in metrics.items() if not name.startswith(refused)}
 
 
 def _short(name: str) -> str:

@@ -101,10 +101,9 @@ def _key_numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         numbers.append((str(result['epoch']), 'epochs'))
     if result.get('environment_step'):
         numbers.append((str(result['environment_step']), 'environment steps'))
-    numbers += [
-        (f'{result["wall_s"]:.0f} s', 'of training'),
-        (f'{result["model"]}@{result["version"]}', 'newest version'),
-    ]
+    numbers.append((f'{result["wall_s"]:.0f} s', 'of training'))
+    if result['version'] is not None:
+        numbers.append((f'{result["model"]}@{result["version"]}', 'newest version'))
     return numbers
 
 

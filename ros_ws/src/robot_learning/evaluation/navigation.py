@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from robot_learning.evaluation.layouts import LayoutChoice
+from robot_learning.evaluation.means import mean_interval
 from robot_learning.evaluation.run_record import DrivenPath, MapScene
 from robot_learning.evaluation.statistics import cross_track_error, path_efficiency, path_length
 from robot_learning.proportions import Interval, wilson_interval
@@ -128,6 +129,10 @@ class NavigationResult:
         """Share of drives that ended for `reason`."""
         return float(np.mean([drive.reason == reason for drive in self.drives]))
 
+    def _interval_of(self, reason: str) -> list[float]:
+        count = sum(drive.reason == reason for drive in self.drives)
+        return list(wilson_interval(count, len(self.drives)))
+
     @property
     def path_efficiency(self) -> float:
         """Mean over successful drives; NaN without one."""
@@ -140,16 +145,24 @@ class NavigationResult:
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the whole as plain data; None where there is none."""
+        reached = [drive for drive in self.drives if drive.success]
+        returns = [drive.episode_return for drive in self.drives]
         return {
             'policy': self.name,
             'num_layouts': len(self.drives),
+            'num_successes': self.num_successes,
             'success_rate': self.success_rate,
             'success_interval_95': list(self.interval),
             'collision_rate': self.rate_of('collision'),
+            'collision_interval_95': self._interval_of('collision'),
             'time_out_rate': self.rate_of('time_limit'),
+            'time_out_interval_95': self._interval_of('time_limit'),
             'path_efficiency': _number(self.path_efficiency),
+            'path_efficiency_interval_95': _interval([d.efficiency for d in reached]),
             'cross_track_error_m': _number(self.cross_track_error_m),
-            'mean_return': _number(_mean([drive.episode_return for drive in self.drives])),
+            'cross_track_error_interval_95_m': _interval([d.cross_track_m for d in reached]),
+            'mean_return': _number(_mean(returns)),
+            'return_interval_95': _interval(returns),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -207,6 +220,10 @@ def evaluate_navigation(
 
 def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else float('nan')
+
+
+def _interval(values: list[float]) -> list[float] | None:
+    return list(mean_interval(values)) if len(values) > 1 else None
 
 
 def _number(value: float) -> float | None:

@@ -12,29 +12,37 @@ from robot_learning.trajectory.episode import Episode
 
 Array = np.ndarray[Any, Any]
 
+_STRETCH = 50  # Steps that are drawn again together.
+_NUM_RESAMPLES = 1000
+
 
 class BatchPolicy(Protocol):
     """A policy asked about many steps at once, episode by episode.
 
-    `is_first` [N] marks where an episode begins: nothing before is remembered.
+    `is_first` [N] marks where an episode begins: nothing before is remembered. `action` [N, A] is
+    what was carried out, in contract units; the answer at a step may depend on those before it.
     """
 
-    def mode(self, observations: dict[str, Array], is_first: Array) -> Array:
+    def mode(self, observations: dict[str, Array], is_first: Array, action: Array) -> Array:
         """Return its actions [N, A] in contract units without chance."""
 
-    def log_prob(self, observations: dict[str, Array], is_first: Array, action: Array) -> Array:
-        """Return the log-likelihood [N] of actions [N, A] in contract units."""
+    def log_prob(
+        self, observations: dict[str, Array], is_first: Array, action: Array
+    ) -> Array | None:
+        """Return the log-likelihood [N] of the actions; None: it cannot be told."""
 
 
 class OfflineResult(NamedTuple):
     """Errors over all recorded steps that have an action and every needed field."""
 
     num_steps: int
+    num_episodes: int
     num_skipped: int  # Steps with gaps in needed fields.
     mean_absolute_error: list[float]  # [A] contract units.
     mean_error: list[float]  # Per action component, of the mean predictor.
     persistence_error: list[float]  # Of the predictor that repeats the last action.
-    log_likelihood: float  # Mean, nats per step, of the normalised action.
+    error_interval_95: list[tuple[float, float]]  # Of the policy's, by resampling stretches.
+    log_likelihood: float | None  # Mean, nats per step, of the normalised action; None: unknown.
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -71,18 +79,35 @@ def offline_error(
     fields = tuple(fields)
     steps = _collect([_usable(episode, fields) for episode in episodes], fields)
     chosen = steps.is_compared
-    predicted = policy.mode(steps.observations, steps.is_first)[chosen]
-    log_prob = policy.log_prob(steps.observations, steps.is_first, steps.action)[chosen]
+    given = steps.observations, steps.is_first, steps.action
+    predicted, log_prob = policy.mode(*given)[chosen], policy.log_prob(*given)
     action = steps.action[chosen]
     mean = action.mean(0) if mean_action is None else mean_action
     return OfflineResult(
         num_steps=len(action),
+        num_episodes=int(steps.is_first.sum()),
         num_skipped=steps.num_skipped,
         mean_absolute_error=_error(predicted, action),
         mean_error=_error(mean, action),
         persistence_error=_error(steps.previous[chosen], action),
-        log_likelihood=float(log_prob.mean()),
+        error_interval_95=_interval(np.abs(predicted - action), steps.is_first.cumsum()[chosen]),
+        log_likelihood=None if log_prob is None else float(log_prob[chosen].mean()),
     )
+
+
+def _interval(errors: Array, episode: Array, seed: int = 0) -> list[tuple[float, float]]:
+    """Return 95 % intervals of the mean errors [N, A].
+
+    Neighbouring steps say nearly the same: whole stretches of an episode are drawn again.
+    """
+    place = np.arange(len(errors)) - np.searchsorted(episode, episode)  # Within the episode.
+    _, stretch = np.unique(episode * len(errors) + place // _STRETCH, return_inverse=True)
+    count = np.bincount(stretch)  # [S]
+    sums = np.stack([np.bincount(stretch, weights=column) for column in errors.T])  # [A, S]
+    drawn = np.random.default_rng(seed).integers(0, len(count), (_NUM_RESAMPLES, len(count)))
+    means = sums[:, drawn].sum(2) / count[drawn].sum(1)  # [A, resamples]
+    low, high = np.quantile(means, (0.025, 0.975), axis=1)
+    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
 
 
 def _error(predicted: Array, action: Array) -> list[float]:

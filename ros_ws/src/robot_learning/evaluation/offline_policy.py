@@ -50,7 +50,7 @@ class OfflinePolicy:
         weights = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
         self._network.load_state_dict(weights)
 
-    def mode(self, observations: dict[str, Array], is_first: Array) -> Array:
+    def mode(self, observations: dict[str, Array], is_first: Array, action: Array) -> Array:
         """Return the most central actions [N, A] in contract units."""
         outputs = self._outputs(observations, is_first)
         squashed = [torch.tanh(mean).numpy() for mean, _ in outputs]

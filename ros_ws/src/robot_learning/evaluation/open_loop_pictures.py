@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -66,7 +67,7 @@ def write_film(
 def _frames(run: OpenLoop, title: str, contract: RobotContract | None) -> list[Image.Image]:
     figure, rows, panels = _figure(run, contract, 7.2)
     _head(figure, title, 10)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # Its methods are not typed.
     figure.set_dpi(_FILM_DPI)
     note = panels[0].text(0.5, 0.6, ' ', ha='center', va='center', fontsize=10.5, weight='bold')
     draws = [row.film(panel) for row, panel in zip(rows, panels[1:], strict=True)]
@@ -101,7 +102,7 @@ def _palette(frames: Sequence[Image.Image]) -> Image.Image:
 
 def _figure(
     run: OpenLoop, contract: RobotContract | None, width: float
-) -> tuple[Figure, list[Row], Sequence[mpl.figure.SubFigure]]:
+) -> tuple[Figure, list[Row], list[Any]]:
     """Return a figure, its rows and a panel for a note followed by one for each row."""
     rows = rows_of(run, contract)
     heights = [0.3, *(row.height + 0.25 for row in rows)]
@@ -109,7 +110,7 @@ def _figure(
     panels = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for row, panel in zip(rows, panels[1:], strict=True):
         panel.suptitle(row.title, x=0.02, ha='left', fontsize=10.5, color=INK, weight='bold')
-    return figure, rows, panels
+    return figure, rows, list(panels)
 
 
 def _head(figure: Figure, title: str, size: float) -> None:

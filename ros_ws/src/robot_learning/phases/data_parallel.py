@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -41,17 +41,25 @@ class Others:
     def __init__(self, size: int = 1):
         self.size = size  # Processes in all.
         self.is_stop_requested = False  # One of them was told to end.
+        self._is_awaited = False  # They wait for numbers and would take a command for them.
 
-    def say(self, command: _Command) -> None:
-        """Let all of them do something."""
-        _, requests = summed([command, 0])
-        self.is_stop_requested = self.is_stop_requested or requests > 0
+    @contextlib.contextmanager
+    def doing(self, command: _Command) -> Iterator[None]:
+        """Let all of them do their part of what is done within the block."""
+        self._say(command)
+        self._is_awaited = True
+        yield
+        self._is_awaited = False  # Not after an error: then they wait on.
 
     def dismiss(self) -> None:
-        """Tell them that this was all; they may be gone already."""
-        if self.size > 1:
+        """Tell them that this was all, unless they are gone already, or wait for what failed."""
+        if self.size > 1 and not self._is_awaited:
             with contextlib.suppress(TrainingError):
-                self.say(_Command.END)
+                self._say(_Command.END)
+
+    def _say(self, command: _Command) -> None:
+        _, requests = summed([command, 0])
+        self.is_stop_requested = self.is_stop_requested or requests > 0
 
 
 class Leader:
@@ -73,21 +81,21 @@ class Leader:
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step, together."""
         if not self._is_shared:  # Only now is the phase prepared and resumed.
-            self._others.say(_Command.TAKE)
-            told(_packed(self._phase.state_dict() | self._theirs), 0)
+            with self._others.doing(_Command.TAKE):
+                told(_packed(self._phase.state_dict() | self._theirs), 0)
             self._is_shared = True
-        self._others.say(_Command.UPDATE)
-        return self._phase.update(batch)
+        with self._others.doing(_Command.UPDATE):
+            return self._phase.update(batch)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the phase's state and what the other processes need to go on bit by bit."""
         state = self._phase.state_dict()
         if self._is_shared:
-            self._others.say(_Command.TELL)
             self._theirs = {}
-            for rank in range(1, self._others.size):
-                theirs = load_tensors(told(b'', rank))
-                self._theirs |= {f'{_prefix(rank)}{name}': t for name, t in theirs.items()}
+            with self._others.doing(_Command.TELL):
+                for rank in range(1, self._others.size):
+                    theirs = load_tensors(told(b'', rank))
+                    self._theirs |= {f'{_prefix(rank)}{name}': t for name, t in theirs.items()}
         return state | self._theirs
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

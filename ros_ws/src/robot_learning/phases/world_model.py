@@ -42,8 +42,8 @@ class WorldModelPhaseConfig:
     learning_rate: PositiveFloat = 1e-4
     gradient_norm: PositiveFloat | None = 1000.0  # Largest, of all together (DreamerV3).
     gradient_ratio: PositiveFloat | None = None  # Largest, to each tensor's norm; None: any.
-    # Divide the error of each feature by its variance; False: as in DreamerV3, by nothing.
-    standardise_errors: bool = True
+    # What predicting the mean of a block costs, whatever its size; None: its variance.
+    block_scale: PositiveFloat | None = 10.0
 
 
 @PHASES.register('world_model')
@@ -93,8 +93,10 @@ class WorldModelPhase:
 
     def prepare(self, data: TrainingData) -> None:
         """Look how much features vary; rewards that are missing are not learned."""
-        if self.config.standardise_errors and self.space.input_size:
-            self._weight.copy_(feature_weight(torch.from_numpy(data.observation)))
+        if self.config.block_scale is not None and self.space.input_size:
+            features = torch.from_numpy(data.observation)
+            weight = feature_weight(features, self.model.blocks, self.config.block_scale)
+            self._weight.copy_(weight)
 
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on the whole model."""
@@ -125,9 +127,7 @@ class WorldModelPhase:
         restore(self._state(), state)
 
     def _loss(self, batch: Batch, noise: torch.Generator) -> WorldModelLoss:
-        return world_model_loss(
-            self.model, batch, self.config.loss, noise, weight=self._weight
-        )
+        return world_model_loss(self.model, batch, self.config.loss, noise, weight=self._weight)
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -18,7 +18,7 @@ from robot_learning.models.two_hot import symlog
 from robot_learning.models.world_model import WorldModel
 from robot_learning.phases.phase import Batch, Metrics
 
-_SMALLEST_STD = 0.05  # Of a feature's symlog: what hardly changes must not drown the rest.
+_SMALLEST_VARIANCE = 1e-3  # Of a block's symlog: what does not change is not magnified.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -79,18 +79,24 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
-def feature_weight(features: Tensor) -> Tensor:
+def feature_weight(features: Tensor, blocks: dict[str, slice], scale: float) -> Tensor:
     """Return what the squared error of each feature's symlog is multiplied by, [D].
 
-    Divided by its variance in the data, every feature is worth as much as any other. By their
-    size alone, closeness of a lidar (36 sectors, variance 0.01) cost less altogether than the
-    divergence that it takes to remember them: the model then predicted their mean.
+    Predicting the mean of a block then costs `scale`, whatever its size and unit. By their size
+    alone, closeness of a lidar (36 sectors, variance 0.01) cost less altogether than the
+    divergence that it takes to remember them: the model predicted their mean. With variance 1 for
+    every number, the many of a lidar crowded out the few of a pose.
 
     Args:
         features: [N, D] of the training data.
+        blocks: columns.
+        scale: of every block's variance.
     """
-    std = symlog(features).std(0, correction=0)
-    return std.clamp(min=_SMALLEST_STD).square().reciprocal()
+    variance = symlog(features).var(0, correction=0)
+    weight = torch.ones_like(variance)
+    for columns in blocks.values():
+        weight[columns] = scale / variance[columns].sum().clamp(min=_SMALLEST_VARIANCE)
+    return weight
 
 
 def reconstruction_losses(

@@ -56,7 +56,7 @@ class Priorities:
         first = max(self._num_known - 1, num_appended - self._capacity, 0)
         places = np.arange(first, num_appended) % self._capacity
         is_drawable = has_next[places]
-        self._num_drawable += int(is_drawable.sum()) - np.count_nonzero(self._tree.get(places))
+        self._num_drawable += int(is_drawable.sum() - (self._tree.get(places) > 0).sum())
         self._tree.set(places, np.where(is_drawable, self._largest**self._exponent, 0.0))
         self._num_known = num_appended
 
@@ -158,4 +158,5 @@ class _SumTree:
             goes_right = (rest >= left) & (self._nodes[nodes + 1] > 0)
             rest -= np.where(goes_right, left, 0.0)
             nodes += goes_right
-        return nodes - self._first
+        places: Array = nodes - self._first
+        return places
