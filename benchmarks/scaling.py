@@ -200,6 +200,7 @@ def _settled_memory(device: torch.device) -> int:
     gc.collect()
     if device != CPU:
         torch.cuda.empty_cache()
+        torch.cuda.init()  # Else there is nothing to reset.
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     if sys.platform == 'linux':  # Else what the first small phase left would be used again.

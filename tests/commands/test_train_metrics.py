@@ -1,4 +1,4 @@
-from robot_learning.commands.train_metrics import leading, shown
+from robot_learning.commands.train_metrics import counted, leading, shown
 
 
 def test_a_bar_shows_what_matters_of_a_phase_and_nothing_else():
@@ -16,3 +16,8 @@ def test_every_phase_has_something_to_look_at_first():
     from robot_learning.phases.phase import PHASES
 
     assert all(leading(phase) for phase in PHASES)
+
+
+def test_one_is_not_many():
+    assert [counted(n, 'step') for n in (0, 1, 2)] == ['0 steps', '1 step', '2 steps']
+    assert counted(2, 'stretch', 'stretches') == '2 stretches'

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from robot_learning.commands.train_metrics import counted
 from robot_learning.contract import RobotContract
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _CONTEXT = 5  # Steps that the model sees before it imagines.
 _HORIZONS = (50, 25, 10, 5)  # The longest one that the data allows.
 _MOST_STRETCHES = 32
+_NO_ERROR = 1e-6  # Of persistence: nothing moved.
 
 
 class Imagination(NamedTuple):
@@ -63,16 +65,16 @@ def imagine(
             f'nothing was imagined. Record longer, or hold out more.'
         )
     runs = open_loop(model, pieces, _CONTEXT, torch.Generator().manual_seed(0))
+    stretch = counted(len(runs), 'held-out stretch', 'held-out stretches')
     return Imagination(
-        _table(errors(runs)),
-        f'{len(runs)} held-out stretches: the model sees {_CONTEXT} steps and imagines '
-        f'{horizon} more from the actions alone. Persistence repeats what was seen last; below '
-        f'a ratio of 1 the model knows more.',
+        _table(errors(runs), len(runs) == 1),
+        f'{stretch}: the model sees {_CONTEXT} steps and imagines {horizon} more from the actions '
+        f'alone. Persistence repeats what was seen last; below a ratio of 1 the model knows more.',
         _pictures(runs[0], contract),
     )
 
 
-def _table(rows: Sequence[Any]) -> Table:
+def _table(rows: Sequence[Any], is_alone: bool) -> Table:
     from robot_learning.evaluation.run_record import Table
 
     return Table(
@@ -83,12 +85,19 @@ def _table(rows: Sequence[Any]) -> Table:
                 str(row.horizon),
                 f'{row.model:.4f}',
                 f'{row.persistence:.4f}',
-                f'{row.ratio:.2f}',
-                f'{row.interval[0]:.2f}–{row.interval[1]:.2f}',
+                *_compared(row, is_alone),
             ]
             for row in rows
         ],
     )
+
+
+def _compared(row: Any, is_alone: bool) -> tuple[str, str]:
+    """Write the ratio and its interval; what never moves is repeated without error."""
+    if row.persistence < _NO_ERROR:
+        return '–', '–'
+    low, high = row.interval
+    return f'{row.ratio:.2f}', '–' if is_alone else f'{low:.2f}–{high:.2f}'
 
 
 def _pictures(run: Any, contract: RobotContract) -> list[Picture]:

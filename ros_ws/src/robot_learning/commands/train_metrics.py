@@ -40,6 +40,11 @@ def shown(phase: str, metrics: Mapping[str, float], most: int = 2) -> dict[str, 
     return {_short(name): f'{metrics[name]:.4g}' for name in named[:most]}
 
 
+def counted(count: int, one: str, more: str = '') -> str:
+    """Write a number of things: 1 episode, 2 episodes."""
+    return f'{count} {one if count == 1 else more or one + "s"}'
+
+
 def _short(name: str) -> str:
     room, _, rest = name.partition('/')
     return f'held-out {rest}' if room == 'held_out' else rest

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robot_learning.commands.demo_metrics import machine
-from robot_learning.commands.train_metrics import leading
+from robot_learning.commands.train_metrics import counted, leading
 
 if TYPE_CHECKING:
     from robot_learning.commands.train_imagination import Imagination
@@ -80,7 +80,7 @@ def _verdict(result: Mapping[str, Any]) -> str:
         return f'{share:.0%} of what varies in held-out actions explained'
     if 'held_out/loss' in metrics:
         return f'Loss {metrics["held_out/loss"]:.4g} on held-out episodes'
-    return f'{result["update"]} updates'
+    return counted(result['update'], 'update')
 
 
 def _lead(result: Mapping[str, Any]) -> str:
@@ -88,10 +88,11 @@ def _lead(result: Mapping[str, Any]) -> str:
         where = f'acting in {result["environment"]}'
         return f'{result["phase"]} learned {where}, {result["num_envs"]} side by side.'
     held, trained = result['held_out'], result['training']
-    unit = 'rows' if 'rows' in trained else 'episodes'
+    unit = 'row' if 'rows' in trained else 'episode'
+    learned, kept = (counted(part[f'{unit}s'], unit) for part in (trained, held))
     return (
-        f'{result["phase"]} learned from {trained[unit]} {unit} of {", ".join(result["data"])}; '
-        f'{held[unit]} {unit} that no update saw were held out to measure on.'
+        f'{result["phase"]} learned from {learned} of {", ".join(result["data"])}; measured is '
+        f'on {kept} more that no update saw.'
     )
 
 
@@ -135,7 +136,8 @@ def _measured_on(result: Mapping[str, Any]) -> str:
     held = result['held_out']
     if 'rows' in held:
         return f'On {held["rows"]} held-out rows, at the end.'
-    return f'On {held["episodes"]} held-out episodes, {held["steps"]} steps, at the end.'
+    episodes = counted(held['episodes'], 'held-out episode')
+    return f'On {episodes}, {counted(held["steps"], "step")}, at the end.'
 
 
 def _mean(values: Sequence[float]) -> str:

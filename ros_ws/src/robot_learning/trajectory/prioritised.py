@@ -138,7 +138,8 @@ class _SumTree:
 
     def get(self, places: Array) -> Array:
         """Return the numbers at places."""
-        return self._nodes[places + self._first]
+        values: Array = self._nodes[places + self._first]
+        return values
 
     def set(self, places: Array, values: Array) -> None:
         """Write numbers; of a place that is named twice the last one counts."""
