@@ -57,7 +57,7 @@ def test_list_gives_json(run):
 
 def test_show_names_origin_and_metrics(run):
     _, output, _ = run('show', 'navigator@2')
-    for text in ('navigator@2', 'episode/return', 'batch_size', '2: a/0 … a/1'):
+    for text in ('navigator@2', 'episode/return', 'batch_size', 'a/0, a/1'):
         assert text in output
 
 

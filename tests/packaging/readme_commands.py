@@ -57,8 +57,8 @@ SHORTENED = {
         './run train --mode policy --env Pendulum-v1 --num-envs 1 --num-steps 1010 --name swing'
     ),
     SCORE: f'{SCORE} --episodes 1',
-    BY_SAC: BY_SAC.replace('20000', '1200'),
-    BY_DREAMER: BY_DREAMER.replace('20000', '1200'),
+    BY_SAC: BY_SAC.replace('20000', '1010'),
+    BY_DREAMER: BY_DREAMER.replace('20000', '1010'),
     COMPARE: f'{COMPARE} --episodes 1',
     './run train --phase robust_cloning --data demonstrations --robot arena --name robust': (
         './run train --phase robust_cloning --data demonstrations --robot arena --name robust '

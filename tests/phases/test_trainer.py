@@ -97,7 +97,7 @@ def test_versions_say_where_they_come_from(tmp_path):
     assert store.versions('one') == [1, 2, 3]  # After 10, 20 and at the end.
     manifest = store.manifest('one', 2)
     provenance = manifest['provenance']
-    assert provenance['segments'] == ['a/segment_000000.hdf5', 'a/segment_000001.hdf5']
+    assert provenance['segments'] == ['a/segment_000000..000001.hdf5']
     assert (provenance['update'], provenance['seed'], provenance['parent']) == (20, 5, 1)
     assert provenance['environment_step'] == progress.environment_step
     assert manifest['contract_hash'] == point_contract().hash

@@ -136,8 +136,7 @@ def _show(store: ModelStore, options: argparse.Namespace) -> _Result:
             rows.append((f'{group}.{key}', _text(value)))
     for key, value in provenance.items():
         rows.append((f'provenance.{key}', _text(value)))
-    ends = f': {segments[0]} … {segments[-1]}' if segments else ''
-    rows.append(('provenance.segments', f'{len(segments)}{ends}'))
+    rows.append(('provenance.segments', ', '.join(map(_text, segments))))
     for key, text in rows:
         summary.add_row(Text(printable(key)), Text(printable(text, 2000)))
     Console().print(summary)

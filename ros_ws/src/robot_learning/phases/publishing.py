@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from torch import Tensor
 from robot_learning import __version__
 from robot_learning.contract import RobotContract
 from robot_learning.model_store import ModelStore
+from robot_learning.trajectory import store_files
 
 
 class Source(Protocol):
@@ -104,7 +105,7 @@ class Publisher:
             'score': score if score is not None and math.isfinite(score) else None,
             'created': datetime.now(timezone.utc).isoformat(timespec='milliseconds'),
             'provenance': {
-                'segments': source.segments,
+                'segments': in_runs(source.segments),
                 'sources': source.sources,
                 'seed': self._seed,
                 'code_version': code_version(),
@@ -121,6 +122,29 @@ class Publisher:
         self.version = self._store.publish(self._model_name, arrays, manifest)
         self._store.prune(self._model_name, *self._keep)
         return self.version
+
+
+def in_runs(segments: Iterable[str]) -> list[str]:
+    """Shorten names '<session>/segment_000012.hdf5' that follow each other to one entry.
+
+    '<session>/segment_000012..000014.hdf5' stands for three. A robot that learns for days
+    consumes hundreds of thousands, and every version names them.
+    """
+    runs: list[tuple[str, int, int]] = []  # Session, first and last number.
+    others = []
+    for name in segments:
+        session, _, file = name.rpartition('/')
+        found = store_files.number(Path(file))
+        if found < 0:
+            others.append(name)
+        elif runs and runs[-1][0] == session and runs[-1][2] + 1 == found:
+            runs[-1] = (session, runs[-1][1], found)
+        else:
+            runs.append((session, found, found))
+    return others + [
+        f'{session}/segment_{first:06d}{f"..{last:06d}" if last > first else ""}.hdf5'
+        for session, first, last in runs
+    ]
 
 
 def code_version() -> str:
