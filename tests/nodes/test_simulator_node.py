@@ -290,6 +290,20 @@ def test_camera_is_published_with_its_model_or_said_to_be_off(pilot):
     assert infos[-1].k[0] == pytest.approx(32 / np.tan(np.radians(31)))
 
 
+def test_pictures_that_somebody_learns_from_come_with_every_step(pilot):
+    pilot.listen(Image, 'camera/image_raw')
+    pilot.policy = lambda outcome: (0.0, 0.5)
+    with SimulatorProcess(every_n_steps__camera=5, images='camera') as simulator:
+        assert pilot.spin_until(lambda: len(pilot.outcomes) >= 12)
+        _, log = simulator.end(signal.SIGINT)
+    if 'camera: off' in log:
+        pytest.skip('no OpenGL backend on this machine')
+    images = pilot.received['camera/image_raw']
+    seen = {nanoseconds(image.header.stamp) for image in images}
+    steps = [nanoseconds(o.header.stamp) for o in pilot.outcomes[-10:]]
+    assert len(seen & set(steps)) >= 8  # Best effort: one may be lost.
+
+
 def test_sigterm_ends_the_episode_and_the_process_cleanly(pilot):
     with SimulatorProcess(mode='real_time', **NO_CAMERA) as simulator:
         assert pilot.spin_until(lambda: pilot.outcomes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,18 +72,25 @@ def evaluate_world_model(
             str(row.horizon),
             f'{row.model:.4f}',
             f'{row.persistence:.4f}',
-            f'{row.ratio:.2f}',
-            f'{low:.2f}–{high:.2f}',
+            f'{row.ratio:.2f}' if math.isfinite(row.ratio) else 'nothing moves',
+            f'{low:.2f}–{high:.2f}' if math.isfinite(low + high) else '',
         )
     console().print(table)
     return {
         'stretches': len(runs),
         'context': CONTEXT,
         'horizon': horizon,
-        'errors': [row._asdict() for row in rows],
+        'errors': [_plain(row) for row in rows],
         'data': [str(path) for path in data],
         'pictures': [] if pictures is None else _draw(runs, pictures, where, contract),
     }
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """Return a row for JSON, which has no NaN."""
+    interval = list(row.interval) if math.isfinite(sum(row.interval)) else None
+    ratio = row.ratio if math.isfinite(row.ratio) else None
+    return {**row._asdict(), 'ratio': ratio, 'interval': interval}
 
 
 def _draw(runs: Sequence[Any], folder: Path, where: str, contract: RobotContract) -> list[str]:

@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 
 _GAP_PERIODS = 1.5  # As in the replay buffer: stamps further apart are not neighbours.
 _NUM_RESAMPLES = 1000
+_EXACT = 1e-9  # Errors below are rounding.
 
 
 class OpenLoop(NamedTuple):
@@ -51,8 +52,9 @@ class OpenLoopError(NamedTuple):
     horizon: int  # Steps behind the context that count.
     model: float
     persistence: float
-    ratio: float  # Model to persistence: below 1 the model knows something.
+    ratio: float  # Model to persistence: below 1 the model knows something. NaN: see below.
     interval: tuple[float, float]  # 95 %, of the ratio, by resampling stretches.
+    # Where nothing changed persistence is exact, and no ratio says anything: it is NaN.
 
 
 def stretches(
@@ -154,9 +156,8 @@ def errors(
             sums = squared[:, :, :horizon].mean(2)  # [N, 2]
             model, persistence = np.sqrt(sums.mean(0))
             draws = np.sqrt(sums[resampled].mean(1))  # [resamples, 2]
-            ratios = draws[:, 0] / np.maximum(draws[:, 1], 1e-12)
-            low, high = np.quantile(ratios, (0.025, 0.975))
-            ratio = model / max(persistence, 1e-12)
+            low, high = np.quantile(_ratio(draws[:, 0], draws[:, 1]), (0.025, 0.975))
+            ratio = _ratio(model, persistence)
             found.append(
                 OpenLoopError(
                     name,
@@ -168,6 +169,11 @@ def errors(
                 )
             )
     return found
+
+
+def _ratio(model: Any, persistence: Any) -> Any:
+    is_exact = persistence < _EXACT
+    return np.where(is_exact, np.nan, model / np.where(is_exact, 1.0, persistence))
 
 
 def _squared_errors(run: OpenLoop, name: str) -> Array:

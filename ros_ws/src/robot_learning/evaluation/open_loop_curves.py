@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from robot_learning.evaluation.figures import BLUE, INK, MUTED, ORANGE
 from robot_learning.evaluation.open_loop import OpenLoop
+from robot_learning.evaluation.open_loop_scenes import wipe
 
 Array = np.ndarray[Any, Any]
 DrawStep = Callable[[int], None]
@@ -40,8 +41,8 @@ class Path:
         map_axes, error_axes = figure.subplots(1, 2)
 
         def draw(step: int) -> None:
-            map_axes.clear()
-            error_axes.clear()
+            wipe(map_axes)
+            wipe(error_axes)
             self._draw_map(map_axes, step)
             self._draw_error(error_axes, step)
             _legend(figure, map_axes)
@@ -96,7 +97,7 @@ class Curves:
 
         def draw(step: int) -> None:
             for index, axes in enumerate(row):
-                axes.clear()
+                wipe(axes)
                 self._draw(axes, index, step)
             _legend(figure, row[0])
 
@@ -148,7 +149,7 @@ class Heat:
                 (upper, self._seen, 'seen', BLUE),
                 (lower, self._imagined, 'imagined', ORANGE),
             ):
-                axes.clear()
+                wipe(axes)
                 known = np.where(np.arange(len(values))[:, None] <= step, values, np.nan)
                 first = 0.5 - self._run.num_context
                 extent = (first, first + len(values), len(values[0]) - 0.5, -0.5)

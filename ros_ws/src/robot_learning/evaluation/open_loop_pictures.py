@@ -45,8 +45,12 @@ def write_strip(
         note.text(0.86, 0.62, 'imagined', fontsize=10.5, color=ORANGE, weight='bold', va='center')
         for row, panel in zip(rows, panels[1:], strict=True):
             row.strip(panel, _moments(run))
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format='png', dpi=_DPI)
+        canvas: Any = FigureCanvasAgg(figure)
+        figure.set_dpi(_DPI)
+        canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert('RGB')
+    buffer = io.BytesIO()
+    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, 'PNG', optimize=True)
     durable_files.replace(path, buffer.getvalue())
 
 

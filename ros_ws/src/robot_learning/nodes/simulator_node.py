@@ -16,7 +16,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from robot_learning import contract
-from robot_learning.config import STRICT
+from robot_learning.config import STRICT, Names
 from robot_learning.errors import SimulationError
 from robot_learning.nodes.audience import Audience
 from robot_learning.nodes.diagnostics import OK, WARN, Diagnostics, Health, RecentGrowth
@@ -64,6 +64,7 @@ class SimulatorConfig:
     command_type: CommandType = 'auto'  # auto: what the publishers of cmd_vel have.
     tick_s: Annotated[float, Field(ge=0.001, le=0.1)] = 0.01  # Wall period of looking after time.
     every_n_steps: EveryNSteps = field(default_factory=EveryNSteps)
+    images: Names = ()  # lock_step: picture fields that come with every step all the same.
     world: WorldConfig = field(default_factory=WorldConfig)
 
 
@@ -109,6 +110,8 @@ class SimulatorNode(Node):
                 for name, count in vars(config.every_n_steps).items()
                 if isinstance(count, int)
             }
+            fields = world.contract.observation
+            every |= {fields[name].topic: 1 for name in config.images if name in fields}
             return LockStepLoop(
                 world,
                 self._episodes,
