@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from robot_learning.errors import DataError, ModelRefusedError, StoreError
+from robot_learning.errors import DataError, MessageError, ModelRefusedError, StoreError
 from robot_learning.model_store import ModelStore
 from robot_learning.trajectory.bags.bag_reader import open_bag
 from robot_learning.trajectory.bags.bag_recovery import recover_bag
@@ -240,7 +240,10 @@ def bag_steps(bag: Path, target: Path) -> list[Step]:
     with open_bag(target) as reader:
         wanted = [c for c in reader.connections if c.topic.endswith('/policy_action')]
         for _, _, data in reader.messages(wanted):
-            message = decode(bytes(data))
+            try:
+                message = decode(bytes(data))
+            except MessageError:  # Its publisher was killed while handing it over.
+                continue
             stamp = message.header.stamp
             executed = np.asarray(message.executed, np.float32).tobytes()
             steps.append(Step(stamp.sec * 10**9 + stamp.nanosec, executed, int(message.version)))

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from robot_learning import contract as contracts
 from robot_learning.commands import collect
 from robot_learning.simulation.episodes import SEED_LIMIT
+from robot_learning.simulation.world import World, WorldConfig
 from robot_learning.trajectory.store import TrajectoryStore
 
 
@@ -16,6 +18,23 @@ def test_whole_episodes_of_the_driver_are_stored(tmp_path, capsys):
         assert episode.is_first.tolist() == [True] + [False] * (len(episode) - 1)
         assert (episode.model_version == -1).all()
         assert np.isfinite(episode.reward).all()
+
+
+def test_the_camera_is_recorded_on_request(tmp_path):
+    world = World(contracts.load('arena'), WorldConfig())
+    if world.camera is None:
+        pytest.skip(world.camera_status)
+    world.close()
+    arguments = ['--driver', 'random', '--steps', '5']
+    assert collect.main([*arguments, '--out', str(tmp_path / 'blind')]) == 0
+    assert collect.main([*arguments, '--camera', '--out', str(tmp_path / 'seeing')]) == 0
+    blind, seeing = (
+        next(TrajectoryStore(tmp_path / name).episodes()) for name in ('blind', 'seeing')
+    )
+    assert not blind.present.get('camera', np.zeros(1, bool)).any()
+    frames = seeing.observations['camera']
+    assert frames.shape == (len(seeing), 64, 64, 3) and frames.dtype == np.uint8
+    assert seeing.present['camera'].all() and frames.std() > 1
 
 
 def test_its_layouts_are_neither_the_loops_nor_those_of_evaluation(tmp_path):

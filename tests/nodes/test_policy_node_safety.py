@@ -34,6 +34,15 @@ rclpy.spin(node)
 """
 
 
+def end(intruder):
+    intruder.terminate()
+    try:
+        intruder.wait(timeout=10.0)
+    except subprocess.TimeoutExpired:
+        intruder.kill()
+        intruder.wait()
+
+
 @pytest.fixture(scope='module')
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp('models')
@@ -163,8 +172,7 @@ def test_a_second_publisher_is_named_while_it_is_there(models, robot, tmp_path):
             assert '/doubled/intruder' in health['command topics'][1]
             assert latest(rover) == FULL_SPEED  # Only reported.
         finally:
-            intruder.terminate()
-            intruder.wait()
+            end(intruder)
         wait_until(lambda: not rover.statuses[-1].other_publishers, 'report of its end')
         policy.terminate()
         output, _ = policy.communicate(timeout=20.0)
@@ -185,8 +193,7 @@ def test_on_request_the_gate_stops_while_somebody_else_publishes(models, robot):
         try:
             wait_until(lambda: latest(rover) == STOPPED, 'stop')
         finally:
-            intruder.terminate()
-            intruder.wait()
+            end(intruder)
         wait_until(lambda: latest(rover) == FULL_SPEED, 'driving again')
 
 

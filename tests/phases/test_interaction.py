@@ -12,7 +12,7 @@ from robot_learning.phases.phase import PolicySpace
 from robot_learning.phases.ppo import PpoConfig, ProximalPolicyOptimization
 from robot_learning.phases.publishing import Publisher
 from robot_learning.phases.sac import SacConfig, SoftActorCritic
-from robot_learning.phases.trainer import TrainerConfig
+from robot_learning.phases.trainer_config import TrainerConfig
 from robot_learning.simulation.vector import StepResult, VectorEnvironment
 
 SETTINGS = TrainerConfig(

@@ -14,7 +14,8 @@ from robot_learning.phases.checkpoint import CheckpointFolder
 from robot_learning.phases.experience import Experience
 from robot_learning.phases.publishing import Publisher
 from robot_learning.phases.sac import SacConfig, SoftActorCritic
-from robot_learning.phases.trainer import Trainer, TrainerConfig
+from robot_learning.phases.trainer import Trainer
+from robot_learning.phases.trainer_config import TrainerConfig
 from robot_learning.trajectory.store import TrajectoryStore
 
 SETTINGS = TrainerConfig(

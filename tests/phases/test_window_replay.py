@@ -12,7 +12,7 @@ from robot_learning.phases.dreamer import Dreamer
 from robot_learning.phases.interaction import EnvironmentSource, Interaction, evaluate
 from robot_learning.phases.phase import PolicySpace, Windows
 from robot_learning.phases.publishing import Publisher
-from robot_learning.phases.trainer import TrainerConfig
+from robot_learning.phases.trainer_config import TrainerConfig
 from robot_learning.phases.window_replay import WindowCollector, WindowReplay
 from robot_learning.simulation.vector import VectorStep
 

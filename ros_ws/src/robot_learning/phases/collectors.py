@@ -20,7 +20,7 @@ from robot_learning.phases.phase import (
 from robot_learning.phases.prioritised_update import learn
 from robot_learning.phases.replay import EnvironmentReplay
 from robot_learning.phases.rollouts import Arrival, VectorRollout
-from robot_learning.phases.trainer import TrainerConfig
+from robot_learning.phases.trainer_config import TrainerConfig
 from robot_learning.phases.window_replay import WindowCollector
 
 

@@ -22,7 +22,8 @@ from robot_learning.phases.governor import replay_ratio
 from robot_learning.phases.phase import Array, Metrics, PolicySpace, Rollout
 from robot_learning.phases.publishing import Publisher, plain
 from robot_learning.phases.rollouts import Arrival
-from robot_learning.phases.trainer import Progress, TrainerConfig
+from robot_learning.phases.trainer import Progress
+from robot_learning.phases.trainer_config import TrainerConfig
 
 _RECENT_EPISODES = 20  # Over which the return is averaged.
 

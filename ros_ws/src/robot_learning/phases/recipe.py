@@ -14,7 +14,7 @@ from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError
 from robot_learning.foreign_files import printable
 from robot_learning.phases.phase import PHASES, Phase
-from robot_learning.phases.trainer import TrainerConfig
+from robot_learning.phases.trainer_config import TrainerConfig
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -8,13 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError, TrainingError
 from robot_learning.metrics import Rate
 from robot_learning.phases.checkpoint import Checkpoint, CheckpointFolder
@@ -23,36 +20,12 @@ from robot_learning.phases.governor import TrainRatioGovernor, replay_ratio
 from robot_learning.phases.phase import Phase, Rollout
 from robot_learning.phases.prioritised_update import learn
 from robot_learning.phases.publishing import Publisher, plain
+from robot_learning.phases.trainer_config import TrainerConfig
 from robot_learning.phases.validation import Validation
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.05  # Between two looks into the store.
 State = Literal['waiting', 'training', 'finished', 'failed']
-
-
-@checked_dataclass(frozen=True, config=STRICT)
-class TrainerConfig:
-    """When to learn, publish and save."""
-
-    train_ratio: PositiveFloat = 1.0  # Updates per environment step.
-    max_saved_updates: PositiveInt = 1000  # A slower trainer lets the rest go.
-    initial_updates: NonNegativeInt = 0  # On demonstrations, before the robot's first step.
-    warmup_steps: NonNegativeInt = 1000  # In memory, demonstrations included, before learning.
-    capacity: PositiveInt = 200_000  # Control steps in memory; 11 h at 5 Hz.
-    images: tuple[str, ...] = ()  # Picture fields to learn from; 64x64 take 12 kB a step.
-    demonstration_ratio: Annotated[float, Field(ge=0, le=1)] = 0.25  # Share of each batch.
-    # What a person does who takes over is experience, and a demonstration as well (Luo et al.
-    # 2024, "Human-in-the-Loop Reinforcement Learning", arXiv 2410.21845, section III).
-    interventions_as_demonstrations: bool = False
-    publish_every_s: PositiveFloat | None = 5.0
-    publish_every_updates: PositiveInt | None = None
-    checkpoint_every_s: PositiveFloat = 30.0
-    report_every_updates: PositiveInt = 20  # Also how late a NaN is noticed.
-    report_every_s: PositiveFloat = 1.0
-    validate_every_updates: PositiveInt = 500  # Only where episodes are held out.
-    keep_best: NonNegativeInt = 5
-    keep_newest: PositiveInt = 20
-    patience_s: PositiveFloat = 5.0  # Without new steps for so long, the wait is reported.
 
 
 @dataclass
@@ -239,9 +212,19 @@ class Trainer:
     def _wait(self, on_progress: Callable[[Progress], None]) -> None:
         if self._is_due('report', self._config.report_every_s):
             on_progress(self._progress('waiting', self._what_is_missing()))
+        self._hand_over()
         if self.wake.wait(_POLL_S):
             self._due['poll'] = -math.inf
         self.wake.clear()
+
+    def _hand_over(self) -> None:
+        """Publish and save what was learned before the data ran out, when that is due."""
+        every_s = self._config.publish_every_s
+        is_new = self._update > self._published_update and not self._selects
+        if is_new and every_s is not None and self._is_due('publish', every_s):
+            self._publish(self._score())
+        if self._is_due('checkpoint', self._config.checkpoint_every_s):
+            self._save()
 
     def _what_is_missing(self) -> str:
         held, needed = self._experience.num_steps, max(self._config.warmup_steps, 2)

@@ -13,7 +13,7 @@ from robot_learning.errors import ConfigError
 from robot_learning.phases.acting import Acted
 from robot_learning.phases.phase import Array, Batch, Metrics, Windows
 from robot_learning.phases.rollouts import Arrival
-from robot_learning.phases.trainer import TrainerConfig
+from robot_learning.phases.trainer_config import TrainerConfig
 from robot_learning.trajectory.buffer import ReplayBuffer
 from robot_learning.trajectory.episode import Episode
 

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -61,7 +62,7 @@ class Decoder:
         decode = definition.deserialize_cdr_le if data[1] & 1 else definition.deserialize_cdr_be
         try:
             return decode(data[4:], 0, definition.cls, self._typestore)[0]
-        except (struct.error, ValueError, IndexError) as error:
+        except (struct.error, ValueError, IndexError, SerdeError) as error:
             raise MessageError(
                 f'found {len(data)} bytes that are no {self._msgtype} ({error}). Build publisher '
                 f'and recorder from the same message definitions.'

@@ -15,8 +15,8 @@ from robot_learning.trajectory.signals import INTERFACES
 
 _SEPARATOR = '=' * 80
 _PRIMITIVES = frozenset(
-    ('bool', 'byte', 'char', 'float32', 'float64', 'string', 'wstring')
-    + ('int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64')
+    'bool byte char float32 float64 string wstring '
+    'int8 uint8 int16 uint16 int32 uint32 int64 uint64'.split()
 )
 # Names of primitives in message classes -> in .msg files.
 _FROM_IDL = {'boolean': 'bool', 'octet': 'byte', 'float': 'float32', 'double': 'float64'}
