@@ -38,7 +38,7 @@ rosbag2_bagfile_information:
               sec: 9223372036
               nsec: 854775807
             avoid_ros_namespace_conventions: false
-        type_description_hash: RIHS01_64c191398013af96509d518dac71d5164f9382553fce5c1f8cca5be7924b
+        type_description_hash: RIHS01_64c191398013af96509d518dac71d5164f9382553fce5c1f8cca5be7924bd828
       message_count: 5
   compression_format: ""
   compression_mode: ""
@@ -60,7 +60,7 @@ rosbag2_bagfile_information:
       message_count: 3
   custom_data: ~
   ros_distro: jazzy
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from robot_learning.trajectory.bags.bag_types import interface_files, known_type
 from robot_learning.trajectory.signals import INTERFACES
 
 _SEPARATOR = '=' * 80
+_INTEGERS = ('int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64')
 _PRIMITIVES = frozenset(
-    'bool byte char float32 float64 string wstring '
-    'int8 uint8 int16 uint16 int32 uint32 int64 uint64'.split()
+    ('bool', 'byte', 'char', 'float32', 'float64', 'string', 'wstring', *_INTEGERS)
 )
 # Names of primitives in message classes -> in .msg files.
 _FROM_IDL = {'boolean': 'bool', 'octet': 'byte', 'float': 'float32', 'double': 'float64'}
