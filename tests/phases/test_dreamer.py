@@ -171,6 +171,25 @@ def test_going_on_from_a_state_equals_never_having_stopped():
     assert torch.equal(whole.act(*acted)[0], second.act(*acted)[0])
 
 
+def test_blocks_weigh_by_the_variance_of_the_first_batch_and_keep_their_weights():
+    space = dataclasses.replace(SPACE, blocks={'pose': slice(0, 2), 'speed': slice(2, 3)})
+    plain, weighed = make(space=space), make(space=space, block_scale=10.0)
+    first = batch(0, space)
+    first['observation'] = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0, 1.0]).expand(4, 6)[..., None]
+    first['observation'] = first['observation'] * torch.tensor([1.0, 0.0, 3.0])
+    plain.update(first)
+    assert plain._weight.tolist() == [1, 1, 1]
+    weighed.update(first)
+    # Values are 0 or c, half and half: the symlog's variance is log(1 + c)^2 / 4.
+    expected = [10 / (np.log(2) ** 2 / 4), 10 / (np.log(2) ** 2 / 4), 10 / (np.log(4) ** 2 / 4)]
+    np.testing.assert_allclose(weighed._weight, expected, rtol=1e-5)
+    weighed.update(batch(1, space))
+    again = make(seed=5, space=space, block_scale=10.0)
+    again.load_state_dict(weighed.state_dict())
+    again.update(batch(2, space))
+    np.testing.assert_allclose(again._weight, expected, rtol=1e-5)
+
+
 def test_acting_does_not_change_what_is_learned():
     quiet, busy = make(), make()
     for index in range(3):

@@ -30,8 +30,13 @@ from robot_learning.phases.phase import (
     TrainingData,
     Windows,
 )
+from robot_learning.phases.process_group import averaged
 from robot_learning.phases.state import collect, restore, step
-from robot_learning.phases.world_model_losses import world_model_loss
+from robot_learning.phases.world_model_losses import (
+    WorldModelLoss,
+    feature_weight,
+    world_model_loss,
+)
 
 
 @PHASES.register('dreamer')
@@ -83,6 +88,7 @@ class Dreamer:
         self._parameters = [p for g in self._optimizer.param_groups for p in g['params']]
         self._rates = [float(group['lr']) for group in self._optimizer.param_groups]
         self._num_updates = torch.zeros((), dtype=torch.int64)
+        self._weight = torch.ones(space.input_size, device=device)  # Of the features' errors.
 
     @property
     def actor(self) -> Actor:
@@ -118,7 +124,7 @@ class Dreamer:
         # A generator of its own: measuring must not change what is drawn while learning.
         noise = torch.Generator(self.device).manual_seed(0)
         batch = placed(batch, self.device)
-        learned = world_model_loss(self.model, batch, self.config.model_loss, noise)
+        learned = self._learned(batch, noise)
         distribution = self.actor(self.model.features(learned.posterior))
         error = (distribution.mode() - batch['action']).abs().mean()
         return {'loss': learned.total, **learned.metrics, 'action_error': error}
@@ -186,11 +192,21 @@ class Dreamer:
             'generator': self._generator,
             'acting': self._acting,
             'num_updates': self._num_updates,
+            'weight': self._weight,
         }
+
+    def _learned(self, batch: Batch, noise: torch.Generator) -> WorldModelLoss:
+        return world_model_loss(
+            self.model, batch, self.config.model_loss, noise, weight=self._weight
+        )
 
     def _update(self, batch: Batch) -> Metrics:
         config = self.config
-        learned = world_model_loss(self.model, batch, config.model_loss, self._generator)
+        if config.block_scale is not None and self.space.input_size and not self._num_updates:
+            features = batch['observation'].flatten(0, 1)
+            weight = feature_weight(features, self.model.blocks, config.block_scale)
+            self._weight.copy_(averaged([weight])[0])
+        learned = self._learned(batch, self._generator)
         start = State(*(tensor.detach().flatten(0, 1) for tensor in learned.posterior))
         is_terminated = batch['terminated'].flatten()
         dream = self.behavior.dream(self.model, start, is_terminated, self._generator)

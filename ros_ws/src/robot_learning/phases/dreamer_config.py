@@ -20,6 +20,9 @@ class DreamerConfig:
 
     model: WorldModelConfig = WorldModelConfig(size='size1m')
     model_loss: WorldModelLossConfig = WorldModelLossConfig()
+    # What predicting the mean of a block of features costs, see `feature_weight`; None, the
+    # paper's: as much as the block varies by itself, which for a lidar is next to nothing.
+    block_scale: PositiveFloat | None = None
     units: PositiveInt | None = None  # Of actor and critic; None: the model's hidden width.
     actor_layers: PositiveInt = 3
     critic_layers: PositiveInt = 3
