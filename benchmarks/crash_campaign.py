@@ -9,15 +9,15 @@ chapter ends with Ctrl-C, and then everything on disk is held against what the w
 Policies die in real time only, so that each death shows how long the robot went on. At last a
 trainer that is killed again and again is compared, bit by bit, with one that was left alone.
 
-    python benchmarks/crash_campaign.py [--kills 100] [--seed 0] [--quick]
-                                        [--processes policy,simulator]
+Every chapter is written when it is done, and the next call goes on behind it.
 
-With --processes only these are killed, and their rows replace those of the last results.
+    python benchmarks/crash_campaign.py [--kills 100] [--seed 0] [--quick] [--minutes 20]
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import random
@@ -48,11 +48,12 @@ from campaign import (  # noqa: E402
     quantiles,
     shuffled_schedule,
 )
+from crash_checks import Findings  # noqa: E402
 from reporting import RESULTS, table, write  # noqa: E402
 from robot_learning.commands.demo_loop import free_domain_id  # noqa: E402
 from robot_learning.phases.publishing import code_version  # noqa: E402
 
-KILLS_IN_A_CHAPTER = 60
+KILLS_IN_A_CHAPTER = 30  # Some three minutes.
 MOST_FAILURES = 3  # Chapters that are run once more.
 KEPT_BY = {'recorder': 'recorded', 'bag_recorder': 'bags'}
 
@@ -62,83 +63,95 @@ def main() -> int:
     parser.add_argument('--kills', type=int, default=100, help='of each process')
     parser.add_argument('--seed', type=int, default=0, help='of the moments and the order')
     parser.add_argument('--quick', action='store_true', help='two of each, results apart')
-    parser.add_argument('--processes', default=','.join(PROCESSES), help='comma-separated')
+    parser.add_argument(
+        '--minutes', type=float, default=float('inf'), help='begin no chapter then'
+    )
     arguments = parser.parse_args()
-    processes = [name for name in PROCESSES if name in arguments.processes.split(',')]
-    if len(processes) != len(arguments.processes.split(',')):
-        parser.error(f'--processes {arguments.processes}: choose from {", ".join(PROCESSES)}')
     num_kills = 2 if arguments.quick else arguments.kills
-    rng = random.Random(arguments.seed)
     begun_s = time.monotonic()
     domain_id = free_domain_id()
     os.environ['ROS_DOMAIN_ID'] = str(domain_id)
-    chapters: list[Chapter] = []
-    failures: list[str] = []
-    waiting = list(plan(processes, num_kills, rng))
-    number = 0
-    while waiting:
-        mode, schedule = waiting.pop(0)
-        number += 1
+    results = earlier(arguments.quick, num_kills, arguments.seed)
+    waiting = [
+        (number, mode, schedule)
+        for number, (mode, schedule) in enumerate(plan(num_kills, arguments.seed), 1)
+        if str(number) not in results['chapters']
+    ]
+    failed = 0
+    while waiting and time.monotonic() - begun_s < 60 * arguments.minutes:
+        number, mode, schedule = waiting.pop(0)
         print(f'chapter {number}: {len(schedule)} kills in {mode}', flush=True)
         with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
-            campaign = Campaign(Path(name), mode, domain_id, rng.randrange(10**6))
+            campaign = Campaign(Path(name), mode, domain_id, 1000 * arguments.seed + number)
             try:
-                chapters.append(campaign.run(schedule, tell))
+                chapter = campaign.run(schedule, tell)
+                results['chapters'][str(number)] = dataclasses.asdict(chapter)
             except AssertionError as error:
-                failures.append(f'chapter {number}: {error}')
-                print(failures[-1], flush=True)
-                if len(failures) <= MOST_FAILURES:  # Its kills are made up for.
-                    waiting.append((mode, schedule))
-    with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
-        trainer = killed_trainer.compare(
-            Path(name), max(num_kills // 5, 2), arguments.seed, updates_per_step=4 + num_kills // 4
-        )
-    rows = [row(process, chapters) for process in processes]
-    problems = failures + [text for chapter in chapters for text in troubles(chapter)]
-    problems += [f'trainer: {name} differs' for name in trainer.different]
-    table(rows)
-    print(
-        f'trainer killed {trainer.kills} times on the same data: {trainer.updates} of '
-        f'{trainer.expected_updates} updates, {len(trainer.different)} differences'
-    )
-    print('\n'.join(problems) or 'no problem was found')
-    minutes = round((time.monotonic() - begun_s) / 60, 1)
-    run = {'seed': arguments.seed, 'minutes': minutes, 'problems': problems}
-    run |= {'processes': processes, 'code_version': code_version()}
-    results = merged(earlier(arguments.quick), run, rows) | {'trainer': trainer._asdict()}
-    print(f'written to {write("crash_campaign", results, quick=arguments.quick)}')
-    return 1 if problems else 0
+                results['failures'].append(f'chapter {number}: {error}')
+                print(results['failures'][-1], flush=True)
+                failed += 1
+                if failed <= MOST_FAILURES:  # Its kills are made up for.
+                    waiting.append((number, mode, schedule))
+        save(results, waiting, arguments.quick)
+    if not waiting and results['trainer'] is None:
+        with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
+            trainer = killed_trainer.compare(
+                Path(name),
+                max(num_kills // 5, 2),
+                arguments.seed,
+                updates_per_step=4 + num_kills // 4,
+            )
+        results['trainer'] = trainer._asdict()
+    path = save(results, waiting, arguments.quick)
+    table(results['table'])
+    print('\n'.join(results['problems']) or 'no problem was found')
+    print(f'written to {path}; chapters to do: {len(waiting)}')
+    return 1 if results['problems'] else 0
 
 
-def earlier(quick: bool) -> dict[str, Any]:
-    """Return the last results; empty without any."""
+def earlier(quick: bool, num_kills: int, seed: int) -> dict[str, Any]:
+    """Return the results to go on from: those of the same plan, else empty ones."""
+    plan_of = {'kills of each': num_kills, 'seed': seed}
     path = RESULTS / f'crash_campaign{".quick" if quick else ""}.json'
-    return json.loads(path.read_text())['results'] if path.is_file() else {}
+    if path.is_file():
+        found: dict[str, Any] = json.loads(path.read_text())['results']
+        is_open = bool(found['chapters to do']) or found['trainer'] is None
+        if is_open and {name: found[name] for name in plan_of} == plan_of:
+            return found
+    return {**plan_of, 'chapters': {}, 'failures': [], 'trainer': None}
 
 
-def merged(
-    before: dict[str, Any], run: dict[str, Any], rows: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Put new rows in place of those of the same processes; runs that still count are kept."""
-    new = {row['process']: row for row in rows}
-    old = {row['process']: row for row in before.get('table', [])}
-    order = [name for name in PROCESSES if name in old | new]
-    runs = [r for r in before.get('runs', []) if not set(r['processes']) <= set(new)]
-    return {'table': [(old | new)[name] for name in order], 'runs': [*runs, run]}
+def save(results: dict[str, Any], waiting: Sequence[Any], quick: bool) -> Path:
+    """Sum up what is there and write it."""
+    chapters = [read_chapter(entry) for entry in results['chapters'].values()]
+    results['table'] = [row(process, chapters) for process in PROCESSES]
+    results['problems'] = results['failures'] + [
+        text for chapter in chapters for text in troubles(chapter)
+    ]
+    if results['trainer'] is not None:
+        different = results['trainer']['different']
+        results['problems'] += [f'trainer: {name} differs' for name in different]
+    results['chapters to do'] = len(waiting)
+    results['code_version'] = code_version()
+    return write('crash_campaign', results, quick=quick)
 
 
-def plan(
-    processes: Sequence[str], num_kills: int, rng: random.Random
-) -> Iterable[tuple[Mode, list[str]]]:
+def read_chapter(entry: dict[str, Any]) -> Chapter:
+    """Return a chapter as it was before it was written."""
+    kills = [Kill(**kill) for kill in entry['kills']]
+    findings = {name: Findings(**entry[name]) for name in ('recorded', 'bags')}
+    return Chapter(**{**entry, 'kills': kills, **findings})
+
+
+def plan(num_kills: int, seed: int) -> Iterable[tuple[Mode, list[str]]]:
     """Return the chapters: how time passes, and whom to kill in which order."""
+    rng = random.Random(seed)
     half = num_kills // 2
     counts: dict[Mode, dict[str, int]] = {
-        'lock_step': {name: num_kills - half for name in processes if name != 'policy'},
-        'real_time': {name: num_kills if name == 'policy' else half for name in processes},
+        'lock_step': {name: num_kills - half for name in PROCESSES if name != 'policy'},
+        'real_time': {name: num_kills if name == 'policy' else half for name in PROCESSES},
     }
     for mode, count in counts.items():
-        if not count:
-            continue
         schedule = shuffled_schedule(count, rng)
         for start in range(0, len(schedule), KILLS_IN_A_CHAPTER):
             yield mode, schedule[start : start + KILLS_IN_A_CHAPTER]

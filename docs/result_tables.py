@@ -199,10 +199,17 @@ def _crashes(results: Any) -> str:
     shown += ['damaged', 'lost in open file max', 'half visible', 'to zero p50 ms']
     shown += ['to zero max ms', 'orphans', 'stale files']
     rows = [['' if row[name] is None else row[name] for name in shown] for row in results['table']]
+    kills = results['kills of each']
+    text = f'kill -9 of every process while the loop runs:\n\n{_table(shown, rows)}\n'
+    if results['chapters to do']:
+        text += f'This is a part: {kills} kills of each are planned.\n'
+    if results['problems']:
+        text += f'{len(results["problems"])} problems were found; the result file names them.\n'
     trainer = results['trainer']
+    if trainer is None:
+        return text
     return (
-        f'kill -9 of every process while the loop runs:\n\n{_table(shown, rows)}\n'
-        f'A trainer killed {trainer["kills"]} times on the same data: '
+        f'{text}A trainer killed {trainer["kills"]} times on the same data: '
         f'{len(trainer["different"])} tensors or counters differ from one left alone.\n'
     )
 
