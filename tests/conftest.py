@@ -6,6 +6,7 @@ import fcntl
 import gc
 import itertools
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ def ros_domain(_domain_locks: Iterator[Path]) -> Iterator[int]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            if _is_used(domain):  # By something else than tests.
+                continue
             os.environ['ROS_DOMAIN_ID'] = str(domain)
             yield domain
             gc.collect()
@@ -72,6 +75,16 @@ def ros_domain(_domain_locks: Iterator[Path]) -> Iterator[int]:
         os.environ.pop('ROS_DOMAIN_ID', None)
     else:
         os.environ['ROS_DOMAIN_ID'] = previous
+
+
+def _is_used(domain: int) -> bool:
+    """Tell whether a ROS participant holds the first port of a domain (RTPS 2.5, 9.6.2.3)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(('127.0.0.1', 7410 + 250 * domain))
+        except OSError:
+            return True
+    return False
 
 
 def _ports_held() -> list[str]:
