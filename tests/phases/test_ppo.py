@@ -67,6 +67,21 @@ def test_an_action_at_its_limit_neither_explodes_nor_counts_as_moved():
     assert all(math.isfinite(float(value)) for value in learner.update(rows).values())
 
 
+def test_a_policy_that_has_settled_at_a_limit_is_not_thrown_off_by_rounding():
+    learner = phase(batch_size=40)
+    with torch.no_grad():  # 30 and 9 before squashing are one number after it.
+        learner.actor.mean.bias[0] = 30.0
+        learner.actor.log_std.bias[:] = -3.0
+    rows = rollout(learner)
+    assert (rows['action'][..., 0] == 1).all()
+    before = learner.actor.mean.bias[0].item()
+    for _ in range(5):
+        metrics = learner.update(rows)
+        assert all(math.isfinite(float(value)) for value in metrics.values())
+        assert abs(float(metrics['ppo/kl'])) < 1
+    assert learner.actor.mean.bias[0].item() == pytest.approx(before, abs=0.1)
+
+
 def test_truncation_bootstraps_from_the_final_observation_and_termination_does_not():
     learner = phase(discount=0.5, gae_lambda=0.0)
     rows = rollout(learner)

@@ -70,13 +70,22 @@ class GaussianHead:
             self.network.log_std.weight.requires_grad_(False)
 
     def prepared(self, features: Tensor, action: Tensor, log_prob: Tensor) -> Prepared:
-        """Return what `log_prob` needs of recorded actions [N, A]."""
-        limit = 1 - torch.finfo(action.dtype).eps
-        u = torch.atanh(action.clamp(-limit, limit))
+        """Return what `log_prob` needs of recorded actions [N, A].
+
+        What was drawn beyond the margin is taken to be the likeliest draw there: at the margin,
+        or the mean where that lies beyond. Any other guess would stand many deviations from a
+        mean that has settled far out, and its gradient would throw the policy off.
+        """
+        margin = action.new_tensor(1 - _MARGIN)
+        u = torch.atanh(action.clamp(-margin, margin))
         old = log_prob + log_squash_slope(u).sum(-1)
-        is_lost = (action.abs() > 1 - _MARGIN).any(-1)  # [N]
+        beyond = action.abs() > margin  # [N, A]
+        is_lost = beyond.any(-1)  # [N]
         if is_lost.any():
             mean, log_std = self.network.from_normalised(features[is_lost])
+            side = action[is_lost].sign()
+            likeliest = side * torch.maximum(side * mean, torch.atanh(margin))
+            u[is_lost] = torch.where(beyond[is_lost], likeliest, u[is_lost])
             old[is_lost] = normal_log_prob(mean, log_std, u[is_lost])
         return Prepared(u, old, is_lost.sum())
 
