@@ -226,4 +226,4 @@ def test_a_robot_drives_with_what_another_machine_has_learned_from_it(hosts, tmp
     versions = ModelStore(hosts.models('robot')).versions(MODEL)
     manifest = ModelStore(hosts.models('robot')).manifest(MODEL, versions[0])
     used = manifest['provenance']['segments']
-    assert used[0] == 'today@robot/segment_000000.hdf5'
+    assert used[0].startswith('today@robot/segment_000000')  # Of one or of a run of them.
