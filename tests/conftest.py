@@ -93,6 +93,15 @@ def _ports_held() -> list[str]:
     return sorted({name for name in targets if 'fastrtps_port' in name and '_el' in name})
 
 
+@pytest.fixture(scope='module', autouse=True)
+def _tiny_numbers_are_kept() -> Iterator[None]:
+    """Undo what tests of learning processes leave in this one: hypothesis needs all floats."""
+    yield
+    torch = sys.modules.get('torch')
+    if torch is not None:
+        torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope='session', autouse=True)
 def _no_shared_memory_left() -> Iterator[None]:
     yield

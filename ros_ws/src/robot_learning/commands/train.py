@@ -18,7 +18,7 @@ from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.train_metrics import shown
 from robot_learning.commands.train_pairs import PHASE as PAIRS
 from robot_learning.commands.train_pairs import train_pairs
-from robot_learning.commands.train_processes import Team, is_first, refuse_team, team_of
+from robot_learning.commands.train_processes import Team, is_first, leave, refuse_team, team_of
 from robot_learning.commands.train_report import write_report
 from robot_learning.commands.train_tracking import TRACKERS, Tracking, begin
 from robot_learning.contract import RobotContract
@@ -352,4 +352,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    exit_code = main()
+    if not is_first():
+        leave(exit_code)
+    sys.exit(exit_code)
