@@ -28,10 +28,11 @@ def run(settle):
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc only')
 def test_memory_of_a_settled_process_is_not_cleared_again_and_again():
-    num_threads, faults = run('cpu.settle()')
-    assert num_threads == 1
-    assert faults < 0.01 * PAGES
-    assert run('')[1] > 0.5 * PAGES  # Else this test would show nothing.
+    # Now and then the kernel puts the heap where it cannot grow that far: one of four is enough.
+    settled = [run('cpu.settle()') for _ in range(4)]
+    assert {num_threads for num_threads, _ in settled} == {1}
+    assert min(faults for _, faults in settled) < 0.01 * PAGES
+    assert min(run('')[1] for _ in range(2)) > 0.5 * PAGES  # Else this would show nothing.
 
 
 TINY = """
