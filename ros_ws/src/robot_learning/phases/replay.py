@@ -101,7 +101,7 @@ class EnvironmentReplay:
             for number, (start, stop) in enumerate(itertools.pairwise(starts)):
                 run = {name: array[start:stop] for name, array in arrays.items()}
                 self._buffer.append(
-                    _piece(number, run), {'observation': run['observation']}, 'saved'
+                    piece_of(run, number), {'observation': run['observation']}, 'saved'
                 )
         self._buffer.restore(content['buffer'])
         self._num_pieces = content['num_pieces']
@@ -117,16 +117,23 @@ class EnvironmentReplay:
         run = {name: np.array(column) for name, column in zip(names, columns, strict=True)}
         run['is_first'][0] = True
         self._num_pieces += 1
-        piece = _piece(self._num_pieces, run)
+        piece = piece_of(run, self._num_pieces)
         self._buffer.append(piece, {'observation': run['observation']}, index)
 
 
-def _piece(number: int, run: Mapping[str, Array]) -> Episode:
+def piece_of(run: Mapping[str, Array], number: int = 0, offset: int = 0) -> Episode:
+    """Return steps of an environment as a piece of an episode, of which a buffer reads the ends.
+
+    Args:
+        run: `action` [T, A], `reward`, `terminated`, `truncated` and `is_first` [T].
+        number: of the episode.
+        offset: of the first step.
+    """
     count = len(run['action'])
     return Episode(
         episode=number,
-        offset=0,
-        stamp_ns=np.arange(count),
+        offset=offset,
+        stamp_ns=np.arange(count) + offset,
         observations={},
         field_stamp_ns={},
         present={},

@@ -12,10 +12,10 @@ from torch import Tensor
 from robot_learning.errors import ConfigError
 from robot_learning.phases.acting import Acted
 from robot_learning.phases.phase import Array, Batch, Metrics, Windows
+from robot_learning.phases.replay import piece_of
 from robot_learning.phases.rollouts import Arrival
 from robot_learning.phases.trainer_config import TrainerConfig
 from robot_learning.trajectory.buffer import ReplayBuffer
-from robot_learning.trajectory.episode import Episode
 
 _NAMES = ('observation', 'action', 'reward', 'terminated', 'truncated', 'is_first')
 
@@ -100,7 +100,7 @@ class WindowReplay:
             if f'{index}.action' in tensors:
                 run = {name: tensors[f'{index}.{name}'].numpy() for name in _NAMES}
                 first = self._offsets[index] - len(run['action'])  # What follows continues it.
-                piece = _piece(first, run)
+                piece = piece_of(run, offset=first)
                 buffer.append(piece, {'observation': run['observation']})
             buffer.restore(content['buffers'][index])
         self._rng.bit_generator.state = content['rng']
@@ -109,7 +109,7 @@ class WindowReplay:
         values = (observation, action, *self._arrived[index])
         run = {name: np.asarray(v)[None] for name, v in zip(_NAMES, values, strict=True)}
         self._buffers[index].append(
-            _piece(self._offsets[index], run),
+            piece_of(run, offset=self._offsets[index]),
             {'observation': run['observation'].astype(np.float32)},
         )
         self._offsets[index] += 1
@@ -161,25 +161,3 @@ class WindowCollector:
         """Continue from `state`."""
         self._replay.restore(tensors, content)
         self._num_updates = content['num_updates']
-
-
-def _piece(offset: int, run: Mapping[str, Array]) -> Episode:
-    count = len(run['action'])
-    return Episode(
-        episode=0,
-        offset=offset,
-        stamp_ns=np.arange(count) + offset,
-        observations={},
-        field_stamp_ns={},
-        present={},
-        action=run['action'],
-        commanded=run['action'],
-        altered=np.zeros(count, bool),
-        log_prob=np.full(count, np.nan, np.float32),
-        model_version=np.full(count, -1),
-        reward=np.asarray(run['reward'], np.float32),
-        terminated=run['terminated'],
-        truncated=run['truncated'],
-        is_first=run['is_first'],
-        is_complete=bool(run['terminated'][-1] or run['truncated'][-1]),
-    )
