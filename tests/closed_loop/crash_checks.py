@@ -19,7 +19,7 @@ from witness import Action
 
 _ACTION_TYPE = 'robot_learning_interfaces/msg/PolicyAction'
 _DEFINITIONS_BYTES = 100_000  # What a bag without messages holds at most.
-_NEIGHBOURS = 5  # Decisions with the same stamp follow each other this closely.
+_SAME_S = 2.0  # Decisions with the same stamp follow each other this closely, on a slow machine.
 _LATE_S = 1.0  # The witness hears at most this much later or earlier than a recorder.
 _FARTHEST_S = 30.0  # Between two steps that one recorder kept.
 
@@ -104,19 +104,24 @@ class _Index:
         earliest_s = float('-inf') if born_s is None else born_s - _LATE_S
         for number in range(len(life.steps) - 1, -1, -1):
             step = life.steps[number]
-            places = self._of_step.get(step)
-            if places is None and number in life.last_steps and found:
-                near = self._of_stamp.get(step.stamp_ns, [])
-                places = [place for place in near if abs(place - ceiling) <= _NEIGHBOURS]
-            if not places:
-                continue
-            place = places[bisect_right(places, ceiling) - 1]
-            arrival_s = self._heard[place].arrival_s
-            is_near = not found or self._heard[ceiling].arrival_s - arrival_s <= _FARTHEST_S
-            if place <= ceiling and earliest_s <= arrival_s <= latest_s and is_near:
+            farthest_s = self._heard[ceiling].arrival_s - _FARTHEST_S if found else earliest_s
+            bounds_s = max(earliest_s, farthest_s), latest_s
+            place = self._newest(self._of_step.get(step, []), ceiling, bounds_s)
+            if place is None and number in life.last_steps and found:
+                place = self._newest(self._of_stamp.get(step.stamp_ns, []), ceiling, bounds_s)
+            if place is not None:
                 ceiling = place
                 found.append(place)
         return found[::-1]
+
+    def _newest(
+        self, places: Sequence[int], ceiling: int, bounds_s: tuple[float, float]
+    ) -> int | None:
+        """Return the last of these places up to `ceiling`, if it was heard within bounds."""
+        count = bisect_right(places, ceiling)
+        if not count or not bounds_s[0] <= self._heard[places[count - 1]].arrival_s <= bounds_s[1]:
+            return None
+        return places[count - 1]
 
 
 def _note_missing(
@@ -127,10 +132,12 @@ def _note_missing(
     findings: Findings,
 ) -> None:
     kept = set(found)
+    kept_s: dict[int, list[float]] = {}  # Stamp -> when steps with it were heard.
+    for place in found:
+        kept_s.setdefault(heard[place].stamp_ns, []).append(heard[place].arrival_s)
     for index in range(min(kept), max(kept)):
         action = heard[index]
-        around = range(max(index - _NEIGHBOURS, 0), min(index + _NEIGHBOURS, len(heard)))
-        if any(i in kept and heard[i].stamp_ns == action.stamp_ns for i in around):
+        if any(abs(s - action.arrival_s) <= _SAME_S for s in kept_s.get(action.stamp_ns, [])):
             continue
         if any(outage.start_s <= action.arrival_s <= outage.end_s for outage in outages):
             findings.beside_outages += 1

@@ -62,3 +62,15 @@ def test_a_hole_in_the_second_of_two_equal_worlds_is_still_found():
     assert [text.split(', heard')[0] for text in findings.problems] == [
         'recorder 1: the decision of version 1 at 0.40 s'
     ]
+
+
+def test_while_the_clock_stands_between_two_episodes_the_policy_says_stop_again_and_again():
+    """What is decided at the last step moves nothing; the recorder keeps the stop command."""
+    last = 5 * 10**8
+    stops = [Action(last, b'stop', -1, 1.1 + 0.1 * n) for n in range(8)]
+    later = [decision(n)._replace(arrival_s=2.0 + 0.2 * n) for n in range(6, 10)]
+    actions = [*heard(6), *stops, *later]
+    steps = [Step(*action[:3]) for action in [*heard(6), *later]]
+    steps[5] = Step(last, b'still', -1)
+    findings = compare(actions, [Life(steps, None, frozenset([5]))], [])
+    assert findings.problems == [] and findings.unheard == 0

@@ -42,9 +42,9 @@ def test_dreamers_answers_are_compared_offline_and_it_drives(tmp_path):
     torch = pytest.importorskip('torch')
     from robot_learning.commands.collect import main as collect
     from robot_learning.models.world_model import WorldModelConfig
+    from robot_learning.phases.contract_fit import policy_space
     from robot_learning.phases.dreamer import Dreamer
     from robot_learning.phases.dreamer_config import DreamerConfig
-    from robot_learning.phases.experience import policy_space
 
     torch.manual_seed(0)
     sizes = WorldModelConfig(deter=16, hidden=8, groups=4, classes=4, blocks=1, num_bins=15)

@@ -131,6 +131,42 @@ def test_steps_that_are_not_finite_are_left_out_and_named():
     assert '1 of 5 steps' in experience.skipped[0]
 
 
+def rewarded(rewards):
+    steps = len(rewards)
+    places = [0.1 * step for step in range(steps)]
+    return from_arrays(0, places, [0.1] * steps, rewards, [False] * steps)
+
+
+def starts(experience):
+    batch = experience.sample(Transitions(200, 1, 0.9))
+    assert batch['reward'].isfinite().all()
+    return {round(float(place), 1) for place in batch['observation']}
+
+
+def test_steps_whose_reward_was_lost_are_left_out_where_it_is_needed_and_counted():
+    lost = rewarded([np.nan, 1.0, np.nan, 1.0, 1.0])  # None is received at a start.
+    experience = Experience(point_contract(), 100, seed=0, needs_reward=True)
+    experience.append([lost], 'robot')
+    assert starts(experience) == {0.0, 0.3}
+    assert experience.metrics()['data/without_reward'] == 1
+    assert experience.lacks_rewards.startswith('1 steps came without a reward')
+    restored = Experience(point_contract(), 100, seed=0, needs_reward=True)
+    restored.restore(json.loads(json.dumps(experience.state())))
+    assert restored.num_without_reward == 1
+    indifferent = Experience(point_contract(), 100, seed=0)
+    indifferent.append([lost], 'robot')
+    assert indifferent.num_steps == 5 and not indifferent.lacks_rewards
+
+
+def test_a_task_that_begins_late_is_learned_from_as_soon_as_it_gives_rewards():
+    experience = Experience(point_contract(), 100, seed=0, needs_reward=True)
+    experience.append([rewarded([np.nan] * 5)], 'robot')
+    assert experience.num_steps == 0
+    assert '5 steps came without a reward' in experience.lacks_rewards
+    experience.append([rewarded([0.0, 1.0, 1.0])], 'robot')
+    assert starts(experience) == {0.0, 0.1}
+
+
 def test_a_broken_segment_is_named_and_passed_over(tmp_path):
     write_store(tmp_path, 15, seed=0)
     broken = tmp_path / 'a' / 'segment_000001.hdf5'
@@ -208,7 +244,7 @@ def test_counters_go_on_when_old_segments_were_pruned(tmp_path):
 
 
 def test_incompatible_actions_are_refused(tmp_path):
-    from robot_learning.phases.experience import check_compatible
+    from robot_learning.phases.contract_fit import check_compatible
 
     data = point_contract().to_dict()
     data['actions']['speed']['components'] = ['velocity']

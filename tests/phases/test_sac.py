@@ -7,7 +7,7 @@ from point_mass import episodes, mean_reward, point_contract
 from robot_learning.errors import ConfigError, TrainingError
 from robot_learning.models.distributions import squashed_log_prob
 from robot_learning.phases.experience import Experience
-from robot_learning.phases.phase import PolicySpace, TrainingData
+from robot_learning.phases.phase import PolicySpace
 from robot_learning.phases.prioritised_update import learn
 from robot_learning.phases.sac import SacConfig, SoftActorCritic
 from robot_learning.serving.policy import build_policy
@@ -250,12 +250,6 @@ def test_evaluating_changes_neither_weights_nor_what_is_drawn_next():
     first, second = phase.evaluate(batch(5)), phase.evaluate(batch(5))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert all(torch.equal(before[key], value) for key, value in phase.state_dict().items())
-
-
-def test_missing_rewards_are_refused_by_name():
-    data = TrainingData(np.zeros((2, 3)), np.zeros((2, 2)), np.array([1.0, np.nan]))
-    with pytest.raises(TrainingError, match='without a reward'):
-        make().prepare(data)
 
 
 def test_settings_out_of_range_are_refused():

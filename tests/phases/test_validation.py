@@ -78,6 +78,14 @@ def test_no_transition_crosses_a_gap():
     np.testing.assert_allclose(phase.batch['observation'][:, 0], [0.0, 0.2], atol=1e-6)
 
 
+def test_no_transition_lacks_a_reward_that_is_needed():
+    rewards = [np.nan, 1.0, np.nan, 3.0]
+    recorded = from_arrays(0, [0.0, 0.1, 0.2, 0.3], [0] * 4, rewards, [False] * 4)
+    experience = Experience(point_contract(), 100, seed=0, needs_reward=True)
+    metrics = Validation(experience, [recorded]).measure(Recorder(Transitions(4)))
+    assert metrics == {'held_out/loss': pytest.approx(1.0)}
+
+
 def test_windows_hold_every_step_once_and_cross_no_gap():
     place = np.arange(11.0)
     recorded = from_arrays(0, place, [0] * 11, [0] * 11, [False] * 11)

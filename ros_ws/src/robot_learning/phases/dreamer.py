@@ -6,11 +6,9 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from robot_learning.errors import TrainingError
 from robot_learning.models.dreamer_policy import published_policy
 from robot_learning.models.imagination_heads import Actor
 from robot_learning.models.products import rounded_factors
@@ -49,6 +47,7 @@ class Dreamer:
     """
 
     Config = DreamerConfig
+    needs_reward = True
     selects_by_validation = False  # A good model is not yet a good policy.
 
     def __init__(
@@ -101,16 +100,7 @@ class Dreamer:
         return Windows(self.config.batch_size, self.config.length)
 
     def prepare(self, data: TrainingData) -> None:
-        """Refuse data without rewards.
-
-        Raises:
-            TrainingError: the rewards are not finite.
-        """
-        if not np.isfinite(data.reward).all():
-            raise TrainingError(
-                'dreamer: the data holds steps without a reward, expected one per step. Record '
-                'with a task that gives rewards, or train world_model or behavior_cloning.'
-            )
+        """Nothing needs to be known beforehand."""
 
     def update(self, batch: Batch) -> Metrics:
         """Step model, actor and critic together, then the slow critic."""

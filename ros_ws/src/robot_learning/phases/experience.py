@@ -14,11 +14,11 @@ from torch import Tensor
 
 from robot_learning import contract as contracts
 from robot_learning.contract import RobotContract
-from robot_learning.errors import ConfigError, ContractError, DataError
+from robot_learning.errors import ContractError, DataError
 from robot_learning.features import FeatureBuilder
+from robot_learning.phases.contract_fit import check_compatible, policy_space
 from robot_learning.phases.phase import (
     Batch,
-    PolicySpace,
     Rollout,
     TrainingData,
     Transitions,
@@ -43,6 +43,7 @@ class Experience:
         demonstration_ratio: share of each batch from demonstrations, 0 to 1.
         interventions_as_demonstrations: what a person did who took over counts as both.
         images: fields of the contract that are sampled as `image/<field>` besides the features.
+        needs_reward: steps without a reward are left out, but for starts, which never have one.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Experience:
         demonstration_ratio: float = 0.0,
         interventions_as_demonstrations: bool = False,
         images: Sequence[str] = (),
+        needs_reward: bool = False,
     ):
         self.contract = contract
         self.builder = FeatureBuilder(contract)
@@ -69,14 +71,15 @@ class Experience:
         self._rollouts: RolloutQueue | None = None  # See `collect_rollouts`.
         self._copies_interventions = interventions_as_demonstrations
         self._helped: tuple[str, int, int] | None = None  # Whose next step completes a transition.
+        self._needs_reward = needs_reward
         self._known_contracts = {contract.hash}
-        self._rewarded: dict[str, int] = {}  # Source with rewards -> segments begun by then.
         self.segments: list[str] = []  # Consumed, '<session>/segment_000012.hdf5', in order.
         self._rows: list[tuple[int, int]] = []  # Of each: put into _online, into _offline.
         self._helped_before: dict[int, tuple[str, int, int]] = {}  # Segment -> _helped then.
         self.sources: list[str] = []  # Other data that was appended, by name.
         self.skipped: list[str] = []  # What could not be used, and why.
         self.num_skipped_segments = 0  # Damaged, or of another robot.
+        self.num_without_reward = 0  # Steps that were left out because they need one.
         self.environment_step = 0
         self.num_episodes = 0
         self._open_return: dict[tuple[object, int], float] = {}
@@ -162,6 +165,8 @@ class Experience:
             metrics['episode/success'] = float(np.mean(self._successes))
         if self.num_skipped_segments:
             metrics['data/skipped_segments'] = float(self.num_skipped_segments)
+        if self.num_without_reward:
+            metrics['data/without_reward'] = float(self.num_without_reward)
         if self._rollouts is not None:
             metrics |= self._rollouts.metrics()
         return metrics
@@ -174,13 +179,13 @@ class Experience:
         return {
             'segments': list(self.segments),
             'rows': [list(rows) for rows in self._rows],
-            'rewarded': dict(self._rewarded),
             'helped': [[index, *helped] for index, helped in self._helped_before.items()],
             'position': self._follower.position() if self._follower else {},
             'buffer': self._buffer.state(),
             'environment_step': self.environment_step,
             'num_episodes': self.num_episodes,
             'num_skipped_segments': self.num_skipped_segments,
+            'num_without_reward': self.num_without_reward,
             'open_returns': open_returns,
             'returns': list(self._returns),
             'successes': list(self._successes),
@@ -200,6 +205,7 @@ class Experience:
         self.environment_step = state['environment_step']
         self.num_episodes = state['num_episodes']
         self.num_skipped_segments = state.get('num_skipped_segments', 0)  # Pruned ones are not.
+        self.num_without_reward = state.get('num_without_reward', 0)
         self._open_return = {(s, e): total for s, e, total in state['open_returns']}
         self._returns = deque(state['returns'], _RECENT_EPISODES)
         self._successes = deque(state['successes'], _RECENT_EPISODES)
@@ -210,6 +216,33 @@ class Experience:
         """Return `observation` [T, D], the features, and `image/<field>` [T, H, W, C]."""
         images = {f'image/{name}': piece.observations[name] for name in self.space.images}
         return {'observation': self.builder.build_batch(piece.observations), **images}
+
+    def usable(self, piece: Episode, observation: Array, action: Array) -> Array:
+        """Return [T] bool: the step holds what policies learn from; see `arrays`."""
+        usable: Array = np.isfinite(observation).all(1) & np.isfinite(action).all(1)
+        for name in self.space.images:
+            usable &= piece.present[name]
+        return usable
+
+    def has_reward(self, piece: Episode) -> Array:
+        """Return [T] bool: the step holds the reward that is needed, if one is.
+
+        None comes where no task runs, or where its message was lost.
+        """
+        if not self._needs_reward:
+            return np.ones(len(piece), bool)
+        is_known = np.isfinite(piece.reward)
+        return np.asarray(is_known | (piece.is_first & is_known.any()))
+
+    @property
+    def lacks_rewards(self) -> str:
+        """What to tell people about steps that came without a reward; '' if none did."""
+        if not self.num_without_reward:
+            return ''
+        return (
+            f'{self.num_without_reward} steps came without a reward and are left out: record with '
+            f'a task that gives rewards, or train behavior_cloning.'
+        )
 
     def _take(self, store: TrajectoryStore, path: Path) -> None:
         pieces = self._read(store, path)
@@ -265,12 +298,9 @@ class Experience:
                 rows[index] = 0, 0
                 continue
             self._helped = helped.get(index)
-            known = {s: begun for s, begun in state['rewarded'].items() if begun <= index}
-            self._rewarded |= known
             for piece in pieces:
                 self._fill(self._online, piece, path.parent.name)
         self.segments, self._rows, self._helped_before = list(names), rows, helped
-        self._rewarded |= state['rewarded']
 
     def _check_contract(self, store: TrajectoryStore, path: Path) -> None:
         info = store.read_info(path)
@@ -282,19 +312,15 @@ class Experience:
     def _fill(self, buffer: ReplayBuffer, piece: Episode, source: str) -> None:
         arrays = self.arrays(piece)
         action = self.space.normalised(piece.action)
-        usable = _finite_rows(arrays['observation']) & _finite_rows(action)
-        for name in self.space.images:
-            usable &= piece.present[name]
-        has_reward = np.isfinite(piece.reward)
-        if has_reward.any():
-            self._rewarded.setdefault(source, len(self.segments))
-        if source in self._rewarded:  # Some lost their outcome message; bags may have none at all.
-            usable &= has_reward
+        usable = self.usable(piece, arrays['observation'], action)
         if not usable.all():
             self.skipped.append(
                 f'{source}: episode {piece.episode}: {int((~usable).sum())} of {len(piece)} '
                 f'steps hold values that are not finite, or lack a picture; they are left out.'
             )
+        has_reward = self.has_reward(piece)
+        self.num_without_reward += int((~has_reward).sum())
+        usable &= has_reward
         normalised = dataclasses.replace(piece, action=action)
         for start, stop in _runs(usable):
             part = {name: array[start:stop] for name, array in arrays.items()}
@@ -328,55 +354,6 @@ class Experience:
             self._successes.append(float(piece.attributes['success']))
 
 
-def policy_space(
-    contract: RobotContract, builder: FeatureBuilder, images: Sequence[str] = ()
-) -> PolicySpace:
-    """Return the ends of a policy for a robot.
-
-    Raises:
-        ConfigError: one of `images` is not an image [H, W, C] of bytes.
-    """
-    shapes = {}
-    for name in images:
-        field = contract.observation.get(name)
-        if field is None or field.dtype != 'uint8' or len(field.shape) != 3:
-            found = 'not there' if field is None else f'{field.dtype} {list(field.shape)}'
-            raise ConfigError(
-                f'images: {name!r} is {found} in the contract of {contract.robot}, expected '
-                f'uint8 [H, W, C]. Name a field with pictures.'
-            )
-        shapes[name] = tuple(field.shape)
-    return PolicySpace(
-        builder.size, contract.action_low, contract.action_high, builder.blocks, shapes
-    )
-
-
-def check_compatible(
-    recorded: RobotContract, contract: RobotContract, fields: Iterable[str], where: str
-) -> None:
-    """Check that data of one contract means the same under another.
-
-    Raises:
-        DataError: names every needed field or action that differs.
-    """
-    differences = []
-    for name in fields:
-        theirs, ours = recorded.observation.get(name), contract.observation[name]
-        for key in ('type', 'part', 'shape', 'unit'):
-            found, expected = getattr(theirs, key, None), getattr(ours, key)
-            if found != expected:
-                differences.append(f'field {name}: {key} is {found!r}, expected {expected!r}')
-    found_actions = [(a.components, a.unit) for a in recorded.learned_actions.values()]
-    expected_actions = [(a.components, a.unit) for a in contract.learned_actions.values()]
-    if found_actions != expected_actions:
-        differences.append(f'actions are {found_actions}, expected {expected_actions}')
-    if differences:
-        raise DataError(
-            f'{where}: was recorded for robot {recorded.robot!r}, which does not fit '
-            f'{contract.robot!r}: {"; ".join(differences)}. Choose data of this robot.'
-        )
-
-
 def _first_held(counts: Sequence[int], capacity: int) -> int:
     """Return from which segment on all rows that a ring holds come, by the rows of each."""
     total = 0
@@ -385,10 +362,6 @@ def _first_held(counts: Sequence[int], capacity: int) -> int:
         if total >= capacity:
             return index
     return 0
-
-
-def _finite_rows(values: Array) -> Array:
-    return np.asarray(np.isfinite(values).all(1))
 
 
 def _runs(usable: Array) -> list[tuple[int, int]]:

@@ -85,8 +85,9 @@ class Phase(Protocol):
     A phase that has a property `measures`, a draw as well, is measured on held-out data drawn
     like that instead of like `draws`: whole episodes, say. One whose `draws` have a
     `priority_exponent` has `error` after an update: [B], of each row of the batch. One whose
-    versions cannot drive a robot says so by a class attribute `drives = False`. Batches may be
-    on any device; what `state_dict` returns is on the processor and fits every device.
+    versions cannot drive a robot says so by a class attribute `drives = False`; by `needs_reward
+    = True` that steps without one teach it nothing. Batches may be on any device; what
+    `state_dict` returns is on the processor and fits every device.
     """
 
     Config: type[Any]  # A frozen pydantic dataclass.

@@ -6,14 +6,12 @@ import copy
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from robot_learning.config import STRICT
-from robot_learning.errors import TrainingError
 from robot_learning.models.actor_critic import Critics, GaussianTanhPolicy
 from robot_learning.models.distributions import sample_squashed, squashed_log_prob
 from robot_learning.models.networks import Activation, initialise, set_product_dtype
@@ -77,6 +75,7 @@ class SoftActorCritic:
     """
 
     Config = SacConfig
+    needs_reward = True
     selects_by_validation = False  # A small value error says nothing about the policy.
 
     def __init__(
@@ -165,16 +164,7 @@ class SoftActorCritic:
         }
 
     def prepare(self, data: TrainingData) -> None:
-        """Refuse data without rewards.
-
-        Raises:
-            TrainingError: the rewards are not finite.
-        """
-        if not np.isfinite(data.reward).all():
-            raise TrainingError(
-                'sac: the data holds steps without a reward, expected one per step. Record '
-                'with a task that gives rewards, or train behavior_cloning.'
-            )
+        """Nothing needs to be known beforehand."""
 
     def policy(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the averaged actor and how to evaluate it."""

@@ -229,7 +229,8 @@ class Trainer:
     def _what_is_missing(self) -> str:
         held, needed = self._experience.num_steps, max(self._config.warmup_steps, 2)
         if held < needed:
-            return f'Holds {held} of {needed} steps; waiting for more.'
+            missing = f'Holds {held} of {needed} steps; waiting for more.'
+            return f'{missing} {self._experience.lacks_rewards}'.rstrip()
         silence_s = self._clock() - self._newest_step_s
         if silence_s > self._config.patience_s:
             return (

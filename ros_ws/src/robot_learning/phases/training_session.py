@@ -79,6 +79,7 @@ def follow_store(
     experience = _experience(contract, recipe, seed, TrajectoryStore(store))
     if demonstrations:
         experience.append_demonstrations(demonstrations, 'demonstrations')
+        _check_usable(experience, experience.num_demonstrations, 'demonstrations', recipe)
     trainer = _trainer(recipe, experience, destination, seed, train_ratio=train_ratio)
     trainer.resume()
     return trainer
@@ -137,13 +138,19 @@ def _recorded(
 ) -> Experience:
     experience = _experience(contract, recipe, seed, None)
     experience.append(split.training, source)
-    if experience.num_steps < 2:
-        reasons = ' '.join(dict.fromkeys(experience.skipped)) or 'There were no episodes.'
-        raise NotEnoughDataError(
-            f'{source}: {experience.num_steps} usable steps for {recipe.phase_name}, expected 2 '
-            f'or more. {reasons} Record more, or choose a phase that can use these data.'
-        )
+    _check_usable(experience, experience.num_steps, source, recipe)
     return experience
+
+
+def _check_usable(experience: Experience, num_steps: int, source: str, recipe: Recipe) -> None:
+    if num_steps >= 2:
+        return
+    found = [*dict.fromkeys(experience.skipped), experience.lacks_rewards]
+    reasons = ' '.join(filter(None, found)) or 'There were no episodes.'
+    raise NotEnoughDataError(
+        f'{source}: {num_steps} usable steps for {recipe.phase_name}, expected 2 or more. '
+        f'{reasons} Record more, or choose a phase that can use these data.'
+    )
 
 
 def _experience(
@@ -158,6 +165,7 @@ def _experience(
         config.demonstration_ratio,
         config.interventions_as_demonstrations,
         config.images,
+        getattr(recipe.phase_class, 'needs_reward', False),
     )
 
 

@@ -125,11 +125,8 @@ def _stretches(experience: Experience, episode: Episode) -> list[dict[str, Array
         'is_first': episode.is_first,
     }
     gap_ns = GAP_PERIODS * experience.contract.control_period_ns
-    usable: Array = np.ones(len(episode), bool)
-    for name in ('observation', 'action'):
-        usable &= np.isfinite(arrays[name]).all(1)
-    for name in experience.space.images:
-        usable &= episode.present[name]
+    usable = experience.usable(episode, arrays['observation'], arrays['action'])
+    usable &= experience.has_reward(episode)
     joined = usable[1:] & usable[:-1] & ~episode.is_first[1:]
     joined &= np.diff(episode.stamp_ns) <= gap_ns  # [T - 1]
     ends = [*(np.flatnonzero(~joined) + 1), len(episode)]
