@@ -71,6 +71,31 @@ def test_dreamers_answers_are_compared_offline_and_it_drives(tmp_path):
     assert score['navigation']['num_layouts'] == score['waypoint_course']['num_layouts'] == 1
 
 
+def test_a_world_model_imagines_as_far_as_short_recordings_allow(tmp_path):
+    torch = pytest.importorskip('torch')
+    from robot_learning.commands.collect import collect
+    from robot_learning.models.world_model import WorldModelConfig
+    from robot_learning.phases.contract_fit import policy_space
+    from robot_learning.phases.world_model import WorldModelPhase, WorldModelPhaseConfig
+
+    torch.manual_seed(0)
+    sizes = WorldModelConfig(deter=16, hidden=8, groups=4, classes=4, blocks=1, num_bins=15)
+    space = policy_space(CONTRACT, FeatureBuilder(CONTRACT))
+    phase = WorldModelPhase(WorldModelPhaseConfig(model=sizes), space, 0)
+    tensors, spec = phase.policy()
+    manifest = {'policy': spec, 'phase': 'world_model', 'contract': CONTRACT.to_dict()}
+    manifest['contract_hash'] = CONTRACT.hash
+    arrays = {name: value.numpy() for name, value in tensors.items()}
+    ModelStore(tmp_path / 'models').publish('dreamt', arrays, manifest)
+    collect(CONTRACT, 'geodesic', 40, tmp_path / 'driven')
+    arguments = ['--model', 'dreamt', '--models', str(tmp_path / 'models')]
+    arguments += ['--data', str(tmp_path / 'driven'), '--json', str(tmp_path / 'score.json')]
+    assert evaluate.main(arguments) == 0
+    found = json.loads((tmp_path / 'score.json').read_text())
+    assert '"horizon": 25' in json.dumps(found)
+    assert evaluate.main([*arguments, '--horizon', '50']) != 0
+
+
 def test_a_mode_that_the_version_is_not_of_is_named(models, tmp_path, capsys):
     tensors, manifest = models.load('navigator', 1)
     models.publish('cloned', tensors, manifest | {'phase': 'behavior_cloning'})

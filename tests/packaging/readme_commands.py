@@ -60,6 +60,7 @@ SHORTENED = {
     BY_SAC: BY_SAC.replace('20000', '1010'),
     BY_DREAMER: BY_DREAMER.replace('20000', '1010'),
     COMPARE: f'{COMPARE} --episodes 1',
+    IMAGINED: f'{IMAGINED} --horizon 5',
     './run train --phase robust_cloning --data demonstrations --robot arena --name robust': (
         './run train --phase robust_cloning --data demonstrations --robot arena --name robust '
         '--num-updates 20'

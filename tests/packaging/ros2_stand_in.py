@@ -33,6 +33,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_learning.commands import process_table
 
 PATIENCE_S = 40.0
+_ANSWER_S = 15.0  # A server answers at once; one that has not found its client yet, nobody.
 
 
 def perform(argv: list[str], launch_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -148,9 +149,7 @@ def _call(node: Node, wait: Wait, name: str, type_name: str, text: str) -> Any:
     client = node.create_client(kind, name)
     wait(client.service_is_ready, f'service {name}')
     assert (name, [type_name]) in node.get_service_names_and_types()
-    future = client.call_async(filled(kind.Request(), text))
-    wait(future.done, f'the answer of {name}')
-    return future.result()
+    return _answer(wait, lambda: client.call_async(filled(kind.Request(), text)), name)
 
 
 def _send_goal(node: Node, wait: Wait, name: str, type_name: str, text: str) -> Any:
@@ -158,13 +157,28 @@ def _send_goal(node: Node, wait: Wait, name: str, type_name: str, text: str) -> 
     client = ActionClient(node, kind, name)
     wait(client.server_is_ready, f'action {name}')
     assert (name, [type_name]) in get_action_names_and_types(node)
-    sent = client.send_goal_async(filled(kind.Goal(), text))
-    wait(sent.done, f'{name} to answer')
-    assert sent.result().accepted
-    result = sent.result().get_result_async()
+    handle = _answer(wait, lambda: client.send_goal_async(filled(kind.Goal(), text)), name)
+    assert handle.accepted
+    result = handle.get_result_async()
     wait(result.done, f'the end of {name}')
     client.destroy()
     return result.result().result
+
+
+def _answer(wait: Wait, ask: Callable[[], Any], name: str) -> Any:
+    """Ask, and once more as people would if the answer got lost; return it."""
+    asked: list[Any] = []
+    asked_s = -_ANSWER_S
+
+    def has_answer() -> bool:
+        nonlocal asked_s
+        if len(asked) < 2 and time.monotonic() - asked_s > _ANSWER_S:
+            asked.append(ask())
+            asked_s = time.monotonic()
+        return any(future.done() for future in asked)
+
+    wait(has_answer, f'the answer of {name}')
+    return next(future for future in asked if future.done()).result()
 
 
 def interface(type_name: str) -> Any:

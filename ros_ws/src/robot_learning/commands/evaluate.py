@@ -334,9 +334,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--horizon',
         type=whole_number(1),
-        default=50,
         metavar='STEPS',
-        help='of a world model: steps to imagine (default: 50)',
+        help='of a world model: steps to imagine (default: 50, fewer for short episodes)',
     )
     parser.add_argument(
         '--pictures', type=Path, metavar='DIR', help='of a world model: draw PNG and GIF there'

@@ -17,6 +17,7 @@ from robot_learning.contract import RobotContract
 from robot_learning.features import FeatureBuilder
 
 CONTEXT = 5  # Steps that the model sees before it imagines.
+_HORIZONS = (50, 25, 10, 5)  # Steps to imagine: the first for which the data is long enough.
 _MOST_STRETCHES = 64
 _PICTURES = 3  # Stretches that are drawn.
 
@@ -27,7 +28,7 @@ def evaluate_world_model(
     contract: RobotContract,
     where: str,
     data: Sequence[Path],
-    horizon: int,
+    horizon: int | None,
     pictures: Path | None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def evaluate_world_model(
         contract: of the robot.
         where: what to call the version.
         data: recordings it has not learned from.
-        horizon: steps to imagine.
+        horizon: steps to imagine; None: 50, or fewer where all episodes are too short for that.
         pictures: folder for PNG and GIF; None: none are drawn.
         seed: of drawn futures and of resampling.
 
@@ -57,9 +58,13 @@ def evaluate_world_model(
     model = WorldModel.from_published(weights, manifest.get('policy') or {}, where)
     model.requires_grad_(False).eval()
     fields = (*FeatureBuilder(contract).fields, *model.images)
-    episodes = (e for path in data for e in read_episodes(path, contract, fields))
-    found = stretches(episodes, contract, tuple(model.images), CONTEXT + horizon)
-    pieces = list(itertools.islice(found, _MOST_STRETCHES))
+    pieces: list[dict[str, Any]] = []
+    for steps in _HORIZONS if horizon is None else (horizon,):
+        episodes = (e for path in data for e in read_episodes(path, contract, fields))
+        found = stretches(episodes, contract, tuple(model.images), CONTEXT + steps)
+        pieces = list(itertools.islice(found, _MOST_STRETCHES))
+        if pieces:
+            break
     runs = open_loop(model, pieces, CONTEXT, torch.Generator().manual_seed(seed))
     rows = errors(runs, seed=seed)
     table = Table(box=box.SIMPLE, title=f'{len(runs)} stretches, {CONTEXT} steps seen')
@@ -79,7 +84,7 @@ def evaluate_world_model(
     return {
         'stretches': len(runs),
         'context': CONTEXT,
-        'horizon': horizon,
+        'horizon': runs[0].horizon,
         'errors': [_plain(row) for row in rows],
         'data': [str(path) for path in data],
         'pictures': [] if pictures is None else _draw(runs, pictures, where, contract),
