@@ -1,6 +1,6 @@
 import pytest
 import torch
-from robot_learning.models.products import ColumnProducts, RoundedProduct
+from robot_learning.models.products import RoundedProduct
 
 HAS_BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 SHAPES = [
@@ -21,21 +21,6 @@ def gradients(output, inputs):
     """Of a sum in which every output has a weight of its own."""
     weight = torch.linspace(-1, 2, output.numel()).view_as(output)
     return torch.autograd.grad((output * weight).sum(), inputs)
-
-
-def test_column_products_equal_sums_of_products_and_so_do_their_gradients():
-    x, weight = draw((3, 9, 6), (3, 1, 6))
-    values, expected = ColumnProducts.apply(x, weight), (x * weight).sum(-1)
-    torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-6)
-    pairs = zip(gradients(values, [x, weight]), gradients(expected, [x, weight]), strict=True)
-    for found, gradient in pairs:
-        torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-5)
-
-
-def test_gradients_of_column_products_equal_differences():
-    assert torch.autograd.gradcheck(
-        ColumnProducts.apply, draw((2, 4, 3), (2, 1, 3), dtype=torch.float64)
-    )
 
 
 @pytest.mark.parametrize('shapes', SHAPES)

@@ -92,7 +92,7 @@ def test_a_bfloat16_update_stays_near_the_exact_one(layer_norm):
         states.append(phase.state_dict())
     exact, rounded = states
     moments = [key for key in exact if key.endswith('exp_avg')]
-    assert len(moments) > 10
+    assert len(moments) == 3  # Actor, temperature, critics.
     for key in moments:
         difference = (rounded[key] - exact[key]).norm()
         assert difference <= 0.03 * exact[key].norm() + 1e-6, key

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robot_learning.models.products import column_products, rounded_product
+from robot_learning.models.products import rounded_product
 
 Activation = Literal['relu', 'silu']
 # In place: no product below keeps its output for the backward pass.
@@ -69,7 +69,7 @@ class EnsembleOutput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, B, D] to [N, B]."""
-        return column_products(x, self.weight) + self.bias
+        return torch.bmm(x, self.weight.mT).squeeze(-1) + self.bias
 
 
 class EnsembleNorm(nn.Module):

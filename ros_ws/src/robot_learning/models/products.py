@@ -16,12 +16,6 @@ def rounded_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return product
 
 
-def column_products(x: Tensor, weight: Tensor) -> Tensor:
-    """Return [N, B] of x [N, B, D] and weight [N, 1, D]; see `ColumnProducts`."""
-    values: Tensor = ColumnProducts.apply(x, weight)  # type: ignore[no-untyped-call]
-    return values
-
-
 class RoundedProduct(torch.autograd.Function):
     """bias + x @ weight; all products, also of the gradients, round their factors to bfloat16.
 
@@ -58,33 +52,6 @@ class RoundedProduct(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(-2).view(ctx.bias_shape)
         return of_x, of_weight, of_bias
-
-
-class ColumnProducts(torch.autograd.Function):
-    """Products of x [N, B, D] with one column each, weight [N, 1, D].
-
-    One pass over x per direction. As a sum of products autograd takes five, and the batched
-    matrix product is slow for a single column.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        """Return [N, B]."""
-        ctx.save_for_backward(x, weight)
-        return torch.stack([torch.mv(x[n], weight[n, 0]) for n in range(len(x))])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return gradients of what learns."""
-        (gradient,) = gradients  # [N, B]
-        x, weight = ctx.saved_tensors
-        of_x = of_weight = None
-        if ctx.needs_input_grad[0]:
-            of_x = gradient[..., None] * weight
-        if ctx.needs_input_grad[1]:
-            rows = [torch.mv(x[n].t(), gradient[n]) for n in range(len(x))]
-            of_weight = torch.stack(rows)[:, None]  # [N, 1, D]
-        return of_x, of_weight
 
 
 @contextlib.contextmanager

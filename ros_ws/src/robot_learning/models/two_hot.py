@@ -54,7 +54,8 @@ class TwoHot(NamedTuple):
         lower, upper = self.bins[below], self.bins[above]
         share = (targets - lower) / (upper - lower)  # Of the bin above.
         picked = log_probability.gather(-1, torch.cat([below, above], -1))  # [..., 2 K]
-        return torch.lerp(*picked.chunk(2, -1), share)
+        of_below, of_above = picked.chunk(2, -1)
+        return torch.lerp(of_below, of_above, share)
 
 
 class TwoHotOutput(nn.Linear):

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from robot_learning.phases.process_group import averaged
+
 
 class FlatParameters:
     """Makes `parameters` views of `vector`, which an optimiser steps instead of them.
@@ -26,6 +28,11 @@ class FlatParameters:
             for parameter, part in zip(self.parameters, self._parts(self.vector), strict=True):
                 parameter.data = part
 
+    def share_gradient(self) -> None:
+        """Let `.grad` of each parameter be its part of `gradient`, for passes that fill it."""
+        for parameter, part in zip(self.parameters, self._parts(self.gradient), strict=True):
+            parameter.grad = part
+
     def gradient_of(self, parameter: Tensor) -> Tensor:
         """Return the part of `gradient` that belongs to a parameter, to be filled."""
         parts = zip(self.parameters, self._parts(self.gradient), strict=True)
@@ -35,6 +42,10 @@ class FlatParameters:
         """Fill `gradient` by autograd."""
         gradients = torch.autograd.grad(loss, self.parameters)
         torch.cat([part.reshape(-1) for part in gradients], out=self.gradient)
+
+    def use_gradient(self) -> None:
+        """Let the optimiser of `vector` step by `gradient`: by all processes' mean, of several."""
+        (self.vector.grad,) = averaged([self.gradient])
 
     def step(self, optimizer: torch.optim.Optimizer, max_norm: float) -> Tensor:
         """Step only these parameters, by `gradient`, made no longer than `max_norm`.

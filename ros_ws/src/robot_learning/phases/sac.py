@@ -13,10 +13,17 @@ from torch import Tensor, nn
 
 from robot_learning.config import STRICT
 from robot_learning.models.actor_critic import Critics, GaussianTanhPolicy
-from robot_learning.models.distributions import sample_squashed, squashed_log_prob
+from robot_learning.models.distributions import (
+    Squashed,
+    squash,
+    squash_gradient,
+    squashed_log_prob,
+)
+from robot_learning.models.explicit_passes import ActorPasses, CriticPasses
 from robot_learning.models.networks import Activation, initialise, set_product_dtype
 from robot_learning.phases import losses
 from robot_learning.phases.devices import CPU, noise_source, placed
+from robot_learning.phases.flat_parameters import FlatParameters
 from robot_learning.phases.phase import (
     PHASES,
     Batch,
@@ -25,7 +32,8 @@ from robot_learning.phases.phase import (
     TrainingData,
     Transitions,
 )
-from robot_learning.phases.state import collect, restore, step
+from robot_learning.phases.process_group import averaged
+from robot_learning.phases.state import collect, restore
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -110,19 +118,25 @@ class SoftActorCritic:
         self._target_entropy = (
             -float(space.action_size) if config.target_entropy is None else config.target_entropy
         )
-        self._actor_parameters: list[Tensor] = [*self.actor.parameters()]
-        self._average_parameters: list[Tensor] = [*self.average_actor.parameters()]
-        self._critic_parameters: list[Tensor] = [*self.critics.parameters()]
-        self._target_parameters: list[Tensor] = [*self.target_critics.parameters()]
+        # Their parameters side by side: optimisers and averages take each as one.
+        self._flat_actor = FlatParameters([*self.actor.parameters()])
+        self._flat_average = FlatParameters([*self.average_actor.parameters()])
+        self._flat_critics = FlatParameters([*self.critics.parameters()])
+        self._flat_targets = FlatParameters([*self.target_critics.parameters()])
+        for flat in (self._flat_actor, self._flat_critics):
+            flat.share_gradient()
+        self._actor_passes = ActorPasses(self.actor, config.activation)
+        self._critic_passes = CriticPasses(self.critics, config.activation)
+        self._target_passes = CriticPasses(self.target_critics, config.activation)
         self._actor_optimizer = torch.optim.Adam(
             [
-                {'params': self._actor_parameters, 'lr': config.actor_learning_rate},
+                {'params': [self._flat_actor.vector], 'lr': config.actor_learning_rate},
                 {'params': [self.log_temperature], 'lr': config.temperature_learning_rate},
             ],
             fused=True,
         )
         self._critic_optimizer = torch.optim.Adam(
-            self._critic_parameters, lr=config.critic_learning_rate, fused=True
+            [self._flat_critics.vector], lr=config.critic_learning_rate, fused=True
         )
         self._num_updates = torch.zeros((), dtype=torch.int64)
         self.error: Tensor = torch.zeros(0)  # [B], of the values in the last update.
@@ -191,23 +205,28 @@ class SoftActorCritic:
             'num_updates': self._num_updates,
         }
 
-    @torch.no_grad()  # Else each update hangs on the graph of the one before, and all stay.
+    @torch.no_grad()
     def _follow_slowly(self) -> None:
         config = self.config
-        torch._foreach_lerp_(self._target_parameters, self._critic_parameters, config.target_rate)
-        torch._foreach_lerp_(self._average_parameters, self._actor_parameters, config.publish_rate)
+        self._flat_targets.vector.lerp_(self._flat_critics.vector, config.target_rate)
+        self._flat_average.vector.lerp_(self._flat_actor.vector, config.publish_rate)
 
+    @torch.no_grad()
     def _update_critics(self, batch: Batch, temperature: Tensor) -> Metrics:
-        with torch.no_grad():
-            target = self._target(batch, temperature, self._generator)
-        values = self.critics(batch['observation'], batch['action'])  # [N, B]
-        weight = None
+        """Step by the gradient of `losses.value_loss`."""
+        target = self._target(batch, temperature, self._generator)
+        values = self._critic_passes.forward(batch['observation'], batch['action'])  # [N, B]
+        error = values - target
+        squared = error.square().sum(0)  # [B]
+        gradient = error / len(target)
         if self.config.priority_exponent:
             weight = losses.importance_weight(batch['selection_ratio'], self._importance())
-            self.error = (values.detach() - target).abs().mean(0)
-        loss = losses.value_loss(values, target, weight)
-        step(self._critic_optimizer, self._critic_parameters, loss)
-        return {'sac/critic_loss': loss.detach(), 'sac/value': values.detach().mean()}
+            self.error = error.abs().mean(0)
+            squared, gradient = weight * squared, weight * gradient
+        self._critic_passes.backward(gradient)
+        self._flat_critics.use_gradient()
+        self._critic_optimizer.step()
+        return {'sac/critic_loss': 0.5 * squared.mean(), 'sac/value': values.mean()}
 
     def _importance(self) -> float:
         """Return the exponent of the weights now: linearly up to 1 (section 3.4)."""
@@ -216,34 +235,52 @@ class SoftActorCritic:
         return config.importance_exponent + share * (1 - config.importance_exponent)
 
     def _target(self, batch: Batch, temperature: Tensor, noise: torch.Generator) -> Tensor:
-        action, log_prob = self.actor.sample(batch['next_observation'], noise)
-        next_values = self.target_critics(batch['next_observation'], action)
+        _, (action, log_prob, _) = self._draw(batch['next_observation'], noise)
+        next_values = self._target_passes.forward(batch['next_observation'], action)
         return losses.soft_target(
             batch['reward'], batch['discount'], next_values, -temperature * log_prob
         )
 
+    def _draw(self, features: Tensor, noise: torch.Generator) -> tuple[Tensor, Squashed]:
+        """Return the mean before squashing [B, A], and an action per row."""
+        mean, log_std = self._actor_passes.forward(features)
+        drawn = torch.randn(mean.shape, generator=noise, device=self.device)
+        return mean, squash(mean, log_std, drawn)
+
+    @torch.no_grad()
     def _update_actor(self, batch: Batch, temperature: Tensor) -> Metrics:
-        mean, log_std = self.actor(batch['observation'])
-        action, log_prob = sample_squashed(mean, log_std, self._generator)
-        self.critics.requires_grad_(False)  # They judge: gradients pass, none is theirs.
-        values = self.critics(batch['observation'], action)
-        self.critics.requires_grad_(True)
-        actor_loss = losses.soft_policy_loss(values, log_prob, temperature)
+        """Step by the gradients of `losses.soft_policy_loss` and its companions."""
+        mean, (action, log_prob, spread) = self._draw(batch['observation'], self._generator)
+        values = self._critic_passes.forward(batch['observation'], action)  # [N, B]
+        lowest = values.min(0)
+        loss = losses.soft_policy_loss(values, log_prob, temperature)
+        share = 1 / len(log_prob)
+        of_values = torch.zeros_like(values).scatter_(0, lowest.indices[None], -share)
+        of_action = self._critic_passes.action_gradient(of_values, action.shape[1])
+        of_log_prob = (share * temperature).expand_as(log_prob)
+        of_mean, of_log_std = squash_gradient(action, spread, of_action, of_log_prob)
         if self.config.imitation_weight:
-            weight = torch.where(
-                batch['intervention'],
-                self.config.intervention_weight,
-                batch['is_offline'].float(),
-            )  # [B]
-            distance = losses.imitation_loss(torch.tanh(mean), batch['action'], weight)
-            actor_loss = actor_loss + self.config.imitation_weight * distance
-        entropy_loss = losses.temperature_loss(
-            self.log_temperature, log_prob, self._target_entropy
-        )
-        learned = [*self._actor_parameters, self.log_temperature]
-        step(self._actor_optimizer, learned, actor_loss + entropy_loss)
+            distance, of_mode = self._imitation(torch.tanh(mean), batch)
+            loss = loss + self.config.imitation_weight * distance
+            of_mean.add_(of_mode, alpha=self.config.imitation_weight)
+        self._actor_passes.backward(of_mean, of_log_std)
+        # Of `losses.temperature_loss`.
+        of_temperature = -(log_prob.mean() + self._target_entropy)
+        (self.log_temperature.grad,) = averaged([of_temperature])
+        self._flat_actor.use_gradient()
+        self._actor_optimizer.step()
         return {
-            'sac/actor_loss': actor_loss.detach(),
-            'sac/entropy': -log_prob.detach().mean(),
+            'sac/actor_loss': loss,
+            'sac/entropy': -log_prob.mean(),
             'sac/temperature': temperature,
         }
+
+    def _imitation(self, mode: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return `losses.imitation_loss` and its gradient to the mean before squashing [B, A]."""
+        weight = torch.where(
+            batch['intervention'], self.config.intervention_weight, batch['is_offline'].float()
+        )  # [B]
+        difference = mode - batch['action']
+        pull = 2 * weight / weight.sum().clamp(min=1)
+        gradient = pull[:, None] * difference * (1 - mode.square())
+        return losses.imitation_loss(mode, batch['action'], weight), gradient

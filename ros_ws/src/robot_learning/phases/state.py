@@ -95,11 +95,16 @@ def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def _restore_optimizer(
     name: str, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]
 ) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group['params']]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in state.items():
         if key.startswith(f'{name}.'):
-            index, moment = key[len(name) + 1 :].split('.')
-            moments.setdefault(int(index), {})[moment] = tensor.clone()
+            number, moment = key[len(name) + 1 :].split('.')
+            index = int(number)
+            expected = parameters[index] if index < len(parameters) else tensor.new_empty(0)
+            if tensor.dim() and tensor.shape != expected.shape:
+                raise TrainingError(_misfit(key, tensor, expected))
+            moments.setdefault(index, {})[moment] = tensor.clone()
     content = optimizer.state_dict()
     optimizer.load_state_dict({**content, 'state': moments})
 
@@ -118,9 +123,13 @@ def _copy_of(tensor: Tensor) -> Tensor:
 
 def _copy(name: str, target: Tensor, source: Tensor) -> None:
     if target.shape != source.shape:
-        raise TrainingError(
-            f'checkpoint: {name} has shape {list(source.shape)}, expected {list(target.shape)}. '
-            f'It belongs to another configuration; choose another output folder.'
-        )
+        raise TrainingError(_misfit(name, source, target))
     with torch.no_grad():
         target.copy_(source)
+
+
+def _misfit(name: str, found: Tensor, expected: Tensor) -> str:
+    return (
+        f'checkpoint: {name} has shape {list(found.shape)}, expected {list(expected.shape)}. '
+        f'It belongs to another configuration or version; choose another output folder.'
+    )
