@@ -219,7 +219,7 @@ class Experience:
 
     def usable(self, piece: Episode, observation: Array, action: Array) -> Array:
         """Return [T] bool: the step holds what policies learn from; see `arrays`."""
-        usable: Array = np.isfinite(observation).all(1) & np.isfinite(action).all(1)
+        usable: Array = np.asarray(np.isfinite(observation).all(1) & np.isfinite(action).all(1))
         for name in self.space.images:
             usable &= piece.present[name]
         return usable
