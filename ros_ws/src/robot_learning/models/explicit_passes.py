@@ -2,22 +2,25 @@
 
 At 256 rows through layers of 256 units, a third of autograd's time goes into remembering what was
 done and into memory for what nobody asks. These passes fill the same gradients: the tests compare
-the two. None of them is differentiable. Parameters must have a `.grad`, which is written over.
+the two. None of them is differentiable. Where a backward pass is asked for, parameters must have a
+`.grad` from the beginning; it is written over. Neither may be moved in memory later.
+
+What was seen is forgotten as soon as it is used: memory that is in the cache gets used again.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from robot_learning.models.actor_critic import Critics, GaussianTanhPolicy
-from robot_learning.models.networks import Activation, Dense, EnsembleLinear, EnsembleNorm
+from robot_learning.models.networks import Activation, EnsembleNorm
 from robot_learning.models.products import rounded_factors
 
 _EPSILON = 1e-5  # Of layer_norm.
@@ -27,188 +30,211 @@ class ActorPasses:
     """Of a policy without LayerNorm; one backward pass per forward pass."""
 
     def __init__(self, actor: GaussianTanhPolicy, activation: Activation):
+        assert not any(layer.norm for layer in actor.trunk), 'LayerNorm is left to autograd'
         self._actor = actor
-        norms = [layer.norm for layer in actor.trunk]
-        assert not any(norms), 'policies with LayerNorm are left to autograd'
-        self._hidden = _HiddenPasses([*actor.trunk], [None] * len(norms), activation)
-        self._last: Tensor = torch.zeros(0)
-        self._raw: Tensor = torch.zeros(0)
+        self._hidden = _HiddenPasses(activation)
+        for layer in actor.trunk:
+            weight, bias = _Slot.of(layer.weight), _Slot.of(layer.bias)
+            self._hidden.layers.append(_Layer(weight.transposed(), bias, layer.product_dtype))
+        self._last: Tensor = torch.zeros(0)  # [B, H], what the heads saw.
+        self._raw: Tensor = torch.zeros(0)  # [B, A], the second head's answer.
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation before squashing, [B, A] each."""
+    def forward(self, features: Tensor, learns: bool = True) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation before squashing, [B, A] each.
+
+        Args:
+            features: [B, D].
+            learns: a backward pass will follow.
+        """
         actor = self._actor
-        self._last = self._hidden.forward((features - actor.input_mean) / actor.input_std)
-        mean, self._raw = F.linear(self._last, *self._heads()).chunk(2, dim=-1)
+        x = (features - actor.input_mean) / actor.input_std
+        self._last = self._hidden.forward(x, learns)
+        bias = torch.cat([actor.mean.bias, actor.log_std.bias])
+        mean, self._raw = F.linear(self._last, self._head_weights(), bias).chunk(2, dim=-1)
         return mean, self._raw.clamp(*actor.log_std_bounds)
 
     def backward(self, of_mean: Tensor, of_log_std: Tensor) -> None:
         """Fill `.grad` of all parameters, from the loss's gradient to what `forward` returned."""
-        actor = self._actor
-        low, high = actor.log_std_bounds
-        of_log_std = of_log_std * ((self._raw >= low) & (self._raw <= high))
-        for head, part in zip((actor.mean, actor.log_std), (of_mean, of_log_std), strict=True):
+        low, high = self._actor.log_std_bounds
+        of_raw = of_log_std * ((self._raw >= low) & (self._raw <= high))
+        for head, part in ((self._actor.mean, of_mean), (self._actor.log_std, of_raw)):
             torch.mm(part.t(), self._last, out=head.weight.grad)
             torch.sum(part, 0, out=head.bias.grad)
-        weight, _ = self._heads()
-        self._hidden.backward(torch.cat([of_mean, of_log_std], dim=1) @ weight)
+        self._hidden.backward(torch.cat([of_mean, of_raw], dim=1) @ self._head_weights())
 
-    def _heads(self) -> tuple[Tensor, Tensor]:
-        """Return both heads as one, for one pass over the last layer: [2A, size] and [2A]."""
-        mean, log_std = self._actor.mean, self._actor.log_std
-        return torch.cat([mean.weight, log_std.weight]), torch.cat([mean.bias, log_std.bias])
+    def _head_weights(self) -> Tensor:
+        """Return those of both, for one pass over the last layer: [2A, H]."""
+        return torch.cat([self._actor.mean.weight, self._actor.log_std.weight])
 
 
 class CriticPasses:
-    """Of an ensemble of critics; one backward pass per forward pass."""
+    """Of an ensemble of critics; one backward pass per forward pass.
+
+    They take turns, so that what one has seen is still in the cache when it is needed again.
+    """
 
     def __init__(self, critics: Critics, activation: Activation):
         ensemble = critics.ensemble
-        norms = [norm if isinstance(norm, EnsembleNorm) else None for norm in ensemble.norms]
-        self._hidden = _HiddenPasses([*ensemble.layers], norms, activation)
-        self._output = ensemble.output
-        self._last: Tensor = torch.zeros(0)
+        self._weight, self._bias = _Slot.of(ensemble.output.weight), _Slot.of(ensemble.output.bias)
+        self._members = [_HiddenPasses(activation) for _ in self._weight.value]
+        for linear, norm in zip(ensemble.layers, ensemble.norms, strict=True):
+            weight, bias = _Slot.of(linear.weight), _Slot.of(linear.bias)
+            for n, member in enumerate(self._members):
+                layer = _Layer(weight.member(n), bias.member(n, 0), linear.product_dtype)
+                if isinstance(norm, EnsembleNorm):
+                    layer.gain = _Slot.of(norm.weight).member(n, 0)
+                    layer.offset = _Slot.of(norm.bias).member(n, 0)
+                member.layers.append(layer)
+        self._last: list[Tensor] = []  # [B, H] of each, what its last layer saw.
 
-    def forward(self, features: Tensor, action: Tensor) -> Tensor:
-        """Return the values [N, B]."""
-        weight, bias = self._output.weight, self._output.bias  # [N, 1, H] and [N, 1]
+    def forward(self, features: Tensor, action: Tensor, learns: bool = True) -> Tensor:
+        """Return the values [N, B].
+
+        Args:
+            features: [B, D].
+            action: [B, A].
+            learns: a backward pass will follow.
+        """
         x = torch.cat([features, action], dim=1)
-        self._last = self._hidden.forward(x.expand(len(weight), *x.shape))  # [N, B, H]
-        values = [torch.mv(self._last[n], weight[n, 0]) for n in range(len(weight))]
-        return torch.stack(values).add_(bias)
+        self._last = []
+        values = []
+        for n, member in enumerate(self._members):
+            last = member.forward(x, learns)
+            values.append(torch.mv(last, self._weight.value[n, 0]))
+            if learns:
+                self._last.append(last)
+        return torch.stack(values).add_(self._bias.value)
 
     def backward(self, of_values: Tensor) -> None:
         """Fill `.grad` of all parameters, from the loss's gradient to the values [N, B]."""
-        weight, bias = self._output.weight, self._output.bias
-        assert weight.grad is not None, 'see above'
-        for n, gradient in enumerate(of_values):
-            torch.mv(self._last[n].t(), gradient, out=weight.grad[n, 0])
-        torch.sum(of_values, 1, keepdim=True, out=bias.grad)
-        self._hidden.backward(of_values[..., None] * weight)
+        torch.sum(of_values, 1, keepdim=True, out=self._bias.gradient)
+        for n, (member, gradient) in enumerate(zip(self._members, of_values, strict=True)):
+            slot = self._weight.member(n, 0)
+            torch.mv(self._last[n].t(), gradient, out=slot.gradient)
+            member.backward(torch.outer(gradient, slot.value))
 
     def action_gradient(self, of_values: Tensor, action_size: int) -> Tensor:
         """Return the loss's gradient to the actions [B, A]; parameters get none."""
-        gradient = of_values[..., None] * self._output.weight
-        return self._hidden.input_gradient(gradient, action_size).sum(0)
+        self._last = []
+        parts = [
+            member.input_gradient(torch.outer(gradient, self._weight.value[n, 0]), action_size)
+            for n, (member, gradient) in enumerate(zip(self._members, of_values, strict=True))
+        ]
+        return torch.stack(parts).sum(0)
+
+
+class _Slot(NamedTuple):
+    """A parameter, or a view of one, and the same view of its gradient."""
+
+    value: Tensor
+    gradient: Tensor  # Of one that does not learn: the value.
+
+    @classmethod
+    def of(cls, parameter: Tensor) -> _Slot:
+        value = parameter.detach()
+        return cls(value, value if parameter.grad is None else parameter.grad)
+
+    def member(self, *index: int) -> _Slot:
+        return _Slot(self.value[index], self.gradient[index])
+
+    def transposed(self) -> _Slot:
+        return _Slot(self.value.t(), self.gradient.t())
+
+
+@dataclass
+class _Layer:
+    weight: _Slot  # [D, H]
+    bias: _Slot  # [H]
+    product_dtype: torch.dtype | None  # See `set_product_dtype`.
+    gain: _Slot | None = None  # Of LayerNorm, [H].
+    offset: _Slot | None = None
+
+    def rounding(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.product_dtype is None else rounded_factors()
 
 
 class _Seen(NamedTuple):
     """What the backward pass of a layer needs."""
 
-    x: Tensor  # What the layer got.
-    product: Tensor  # Before LayerNorm.
+    x: Tensor  # [B, D], what the layer got.
+    product: Tensor  # [B, H], before LayerNorm.
     statistics: tuple[Tensor, ...]  # Of LayerNorm: what it normalised, mean and 1 / deviation.
-    activated: Tensor  # After the activation, for relu; before it, for silu.
+    activation: Tensor  # [B, H], what came out of relu, or went into silu.
 
 
 class _HiddenPasses:
-    """Of hidden layers, [B, D] to [B, H], or [N, B, D] to [N, B, H] of an ensemble."""
+    """Of the layers [B, D] to [B, H] of one network."""
 
-    def __init__(
-        self,
-        linears: Sequence[nn.Module],
-        norms: Sequence[EnsembleNorm | None],
-        activation: Activation,
-    ):
-        self._layers: list[tuple[Dense | EnsembleLinear, EnsembleNorm | None]] = []
-        for linear, norm in zip(linears, norms, strict=True):
-            assert isinstance(linear, Dense | EnsembleLinear)
-            self._layers.append((linear, norm))
+    def __init__(self, activation: Activation):
+        self.layers: list[_Layer] = []
         self._is_relu = activation == 'relu'
         self._seen: list[_Seen] = []
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, learns: bool) -> Tensor:
         self._seen = []
-        for linear, norm in self._layers:
-            with _rounding(linear):
-                if isinstance(linear, Dense):
-                    product = torch.addmm(linear.bias, x, linear.weight.t())
-                else:
-                    product = torch.baddbmm(linear.bias, x, linear.weight)
+        for layer in self.layers:
+            with layer.rounding():
+                product = torch.addmm(layer.bias.value, x, layer.weight.value)
             normed = product
             statistics: tuple[Tensor, ...] = ()
-            if norm is not None:
-                size = [product.shape[-1]]
+            if layer.gain is not None and layer.offset is not None:
+                size = [product.shape[1]]
                 statistics = torch.native_layer_norm(product, size, None, None, _EPSILON)
-                normed = torch.addcmul(norm.bias, statistics[0], norm.weight)
+                normed = torch.addcmul(layer.offset.value, statistics[0], layer.gain.value)
             output = normed.relu_() if self._is_relu else F.silu(normed)
-            self._seen.append(_Seen(x, product, statistics, output if self._is_relu else normed))
+            if learns:
+                activation = output if self._is_relu else normed
+                self._seen.append(_Seen(x, product, statistics, activation))
             x = output
         return x
 
     def backward(self, gradient: Tensor) -> None:
-        """Fill `.grad` of all parameters; `gradient` is written over."""
-        for index in reversed(range(len(self._layers))):
-            linear, norm = self._layers[index]
-            gradient = self._through(index, gradient, self._fill_norm(norm))
-            x = self._seen[index].x
-            torch.sum(gradient, -2, keepdim=linear.bias.dim() == 3, out=linear.bias.grad)
-            with _rounding(linear):
-                if isinstance(linear, Dense):
-                    torch.mm(gradient.t(), x, out=linear.weight.grad)
-                else:
-                    torch.bmm(x.mT, gradient, out=linear.weight.grad)
+        """Fill the gradients of all parameters from that to the output, which is written over."""
+        for index in reversed(range(len(self.layers))):
+            layer, seen = self.layers[index], self._seen.pop()
+            gradient = self._through_activation(seen, gradient)
+            if layer.gain is not None and layer.offset is not None:
+                torch.sum(gradient, 0, out=layer.offset.gradient)
+                torch.sum(gradient * seen.statistics[0], 0, out=layer.gain.gradient)
+                gradient = self._through_norm(layer.gain.value, seen, gradient)
+            torch.sum(gradient, 0, out=layer.bias.gradient)
+            with layer.rounding():
+                torch.mm(seen.x.t(), gradient, out=layer.weight.gradient)
                 if index:
-                    gradient = self._times_weight(linear, gradient)
+                    gradient = gradient @ layer.weight.value.t()
 
     def input_gradient(self, gradient: Tensor, last_columns: int) -> Tensor:
-        """Return the gradient to the last columns of the input, [..., B, columns]."""
-        for index in reversed(range(len(self._layers))):
-            linear, _ = self._layers[index]
-            gradient = self._through(index, gradient, None)
-            with _rounding(linear):
-                gradient = self._times_weight(linear, gradient, 0 if index else last_columns)
+        """Return the gradient to the last columns of the input, [B, columns]."""
+        for index in reversed(range(len(self.layers))):
+            layer, seen = self.layers[index], self._seen.pop()
+            gradient = self._through_activation(seen, gradient)
+            if layer.gain is not None:
+                gradient = self._through_norm(layer.gain.value, seen, gradient)
+            weight = layer.weight.value if index else layer.weight.value[-last_columns:]
+            with layer.rounding():
+                gradient = gradient @ weight.t()
         return gradient
 
-    def _through(
-        self, index: int, gradient: Tensor, fill: Callable[[Tensor, Tensor], None] | None
-    ) -> Tensor:
-        """Return the gradient to a layer's product, from that to its output."""
-        _, norm = self._layers[index]
-        seen = self._seen[index]
-        if self._is_relu:
-            torch.ops.aten.threshold_backward.grad_input(
-                gradient, seen.activated, 0, grad_input=gradient
-            )
-        else:
-            gradient = torch.ops.aten.silu_backward(gradient, seen.activated)
-        if norm is None:
-            return gradient
-        normalised, mean, inverse_deviation = seen.statistics
-        if fill is not None:
-            fill(gradient, normalised)
-        of_product: Tensor = torch.ops.aten.native_layer_norm_backward(
-            gradient * norm.weight,
+    def _through_activation(self, seen: _Seen, gradient: Tensor) -> Tensor:
+        if not self._is_relu:
+            through: Tensor = torch.ops.aten.silu_backward(gradient, seen.activation)
+            return through
+        torch.ops.aten.threshold_backward.grad_input(
+            gradient, seen.activation, 0, grad_input=gradient
+        )
+        return gradient
+
+    @staticmethod
+    def _through_norm(gain: Tensor, seen: _Seen, gradient: Tensor) -> Tensor:
+        _, mean, inverse_deviation = seen.statistics
+        through: Tensor = torch.ops.aten.native_layer_norm_backward(
+            gradient * gain,
             seen.product,
-            [gradient.shape[-1]],
+            [gradient.shape[1]],
             mean,
             inverse_deviation,
             None,
             None,
             [True, False, False],
         )[0]
-        return of_product
-
-    @staticmethod
-    def _fill_norm(norm: EnsembleNorm | None) -> Callable[[Tensor, Tensor], None] | None:
-        if norm is None:
-            return None
-
-        def fill(gradient: Tensor, normalised: Tensor) -> None:
-            torch.sum(gradient * normalised, 1, keepdim=True, out=norm.weight.grad)
-            torch.sum(gradient, 1, keepdim=True, out=norm.bias.grad)
-
-        return fill
-
-    @staticmethod
-    def _times_weight(
-        linear: Dense | EnsembleLinear, gradient: Tensor, last_columns: int = 0
-    ) -> Tensor:
-        """Return the gradient to what a layer got, or only to the last columns of that."""
-        if isinstance(linear, Dense):
-            return gradient @ linear.weight[:, -last_columns:]
-        return gradient @ linear.weight[:, -last_columns:].mT
-
-
-def _rounding(linear: Dense | EnsembleLinear) -> AbstractContextManager[None]:
-    is_rounded = linear.product_dtype is not None  # See `set_product_dtype`.
-    return rounded_factors() if is_rounded else contextlib.nullcontext()
+        return through

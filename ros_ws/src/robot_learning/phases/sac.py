@@ -235,15 +235,17 @@ class SoftActorCritic:
         return config.importance_exponent + share * (1 - config.importance_exponent)
 
     def _target(self, batch: Batch, temperature: Tensor, noise: torch.Generator) -> Tensor:
-        _, (action, log_prob, _) = self._draw(batch['next_observation'], noise)
-        next_values = self._target_passes.forward(batch['next_observation'], action)
+        _, (action, log_prob, _) = self._draw(batch['next_observation'], noise, learns=False)
+        next_values = self._target_passes.forward(batch['next_observation'], action, learns=False)
         return losses.soft_target(
             batch['reward'], batch['discount'], next_values, -temperature * log_prob
         )
 
-    def _draw(self, features: Tensor, noise: torch.Generator) -> tuple[Tensor, Squashed]:
+    def _draw(
+        self, features: Tensor, noise: torch.Generator, learns: bool = True
+    ) -> tuple[Tensor, Squashed]:
         """Return the mean before squashing [B, A], and an action per row."""
-        mean, log_std = self._actor_passes.forward(features)
+        mean, log_std = self._actor_passes.forward(features, learns)
         drawn = torch.randn(mean.shape, generator=noise, device=self.device)
         return mean, squash(mean, log_std, drawn)
 
