@@ -21,6 +21,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -81,17 +82,23 @@ def main() -> int:
     while waiting and time.monotonic() - begun_s < 60 * arguments.minutes:
         number, mode, schedule = waiting.pop(0)
         print(f'chapter {number}: {len(schedule)} kills in {mode}', flush=True)
-        with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
-            campaign = Campaign(Path(name), mode, domain_id, 1000 * arguments.seed + number)
-            try:
-                chapter = campaign.run(schedule, tell)
-                results['chapters'][str(number)] = dataclasses.asdict(chapter)
-            except AssertionError as error:
-                results['failures'].append(f'chapter {number}: {error}')
-                print(results['failures'][-1], flush=True)
-                failed += 1
-                if failed <= MOST_FAILURES:  # Its kills are made up for.
-                    waiting.append((number, mode, schedule))
+        folder = Path(tempfile.mkdtemp(prefix='crash_campaign_'))
+        found: list[str] = []
+        try:
+            campaign = Campaign(folder, mode, domain_id, 1000 * arguments.seed + number)
+            chapter = campaign.run(schedule, tell)
+            results['chapters'][str(number)] = dataclasses.asdict(chapter)
+            found = troubles(chapter)
+        except AssertionError as error:
+            found = [f'chapter {number}: {error}']
+            results['failures'] += found
+            failed += 1
+            if failed <= MOST_FAILURES:  # Its kills are made up for.
+                waiting.append((number, mode, schedule))
+        if found:
+            print('\n'.join([*found, f'  kept for a look: {folder}']), flush=True)
+        else:
+            shutil.rmtree(folder)
         save(results, waiting, arguments.quick)
     if not waiting and results['trainer'] is None:
         with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
@@ -178,6 +185,7 @@ def row(process: str, chapters: Sequence[Chapter]) -> dict[str, Any]:
         'to work max s': work[1],
         'steps checked': None,
         'damaged': None,
+        'skipped and counted': None,
         'lost in open file p50': None,
         'lost in open file max': None,
         'versions checked': None,
@@ -193,6 +201,7 @@ def row(process: str, chapters: Sequence[Chapter]) -> dict[str, Any]:
         lost = quantiles([float(n) for findings in found for n in findings.lost_at_end], 0)
         result['steps checked'] = sum(findings.num_steps for findings in found)
         result['damaged'] = sum(len(findings.problems) for findings in found)
+        result['skipped and counted'] = sum(findings.skipped for findings in found)
         result['lost in open file p50'], result['lost in open file max'] = lost
     if process == 'recorder':
         result['segments'] = sum(chapter.num_segments for chapter in chapters)

@@ -45,6 +45,7 @@ class Life(NamedTuple):
     steps: list[Step]
     killed_s: float | None  # None: it ended in order.
     last_steps: frozenset[int] = frozenset()  # Of episodes: what is decided there moves nothing.
+    num_skipped: int = 0  # Steps it counted as skipped itself: a sensor's message was lost.
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Findings:
 
     num_steps: int = 0
     beside_outages: int = 0  # Heard and not kept while another process was dead.
+    skipped: int = 0  # Heard and not kept, and counted as skipped by the recorder.
     unheard: int = 0  # Kept, and not heard by the witness; it was just being connected.
     lost_at_end: list[int] = field(default_factory=list)  # Of each killed life, in its open file.
     problems: list[str] = field(default_factory=list)
@@ -62,8 +64,8 @@ def compare(heard: Sequence[Action], lives: Iterable[Life], outages: Sequence[Ou
     """Look each kept step up among those heard, and name what is missing in between.
 
     Between the first and the last step that one recorder kept, every decision that was heard
-    must be kept, unless another process was dead at that moment. Of several decisions with the
-    same stamp one is enough: a step has one.
+    must be kept, unless another process was dead at that moment, or the recorder has counted so
+    many steps as skipped. Of several decisions with the same stamp one is enough: a step has one.
 
     Worlds that begin anew repeat stamps, and now and then decisions. So lives are followed from
     their ends, which are known, and a step is looked for before the one that came after it.
@@ -79,7 +81,11 @@ def compare(heard: Sequence[Action], lives: Iterable[Life], outages: Sequence[Ou
         findings.unheard += len(life.steps) - len(found)
         if found:
             ceiling = found[0]
-            _note_missing(heard, found, outages, f'recorder {number}', findings)
+            problems = _missing(heard, found, outages, f'recorder {number}', findings)
+            if len(problems) <= life.num_skipped:
+                findings.skipped += len(problems)
+            else:
+                findings.problems += problems
             if life.killed_s is not None:
                 open_part = heard[found[-1] + 1 :]
                 findings.lost_at_end.append(sum(a.arrival_s <= life.killed_s for a in open_part))
@@ -124,13 +130,14 @@ class _Index:
         return places[count - 1]
 
 
-def _note_missing(
+def _missing(
     heard: Sequence[Action],
     found: Sequence[int],
     outages: Sequence[Outage],
     who: str,
     findings: Findings,
-) -> None:
+) -> list[str]:
+    problems = []
     kept = set(found)
     kept_s: dict[int, list[float]] = {}  # Stamp -> when steps with it were heard.
     for place in found:
@@ -142,10 +149,11 @@ def _note_missing(
         if any(outage.start_s <= action.arrival_s <= outage.end_s for outage in outages):
             findings.beside_outages += 1
         else:
-            findings.problems.append(
+            problems.append(
                 f'{who}: the decision of version {action.version} at '
                 f'{action.stamp_ns * 1e-9:.2f} s, heard at {action.arrival_s:.2f} s, is not kept'
             )
+    return problems
 
 
 class SegmentWatch:
@@ -189,6 +197,7 @@ class SegmentWatch:
     def _life(self, paths: Iterable[Path], killed_s: float | None) -> Life:
         steps: list[Step] = []
         last_steps = set()
+        num_skipped = 0
         for piece in (p for path in paths for p in self._store.read_segment(path, fields=())):
             steps += [
                 Step(int(stamp), np.asarray(action, np.float32).tobytes(), int(version))
@@ -198,7 +207,8 @@ class SegmentWatch:
             ]
             if piece.is_complete:
                 last_steps.add(len(steps) - 1)
-        return Life(steps, killed_s, frozenset(last_steps))
+                num_skipped += int(piece.attributes.get('skipped_steps', 0))
+        return Life(steps, killed_s, frozenset(last_steps), num_skipped)
 
 
 class VersionWatch:

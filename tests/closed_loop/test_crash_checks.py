@@ -74,3 +74,12 @@ def test_while_the_clock_stands_between_two_episodes_the_policy_says_stop_again_
     steps[5] = Step(last, b'still', -1)
     findings = compare(actions, [Life(steps, None, frozenset([5]))], [])
     assert findings.problems == [] and findings.unheard == 0
+
+
+def test_steps_that_the_recorder_counted_as_skipped_are_accounted_for():
+    actions = heard(20)
+    steps = [Step(*action[:3]) for action in [*actions[:8], *actions[10:]]]
+    findings = compare(actions, [Life(steps, None, num_skipped=2)], [])
+    assert findings.problems == [] and findings.skipped == 2
+    findings = compare(actions, [Life(steps, None, num_skipped=1)], [])
+    assert len(findings.problems) == 2 and findings.skipped == 0

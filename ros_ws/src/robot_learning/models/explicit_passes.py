@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robot_learning.models.actor_critic import Critics, GaussianTanhPolicy
-from robot_learning.models.networks import Activation, EnsembleNorm
+from robot_learning.models.networks import Activation, Dense, EnsembleLinear, EnsembleNorm
 from robot_learning.models.products import rounded_factors
 
 _EPSILON = 1e-5  # Of layer_norm.
@@ -34,6 +34,7 @@ class ActorPasses:
         self._actor = actor
         self._hidden = _HiddenPasses(activation)
         for layer in actor.trunk:
+            assert isinstance(layer, Dense)
             weight, bias = _Slot.of(layer.weight), _Slot.of(layer.bias)
             self._hidden.layers.append(_Layer(weight.transposed(), bias, layer.product_dtype))
         self._last: Tensor = torch.zeros(0)  # [B, H], what the heads saw.
@@ -78,6 +79,7 @@ class CriticPasses:
         self._weight, self._bias = _Slot.of(ensemble.output.weight), _Slot.of(ensemble.output.bias)
         self._members = [_HiddenPasses(activation) for _ in self._weight.value]
         for linear, norm in zip(ensemble.layers, ensemble.norms, strict=True):
+            assert isinstance(linear, EnsembleLinear)
             weight, bias = _Slot.of(linear.weight), _Slot.of(linear.bias)
             for n, member in enumerate(self._members):
                 layer = _Layer(weight.member(n), bias.member(n, 0), linear.product_dtype)
