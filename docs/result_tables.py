@@ -1,7 +1,7 @@
-"""Writes the README's tables of measured numbers from benchmarks/results/*.json.
+"""Writes the tables of measured numbers from benchmarks/results/*.json.
 
-    python docs/result_tables.py          writes README.md
-    python docs/result_tables.py --show   prints the tables only
+    python docs/result_tables.py          writes docs/results.md, and a few of them into README.md
+    python docs/result_tables.py --show   prints what belongs into README.md only
 
 Quick results (`*.quick.json`) are never shown; what was not measured is named as such.
 """
@@ -11,23 +11,30 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / 'README.md'
+PAGE = ROOT / 'docs' / 'results.md'
 RESULTS = ROOT / 'benchmarks' / 'results'
 BEGIN = '<!-- results: written by docs/result_tables.py from benchmarks/results -->'
 END = '<!-- end of results -->'
+HEAD = """# Measured
+
+Written by `docs/result_tables.py` from `benchmarks/results`. Each file there says on which machine
+and with which versions it was measured; `./run benchmark NAME` measures again.
+"""
 
 
 def main(argv: Sequence[str]) -> int:
     """Write or show the tables; return the exit code."""
     if '--show' in argv:
-        print(tables())
+        print(tables(_IN_README))
         return 0
     README.write_text(filled(README.read_text(encoding='utf-8')), encoding='utf-8')
+    PAGE.write_text(page(), encoding='utf-8')
     return 0
 
 
@@ -35,12 +42,18 @@ def filled(readme: str) -> str:
     """Return the README with its tables as the results have them now."""
     pattern = re.compile(f'{re.escape(BEGIN)}.*?{re.escape(END)}', re.DOTALL)
     assert pattern.search(readme), f'README.md: lacks {BEGIN!r} or {END!r}'
-    return pattern.sub(lambda _: f'{BEGIN}\n\n{tables()}\n{END}', readme)
+    return pattern.sub(lambda _: f'{BEGIN}\n\n{tables(_IN_README)}\n{END}', readme)
 
 
-def tables(results: Path = RESULTS) -> str:
-    """Return one part per benchmark, in the order of interest."""
-    return '\n'.join(_part(results / f'{name}.json', write) for name, write in _PARTS.items())
+def page() -> str:
+    """Return the page of all tables."""
+    parts = (f'## {name}\n\n{tables([name])}' for name in _PARTS)
+    return '\n'.join([HEAD, *parts])
+
+
+def tables(names: Iterable[str], results: Path = RESULTS) -> str:
+    """Return one part per benchmark."""
+    return '\n'.join(_part(results / f'{name}.json', _PARTS[name]) for name in names)
 
 
 def _part(path: Path, write: Callable[[Any], str]) -> str:
@@ -106,7 +119,11 @@ def _sac(results: Any) -> str:
         for row in results.get('summary', [])
     ]
     head = ['environment', 'learner', 'seeds', 'return at the end', 'loop steps/s']
-    return text + (f'\n{_table(head, curves)}' if curves else '')
+    if not curves:
+        return text
+    where = results.get('curves_machine')
+    text += f'\n{_table(head, curves)}'
+    return text if where is None else f'{text}\nThese curves: {where}.\n'
 
 
 def _bag_import(results: Any) -> str:
@@ -355,6 +372,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'swap_campaign': _swaps,
     'crash_campaign': _crashes,
 }
+_IN_README = ('closed_loop', 'latency')
 
 
 if __name__ == '__main__':
