@@ -101,7 +101,9 @@ def test_correlated_noise_stays_standard_normal(make_server, tmp_path):
     server.start()
     server.load().result(DEADLINE_S)
     low, high = CONTRACT.action_low, CONTRACT.action_high
-    actions = np.array([server.act(FEATURES).action for _ in range(4000)])
+    decisions = [server.act(FEATURES) for _ in range(4000)]
+    assert all(math.isnan(decision.log_prob) for decision in decisions)  # Nobody knows it.
+    actions = np.array([decision.action for decision in decisions])
     noise = np.arctanh((actions - low) / (high - low) * 2 - 1)  # The policy is tanh(noise).
     assert noise.std() == pytest.approx(1, rel=0.15)
     correlation = np.mean([np.corrcoef(noise[1:, i], noise[:-1, i])[0, 1] for i in range(2)])

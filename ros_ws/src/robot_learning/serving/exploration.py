@@ -34,6 +34,11 @@ class Exploration:
         self._action = contract.action_stop
         self._has_noise = False
 
+    @property
+    def is_correlated(self) -> bool:
+        """Whether noise depends on the step before, so that no step tells its likelihood alone."""
+        return self._correlation > 0
+
     def start_episode(self) -> None:
         """Forget what was kept from step to step."""
         self._has_noise = False

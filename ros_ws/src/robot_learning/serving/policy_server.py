@@ -36,7 +36,8 @@ class ServingConfig:
     explore: bool = False  # Draw actions at random instead of the policy's mode.
     seed: Annotated[int, Field(ge=-1)] = -1  # Of exploration; -1: another one at every start.
     random_hold_steps: PositiveInt = 5  # Mean control steps that a random action is kept for.
-    noise_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Of noise from step to step.
+    # Of noise from step to step; above 0 no likelihoods are known, which PPO needs.
+    noise_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     poll_s: PositiveFloat = 0.5  # Time between looks for a newer version without a notice.
     images: Names = ()  # Picture fields that versions may look at, camera,other.
     canary: CanaryConfig = CanaryConfig()
@@ -47,7 +48,7 @@ class Decision(NamedTuple):
     """What the policy wants to do, before the gate."""
 
     action: Array  # [A] float32, contract units.
-    log_prob: float  # Nats; NaN: deterministic, or no policy drew it.
+    log_prob: float  # Nats; NaN: deterministic, correlated noise, or no policy drew it.
     model: str  # '' when no model acted.
     version: int  # -1 when no model acted.
     exploring: bool
@@ -150,6 +151,8 @@ class PolicyServer:
         noise = self._exploration.noise() if explore else None
         with np.errstate(all='ignore'):  # What overflows shows in the result.
             action, log_prob = served.policy.act(features, noise, images)
+        if self._exploration.is_correlated:
+            log_prob = math.nan
         if not math.isfinite(sum(action.tolist())):
             served.policy.reset()  # What it remembers is not finite either.
             self._on_not_finite(served, features, images, action)
