@@ -152,3 +152,7 @@ def test_wrong_settings_end_it_with_their_names(start):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "phase 'sacc': unknown" in error
+    process = start(device='cudaa')
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "device: found 'cudaa', expected cpu, cuda, cuda:1 or auto" in error

@@ -41,6 +41,7 @@ from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.train_requests import TrainRequest, TrainRequests
 from robot_learning.phases import cpu, recipe
 from robot_learning.phases.curves import Curves
+from robot_learning.phases.devices import device_named
 from robot_learning.phases.trainer import Progress, Trainer
 from robot_learning.phases.training_session import Destination, follow_store
 from robot_learning.trajectory.episode import Episode
@@ -63,6 +64,7 @@ class TrainerNodeConfig:
     images: Names = ()  # Picture fields to learn from besides those of the settings, camera,other.
     config: str = ''  # YAML file with the phase's settings; empty: config/phases/PHASE.yaml.
     seed: NonNegativeInt = 0  # Of initial weights, sampling and noise.
+    device: str = 'cpu'  # Where to compute: cpu, cuda, cuda:1 or auto.
     demonstrations: str = ''  # Store, HDF5 file or bag mixed into each batch; empty: none.
     sign_with: Path | None = None  # Private key that signs versions; empty: not signed.
     output: str = ''  # Directory of checkpoints and TensorBoard; empty: beside the models.
@@ -75,6 +77,7 @@ class TrainerNode(Node):
         super().__init__('trainer', **node_options)
         self._config = config = declare_config(self, TrainerNodeConfig)
         self._contract = contracts.load(config.robot)
+        self._device = device_named(config.device)
         images: Sequence[str] = config.images
         if config.phase:  # Mistakes are named at once, not when data comes.
             images = self._plan(config.phase).trainer.images
@@ -188,6 +191,7 @@ class TrainerNode(Node):
             config.seed,
             self._demonstrations,
             train_ratio,
+            self._device,
         )
         curves: Curves | None = destination.curves(phase)
         self._trainer = trainer

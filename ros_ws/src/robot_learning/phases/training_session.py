@@ -74,13 +74,16 @@ def follow_store(
     seed: int,
     demonstrations: Sequence[Episode] = (),
     train_ratio: float | None = None,
+    device: torch.device = CPU,
 ) -> Trainer:
     """Return a trainer that learns from a growing store; it goes on where it was stopped."""
     experience = _experience(contract, recipe, seed, TrajectoryStore(store))
     if demonstrations:
         experience.append_demonstrations(demonstrations, 'demonstrations')
         _check_usable(experience, experience.num_demonstrations, 'demonstrations', recipe)
-    trainer = _trainer(recipe, experience, destination, seed, train_ratio=train_ratio)
+    trainer = _trainer(
+        recipe, experience, destination, seed, train_ratio=train_ratio, device=device
+    )
     trainer.resume()
     return trainer
 
