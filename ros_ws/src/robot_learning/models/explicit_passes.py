@@ -69,25 +69,19 @@ class ActorPasses:
 
 
 class CriticPasses:
-    """Of an ensemble of critics; one backward pass per forward pass.
-
-    They take turns, so that what one has seen is still in the cache when it is needed again.
-    """
+    """Of an ensemble of critics; one backward pass per forward pass."""
 
     def __init__(self, critics: Critics, activation: Activation):
         ensemble = critics.ensemble
         self._weight, self._bias = _Slot.of(ensemble.output.weight), _Slot.of(ensemble.output.bias)
-        self._members = [_HiddenPasses(activation) for _ in self._weight.value]
+        self._hidden = _HiddenPasses(activation)
         for linear, norm in zip(ensemble.layers, ensemble.norms, strict=True):
             assert isinstance(linear, EnsembleLinear)
-            weight, bias = _Slot.of(linear.weight), _Slot.of(linear.bias)
-            for n, member in enumerate(self._members):
-                layer = _Layer(weight.member(n), bias.member(n, 0), linear.product_dtype)
-                if isinstance(norm, EnsembleNorm):
-                    layer.gain = _Slot.of(norm.weight).member(n, 0)
-                    layer.offset = _Slot.of(norm.bias).member(n, 0)
-                member.layers.append(layer)
-        self._last: list[Tensor] = []  # [B, H] of each, what its last layer saw.
+            layer = _Layer(_Slot.of(linear.weight), _Slot.of(linear.bias), linear.product_dtype)
+            if isinstance(norm, EnsembleNorm):
+                layer.gain, layer.offset = _Slot.of(norm.weight), _Slot.of(norm.bias)
+            self._hidden.layers.append(layer)
+        self._last: Tensor = torch.zeros(0)  # [N, B, H], what the last layers saw.
 
     def forward(self, features: Tensor, action: Tensor, learns: bool = True) -> Tensor:
         """Return the values [N, B].
@@ -98,31 +92,24 @@ class CriticPasses:
             learns: a backward pass will follow.
         """
         x = torch.cat([features, action], dim=1)
-        self._last = []
-        values = []
-        for n, member in enumerate(self._members):
-            last = member.forward(x, learns)
-            values.append(torch.mv(last, self._weight.value[n, 0]))
-            if learns:
-                self._last.append(last)
+        weights = self._weight.value  # [N, 1, H]
+        last = self._hidden.forward(x.expand(len(weights), *x.shape), learns)
+        if learns:
+            self._last = last
+        values = [torch.mv(last[n], weights[n, 0]) for n in range(len(weights))]
         return torch.stack(values).add_(self._bias.value)
 
     def backward(self, of_values: Tensor) -> None:
         """Fill `.grad` of all parameters, from the loss's gradient to the values [N, B]."""
         torch.sum(of_values, 1, keepdim=True, out=self._bias.gradient)
-        for n, (member, gradient) in enumerate(zip(self._members, of_values, strict=True)):
-            slot = self._weight.member(n, 0)
-            torch.mv(self._last[n].t(), gradient, out=slot.gradient)
-            member.backward(torch.outer(gradient, slot.value))
+        for n, gradient in enumerate(of_values):
+            torch.mv(self._last[n].t(), gradient, out=self._weight.gradient[n, 0])
+        self._hidden.backward(of_values[..., None] * self._weight.value)
 
     def action_gradient(self, of_values: Tensor, action_size: int) -> Tensor:
         """Return the loss's gradient to the actions [B, A]; parameters get none."""
-        self._last = []
-        parts = [
-            member.input_gradient(torch.outer(gradient, self._weight.value[n, 0]), action_size)
-            for n, (member, gradient) in enumerate(zip(self._members, of_values, strict=True))
-        ]
-        return torch.stack(parts).sum(0)
+        of_last = of_values[..., None] * self._weight.value
+        return self._hidden.input_gradient(of_last, action_size).sum(0)
 
 
 class _Slot(NamedTuple):
@@ -136,19 +123,16 @@ class _Slot(NamedTuple):
         value = parameter.detach()
         return cls(value, value if parameter.grad is None else parameter.grad)
 
-    def member(self, *index: int) -> _Slot:
-        return _Slot(self.value[index], self.gradient[index])
-
     def transposed(self) -> _Slot:
         return _Slot(self.value.t(), self.gradient.t())
 
 
 @dataclass
 class _Layer:
-    weight: _Slot  # [D, H]
-    bias: _Slot  # [H]
+    weight: _Slot  # [D, H], or [N, D, H] of an ensemble.
+    bias: _Slot  # [H] or [N, 1, H]
     product_dtype: torch.dtype | None  # See `set_product_dtype`.
-    gain: _Slot | None = None  # Of LayerNorm, [H].
+    gain: _Slot | None = None  # Of LayerNorm, as the bias.
     offset: _Slot | None = None
 
     def rounding(self) -> AbstractContextManager[None]:
@@ -158,14 +142,14 @@ class _Layer:
 class _Seen(NamedTuple):
     """What the backward pass of a layer needs."""
 
-    x: Tensor  # [B, D], what the layer got.
-    product: Tensor  # [B, H], before LayerNorm.
+    x: Tensor  # [..., B, D], what the layer got.
+    product: Tensor  # [..., B, H], before LayerNorm.
     statistics: tuple[Tensor, ...]  # Of LayerNorm: what it normalised, mean and 1 / deviation.
-    activation: Tensor  # [B, H], what came out of relu, or went into silu.
+    activation: Tensor  # [..., B, H], what came out of relu, or went into silu.
 
 
 class _HiddenPasses:
-    """Of the layers [B, D] to [B, H] of one network."""
+    """Of hidden layers [B, D] to [B, H], or of those of an ensemble [N, B, D] to [N, B, H]."""
 
     def __init__(self, activation: Activation):
         self.layers: list[_Layer] = []
@@ -176,11 +160,12 @@ class _HiddenPasses:
         self._seen = []
         for layer in self.layers:
             with layer.rounding():
-                product = torch.addmm(layer.bias.value, x, layer.weight.value)
+                affine = torch.addmm if x.dim() == 2 else torch.baddbmm
+                product = affine(layer.bias.value, x, layer.weight.value)
             normed = product
             statistics: tuple[Tensor, ...] = ()
             if layer.gain is not None and layer.offset is not None:
-                size = [product.shape[1]]
+                size = [product.shape[-1]]
                 statistics = torch.native_layer_norm(product, size, None, None, _EPSILON)
                 normed = torch.addcmul(layer.offset.value, statistics[0], layer.gain.value)
             output = normed.relu_() if self._is_relu else F.silu(normed)
@@ -196,25 +181,25 @@ class _HiddenPasses:
             layer, seen = self.layers[index], self._seen.pop()
             gradient = self._through_activation(seen, gradient)
             if layer.gain is not None and layer.offset is not None:
-                torch.sum(gradient, 0, out=layer.offset.gradient)
-                torch.sum(gradient * seen.statistics[0], 0, out=layer.gain.gradient)
+                _sum_rows(gradient, layer.offset.gradient)
+                _sum_rows(gradient * seen.statistics[0], layer.gain.gradient)
                 gradient = self._through_norm(layer.gain.value, seen, gradient)
-            torch.sum(gradient, 0, out=layer.bias.gradient)
+            _sum_rows(gradient, layer.bias.gradient)
             with layer.rounding():
-                torch.mm(seen.x.t(), gradient, out=layer.weight.gradient)
+                torch.matmul(seen.x.mT, gradient, out=layer.weight.gradient)
                 if index:
-                    gradient = gradient @ layer.weight.value.t()
+                    gradient = gradient @ layer.weight.value.mT
 
     def input_gradient(self, gradient: Tensor, last_columns: int) -> Tensor:
-        """Return the gradient to the last columns of the input, [B, columns]."""
+        """Return the gradient to the last columns of the input, [..., B, columns]."""
         for index in reversed(range(len(self.layers))):
             layer, seen = self.layers[index], self._seen.pop()
             gradient = self._through_activation(seen, gradient)
             if layer.gain is not None:
                 gradient = self._through_norm(layer.gain.value, seen, gradient)
-            weight = layer.weight.value if index else layer.weight.value[-last_columns:]
+            weight = layer.weight.value
             with layer.rounding():
-                gradient = gradient @ weight.t()
+                gradient = gradient @ (weight if index else weight[..., -last_columns:, :]).mT
         return gradient
 
     def _through_activation(self, seen: _Seen, gradient: Tensor) -> Tensor:
@@ -232,7 +217,7 @@ class _HiddenPasses:
         through: Tensor = torch.ops.aten.native_layer_norm_backward(
             gradient * gain,
             seen.product,
-            [gradient.shape[1]],
+            [gradient.shape[-1]],
             mean,
             inverse_deviation,
             None,
@@ -240,3 +225,8 @@ class _HiddenPasses:
             [True, False, False],
         )[0]
         return through
+
+
+def _sum_rows(gradient: Tensor, total: Tensor) -> None:
+    """Sum [..., B, H] over the rows into [H] or [N, 1, H]."""
+    torch.sum(gradient, -2, keepdim=total.dim() == 3, out=total)
