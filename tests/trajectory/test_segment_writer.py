@@ -28,7 +28,7 @@ def pieces():
     return record(lock_step([4, 5, 6]))[0]
 
 
-def make(store, max_waiting_steps=1000, retry_s=0.01):
+def make(store, max_waiting_steps=1000, retry_s=0.01, max_bytes=None):
     written, errors, happened = [], [], threading.Condition()
 
     def note(target, entry):
@@ -44,6 +44,7 @@ def make(store, max_waiting_steps=1000, retry_s=0.01):
         retry_s,
         lambda entry: note(written, entry),
         lambda entry: note(errors, entry),
+        max_bytes,
     )
 
     def wait_for(target, count):
@@ -172,3 +173,20 @@ def test_on_a_disk_that_is_really_full_recording_goes_on_and_nothing_earlier_is_
     assert writer.lost_episodes == list(range(1, 1 + writer.lost_steps // 30))
     assert writer.total_steps + writer.lost_steps == 240
     assert store.verify() == [] and not list(folder.glob('.*'))
+
+
+def test_the_oldest_segments_of_all_sessions_go_when_the_store_has_its_size(tmp_path, pieces):
+    store = TrajectoryStore(tmp_path)
+    size = store.write_segment(pieces, 'before', robot()).stat().st_size
+    store.write_segment(pieces, 'before', robot())
+    writer, written, errors, wait_for = make(store, max_bytes=5 * size)
+    for count in range(1, 9):
+        writer.put(pieces)
+        wait_for(written, count)
+        total = sum(path.stat().st_size for path in store.segments())
+        assert total <= 6.1 * size  # The newest may lie above until the next look.
+    writer.close()
+    assert errors == []
+    assert len(store.segments('before')) == 1  # Followers see by it where they are.
+    assert written[-1].path.exists() and not written[0].path.exists()
+    assert writer.pruned_segments == 10 - len(store.segments()) >= 5

@@ -10,7 +10,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
@@ -56,6 +56,8 @@ class RecorderNodeConfig:
     flush_s: Annotated[float, Field(ge=0.05, le=60)] = 2.0  # Wall time between two segments.
     max_waiting_steps: PositiveInt = 20_000  # Kept in memory while the disk refuses.
     retry_s: PositiveFloat = 2.0  # Wall time between two tries while the disk refuses.
+    # GB (10^9 bytes) that the store may hold: beyond, its oldest segments go; 0: no limit.
+    max_store_gb: NonNegativeFloat = 0.0
     recorder: RecorderConfig = field(default_factory=RecorderConfig)
 
 
@@ -83,6 +85,7 @@ class RecorderNode(Node):
             config.retry_s,
             self._on_written,
             self._on_write_error,
+            round(config.max_store_gb * 1e9) or None,
         )
         keep_matching(self, [self._subscribe(s) for s in self._intake.sources.values()])
         self.create_service(StartEpisode, '~/start_episode', self._on_start_episode)
@@ -204,6 +207,7 @@ class RecorderNode(Node):
             'total_steps': writer.total_steps,
             'waiting_steps': writer.waiting_steps,
             'lost_steps': writer.lost_steps,
+            'pruned_segments': writer.pruned_segments,
         }
         if writer.error:
             return Health(ERROR, writer.error, values)

@@ -32,13 +32,15 @@ class SegmentWriter:
     """Takes pieces of episodes and stores what came since the last segment as the next one.
 
     While the disk refuses, pieces wait in memory; beyond `max_waiting_steps` the oldest are
-    lost and counted.
+    lost and counted. With `max_bytes` the store's oldest segments go, whoever wrote them, so that
+    a robot that records for ever does not fill its disk.
 
     Attributes:
         error: why nothing can be written at the moment; empty when all is well.
         lost_steps: steps given up because too many were waiting.
         lost_episodes: numbers of the episodes that they belong to.
         total_steps: steps written.
+        pruned_segments: segments removed to stay within `max_bytes`.
     """
 
     def __init__(
@@ -50,11 +52,15 @@ class SegmentWriter:
         retry_s: float,
         on_written: Callable[[WrittenSegment], None],
         on_error: Callable[[str], None],
+        max_bytes: int | None = None,
     ):
         self.error = ''
         self.lost_steps = 0
         self.lost_episodes: list[int] = []
         self.total_steps = 0
+        self.pruned_segments = 0
+        self._max_bytes = max_bytes
+        self._room = 0  # Bytes that may be written before the store is measured again.
         self._store = store
         self._session = session
         self._contract = contract
@@ -141,7 +147,20 @@ class SegmentWriter:
                 path, num_bytes, num_steps, self.total_steps, min(episodes), max(episodes)
             )
         )
+        self._stay_within(num_bytes)
         return True
+
+    def _stay_within(self, num_bytes: int) -> None:
+        """Prune the store if what was written may have brought it beyond its budget."""
+        self._room -= num_bytes
+        if self._max_bytes is None or self._room > 0:
+            return
+        try:
+            # Down to a little less, so that not every segment measures the store again.
+            self.pruned_segments += len(self._store.prune(int(0.98 * self._max_bytes)))
+        except OSError as error:
+            self._on_error(f'{self._store.root}: cannot be pruned ({error}).')
+        self._room = int(0.02 * self._max_bytes)
 
     def _announce(self, written: WrittenSegment) -> None:
         try:
