@@ -63,3 +63,7 @@ class KeyFileError(RobotLearningError):
 
 class ReplicationError(RobotLearningError):
     """A file from another host is refused, or this host cannot take part."""
+
+
+class CommandError(RobotLearningError):
+    """A command, or code that stands for one, asks for what is not allowed or not possible."""

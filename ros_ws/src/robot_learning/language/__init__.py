@@ -1,0 +1,1 @@
+"""From words to motion: what people say becomes plans, generated code becomes checked calls."""
