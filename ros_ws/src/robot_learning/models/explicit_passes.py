@@ -30,7 +30,7 @@ class ActorPasses:
     """Of a policy without LayerNorm; one backward pass per forward pass."""
 
     def __init__(self, actor: GaussianTanhPolicy, activation: Activation):
-        assert not any(layer.norm for layer in actor.trunk), 'LayerNorm is left to autograd'
+        assert not any(layer.norm for layer in actor.trunk), 'policies here have no LayerNorm'
         self._actor = actor
         self._hidden = _HiddenPasses(activation)
         for layer in actor.trunk:
