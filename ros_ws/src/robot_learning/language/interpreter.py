@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from robot_learning.errors import CommandError
 from robot_learning.language.program import (
@@ -20,7 +20,7 @@ from robot_learning.language.program import (
     Repeat,
     Statement,
 )
-from robot_learning.language.skills import Value, Verb
+from robot_learning.language.skills import Step, Value, Verb
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     '<': operator.lt,
@@ -30,20 +30,6 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     '==': operator.eq,
     '!=': operator.ne,
 }
-
-
-class Step(NamedTuple):
-    """A call to be carried out, all arguments known and within their limits."""
-
-    verb: Verb
-    arguments: dict[str, Value]
-    line: int
-
-    @property
-    def text(self) -> str:
-        """As it would be written."""
-        given = ', '.join(f'{key}={value!r}' for key, value in self.arguments.items())
-        return f'{self.verb.name}({given})'
 
 
 Steps = Generator[Step, Value | None, None]

@@ -123,6 +123,20 @@ class Verb(NamedTuple):
         return complete
 
 
+class Step(NamedTuple):
+    """A call to be carried out, all arguments known and within their limits."""
+
+    verb: Verb
+    arguments: dict[str, Value]
+    line: int = 0  # Of the program that it comes from; 0: of none.
+
+    @property
+    def text(self) -> str:
+        """As it would be written."""
+        given = ', '.join(f'{key}={value!r}' for key, value in self.arguments.items())
+        return f'{self.verb.name}({given})'
+
+
 _DRIVE, _GUIDED = ('drive',), ('drive', 'localisation')
 _DISTANCE = Argument('distance', Number(0.01, _MAX_DISTANCE_M, 'm'))
 _SPEED = Argument('speed', Number(0.01, 1.0, 'm/s'), 0.2)
