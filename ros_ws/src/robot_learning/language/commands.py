@@ -16,13 +16,15 @@ _POLITE = r'please|now|right|at once|immediately|robot|hey|ok|okay|just|it|that|
 _STOP = re.compile(
     rf'^\W*(?:(?:{_POLITE})\W+)*(?:{_STOP_WORDS})\b(?:\W+(?:{_STOP_WORDS}|{_POLITE})\b)*\W*$'
 )
+_VERBS = (
+    r'(?:drive|go|move|turn|rotate|spin|pick|grab|grasp|take|put|drop|place|bring|carry|fetch|get'
+    r'|deliver|look|find|search|return|come|stop|wait|pause|report|tell|say|follow|head|navigate)\b'
+)
 _JOINTS = re.compile(
-    r'\s*(?:[.;!]+(?=\s|$)|,?\s*\b(?:and\s+)?(?:then|afterwards?|after that|finally|next)\b,?'
-    r'|,\s*(?:and\s+)?(?={verbs}\b)|\band\s+(?={verbs}\b))\s*'.replace(
-        '{verbs}',
-        r'(?:drive|go|move|turn|rotate|spin|pick|grab|grasp|take|put|drop|place|bring|carry|fetch|get'
-        r'|deliver|look|find|search|return|come|stop|wait|pause|report|tell|say|follow|head|navigate)',
-    )
+    r'\s*(?:[.;!]+(?=\s|$)'
+    r'|,?\s*\b(?:and\s+)?(?:then|afterwards?|after that|finally)\b,?'
+    r'|(?:,|\band)\s+next\b,?'  # 'next to' is a place.
+    rf'|,\s*(?:and\s+)?(?={_VERBS})|\band\s+(?={_VERBS}))\s*'
 )
 _LEADING = re.compile(r'^(?:and|first|then|next|finally)\b,?\s*')
 
