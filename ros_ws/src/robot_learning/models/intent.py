@@ -1,0 +1,119 @@
+"""What a command means: a transformer encoder that names the intent and marks the slots."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from robot_learning.config import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class IntentModelConfig:
+    """Sizes; two layers of four heads and 128 units."""
+
+    layers: PositiveInt = 2
+    heads: PositiveInt = 4
+    width: Annotated[int, Field(ge=8, multiple_of=2)] = 128
+    feedforward: PositiveInt = 256
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    word_dropout: NonNegativeFloat = 0.1  # Words that are taken for unknown while learning.
+
+
+class IntentLogits(NamedTuple):
+    """Not normalised."""
+
+    intent: Tensor  # [B, I]
+    tags: Tensor  # [B, T, S], of each token.
+
+
+class IntentModel(nn.Module):
+    """Tokens to intent and slot tags.
+
+    A token is its word, unless that is unknown, plus the mean of its pieces; a learned first
+    token gathers what the whole text means (as BERT's does, Devlin et al. 2019).
+    """
+
+    positions: Tensor
+
+    def __init__(
+        self,
+        config: IntentModelConfig,
+        num_words: int,
+        num_buckets: int,
+        num_intents: int,
+        num_tags: int,
+        max_tokens: int,
+    ):
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.words = nn.Embedding(num_words, width, padding_idx=0)
+        self.pieces = nn.EmbeddingBag(num_buckets + 1, width, mode='sum', padding_idx=0)
+        self.first = nn.Parameter(torch.zeros(width))
+        self.register_buffer('positions', sinusoids(max_tokens + 1, width))
+        layer = nn.TransformerEncoderLayer(
+            width,
+            config.heads,
+            config.feedforward,
+            config.dropout,
+            batch_first=True,
+            norm_first=True,
+        )
+        self.encoder = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.intent = nn.Linear(width, num_intents)
+        self.tags = nn.Linear(width, num_tags)
+
+    def forward(self, words: Tensor, grams: Tensor, mask: Tensor) -> IntentLogits:
+        """Read a batch.
+
+        Args:
+            words: [B, T] int64, 0: padding, 1: unknown.
+            grams: [B, T, G] int64, 0: none.
+            mask: [B, T] bool, True where a token stands; what is elsewhere changes nothing.
+        """
+        if self.training and self.config.word_dropout:
+            is_hidden = torch.rand(words.shape, device=words.device) < self.config.word_dropout
+            words = torch.where(is_hidden & (words > 1), 1, words)
+        batch, length, count = grams.shape
+        pieces = self.pieces(grams.reshape(batch * length, count)).view(batch, length, -1)
+        pieces = pieces / (grams > 0).sum(-1, keepdim=True).clamp(min=1)
+        x = self.words(words) * math.sqrt(self.config.width) + pieces
+        x = torch.cat([self.first.expand(batch, 1, -1), x], dim=1) + self.positions[: length + 1]
+        is_padding = torch.cat([mask.new_zeros(batch, 1), ~mask], dim=1)
+        x = self.norm(self.encoder(self.dropout(x), src_key_padding_mask=is_padding))
+        x = self.dropout(x)
+        return IntentLogits(self.intent(x[:, 0]), self.tags(x[:, 1:]))
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """Return positions [length, width] (Vaswani et al. 2017, section 3.5)."""
+    place = torch.arange(length).unsqueeze(1)
+    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    table = torch.empty(length, width)
+    table[:, 0::2], table[:, 1::2] = torch.sin(place * rate), torch.cos(place * rate)
+    return table
+
+
+def expected_calibration_error(confidence: Any, is_right: Any, num_bins: int = 15) -> float:
+    """Return how far confidence lies from accuracy, mean over bins of equal width by their rows.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+
+    Args:
+        confidence: [N], of the answer that was given, 0 to 1.
+        is_right: [N] bool.
+        num_bins: of the confidence.
+    """
+    confidence, is_right = torch.as_tensor(confidence), torch.as_tensor(is_right).float()
+    bins = (confidence * num_bins).long().clamp(0, num_bins - 1)
+    count = torch.bincount(bins, minlength=num_bins)
+    gap = torch.bincount(bins, is_right - confidence, minlength=num_bins).abs()
+    return float(gap.sum() / count.sum())
