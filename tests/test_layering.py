@@ -63,7 +63,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     'ground': (set(), {'torch', 'mujoco', 'h5py', 'rosbags', 'gymnasium'}),
     'trajectory': (set(), {'torch', 'mujoco', 'gymnasium'}),
     'models': (set(), {'mujoco', 'rosbags', 'gymnasium', 'h5py'}),
-    'phases': ({'trajectory', 'models'}, {'mujoco', 'rosbags', 'gymnasium'}),
+    'phases': ({'trajectory', 'models', 'language'}, {'mujoco', 'rosbags', 'gymnasium'}),
     'evaluation': ({'models', 'trajectory'}, {'mujoco', 'gymnasium'}),
     'serving': ({'models'}, {'mujoco', 'gymnasium', 'h5py', 'rosbags'}),
     'language': (set(), {'torch', 'mujoco', 'gymnasium'}),

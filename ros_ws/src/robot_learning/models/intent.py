@@ -85,7 +85,7 @@ class IntentModel(nn.Module):
         batch, length, count = grams.shape
         pieces = self.pieces(grams.reshape(batch * length, count)).view(batch, length, -1)
         pieces = pieces / (grams > 0).sum(-1, keepdim=True).clamp(min=1)
-        x = self.words(words) * math.sqrt(self.config.width) + pieces
+        x = self.words(words) + pieces
         x = torch.cat([self.first.expand(batch, 1, -1), x], dim=1) + self.positions[: length + 1]
         is_padding = torch.cat([mask.new_zeros(batch, 1), ~mask], dim=1)
         x = self.norm(self.encoder(self.dropout(x), src_key_padding_mask=is_padding))
