@@ -211,9 +211,31 @@ def _swaps(results: Any) -> str:
     return f'Swaps at 50 Hz:\n\n{_table([*head, "commands of bad versions"], rows)}'
 
 
+def _soak(results: Any) -> str:
+    shown = ('own_mib', 'descriptors', 'shared_mib', 'latency_p50_ms', 'latency_p99_ms')
+    rows = [
+        [row['process'], row['quantity'], row['before'], row['middle'], row['after'],
+         row['slope_per_h'], 'yes' if row['grows'] else 'no']
+        for row in results['rows']
+        if row['quantity'] in shown
+    ]  # fmt: skip
+    head = ['process', 'what', 'before', 'middle', 'after', 'per simulated hour', 'grows']
+    return (
+        f'{results["simulated_h"]:.1f} simulated hours of the whole loop, {results["steps"]} steps '
+        f'and {results["versions"]} versions in {results["wall_s"] / 60:.0f} minutes, the first '
+        f'{results["warm_up_hours"]:g} h not judged:\n\n{_table(head, rows)}'
+    )
+
+
 def _crashes(results: Any) -> str:
     shown = ['process', 'kills', 'recovered', 'to work p50 s', 'to work max s', 'steps checked']
-    shown += ['damaged', 'lost in open file max', 'half visible', 'to zero p50 ms']
+    shown += [
+        'damaged',
+        'skipped and counted',
+        'lost in open file max',
+        'half visible',
+        'to zero p50 ms',
+    ]
     shown += ['to zero max ms', 'orphans', 'stale files']
     rows = [['' if row[name] is None else row[name] for name in shown] for row in results['table']]
     kills = results['kills of each']
@@ -371,6 +393,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'export': _export,
     'swap_campaign': _swaps,
     'crash_campaign': _crashes,
+    'soak': _soak,
 }
 _IN_README = ('closed_loop', 'latency')
 
