@@ -221,9 +221,9 @@ def _soak(results: Any) -> str:
     ]  # fmt: skip
     head = ['process', 'what', 'before', 'middle', 'after', 'per simulated hour', 'grows']
     return (
-        f'{results["simulated_h"]:.1f} simulated hours of the whole loop, {results["steps"]} steps '
-        f'and {results["versions"]} versions in {results["wall_s"] / 60:.0f} minutes, the first '
-        f'{results["warm_up_hours"]:g} h not judged:\n\n{_table(head, rows)}'
+        f'{results["simulated_h"]:.1f} simulated hours of the whole loop, {results["steps"]} '
+        f'steps and {results["versions"]} versions in {results["wall_s"] / 60:.0f} minutes, the '
+        f'first {results["warm_up_hours"]:g} h not judged:\n\n{_table(head, rows)}'
     )
 
 
