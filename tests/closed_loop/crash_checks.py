@@ -21,6 +21,7 @@ _ACTION_TYPE = 'robot_learning_interfaces/msg/PolicyAction'
 _DEFINITIONS_BYTES = 100_000  # What a bag without messages holds at most.
 _SAME_S = 2.0  # Decisions with the same stamp follow each other this closely, on a slow machine.
 _LATE_S = 1.0  # The witness hears at most this much later or earlier than a recorder.
+_REORDERED = 5  # The witness may hear a decision so many places too early or too late.
 _FARTHEST_S = 30.0  # Between two steps that one recorder kept.
 
 
@@ -112,22 +113,32 @@ class _Index:
             step = life.steps[number]
             farthest_s = self._heard[ceiling].arrival_s - _FARTHEST_S if found else earliest_s
             bounds_s = max(earliest_s, farthest_s), latest_s
-            place = self._newest(self._of_step.get(step, []), ceiling, bounds_s)
-            if place is None and number in life.last_steps and found:
-                place = self._newest(self._of_stamp.get(step.stamp_ns, []), ceiling, bounds_s)
-            if place is not None:
-                ceiling = place
-                found.append(place)
-        return found[::-1]
+            last = ceiling + _REORDERED if found else ceiling
+            place = self._newest(self._of_step.get(step, []), last, bounds_s, found)
+            is_last = number in life.last_steps
+            if place is None and is_last and found:
+                place = self._newest(self._of_stamp.get(step.stamp_ns, []), last, bounds_s, found)
+            if place is None or (
+                is_last and not any(n not in life.last_steps for n in range(number))
+            ):
+                continue  # What comes before the first decision needed no decision.
+            ceiling = min(ceiling, place)
+            found.append(place)
+        return sorted(found)
 
     def _newest(
-        self, places: Sequence[int], ceiling: int, bounds_s: tuple[float, float]
+        self,
+        places: Sequence[int],
+        last: int,
+        bounds_s: tuple[float, float],
+        taken: Sequence[int],
     ) -> int | None:
-        """Return the last of these places up to `ceiling`, if it was heard within bounds."""
-        count = bisect_right(places, ceiling)
-        if not count or not bounds_s[0] <= self._heard[places[count - 1]].arrival_s <= bounds_s[1]:
-            return None
-        return places[count - 1]
+        """Return the newest of these places up to `last` that is free and within bounds."""
+        for place in reversed(places[: bisect_right(places, last)]):
+            if place not in taken[-_REORDERED - 1 :]:
+                is_near = bounds_s[0] <= self._heard[place].arrival_s <= bounds_s[1]
+                return place if is_near else None
+        return None
 
 
 def _missing(

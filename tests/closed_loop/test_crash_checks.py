@@ -83,3 +83,18 @@ def test_steps_that_the_recorder_counted_as_skipped_are_accounted_for():
     assert findings.problems == [] and findings.skipped == 2
     findings = compare(actions, [Life(steps, None, num_skipped=1)], [])
     assert len(findings.problems) == 2 and findings.skipped == 0
+
+
+def test_what_the_witness_heard_a_little_too_early_or_late_is_still_found():
+    actions = heard(20)
+    mixed = [*actions[:7], actions[8], actions[9], actions[7], *actions[10:]]
+    findings = compare(mixed, [kept(actions[2:18], killed_s=3.7)], [])
+    assert (findings.problems, findings.unheard) == ([], 0)
+
+
+def test_an_end_that_a_recorder_kept_before_it_heard_decisions_is_no_beginning():
+    """Its first topic was matched earlier than that of the decisions."""
+    actions = heard(20)
+    steps = [Step(3 * 10**8, b'still', -1), *(Step(*action[:3]) for action in actions[9:])]
+    findings = compare(actions, [Life(steps, None, frozenset([0]))], [])
+    assert findings.problems == [] and findings.num_steps == 12
