@@ -142,12 +142,12 @@ class SegmentWriter:
         self.total_steps += num_steps
         episodes = [piece.episode for piece in pieces]
         num_bytes = path.stat().st_size if path.exists() else 0  # May be pruned already.
+        self._stay_within(num_bytes)
         self._announce(
             WrittenSegment(
                 path, num_bytes, num_steps, self.total_steps, min(episodes), max(episodes)
             )
         )
-        self._stay_within(num_bytes)
         return True
 
     def _stay_within(self, num_bytes: int) -> None:
