@@ -213,12 +213,9 @@ def _swaps(results: Any) -> str:
 
 def _soak(results: Any) -> str:
     shown = ('own_mib', 'descriptors', 'shared_mib', 'latency_p50_ms', 'latency_p99_ms')
-    rows = [
-        [row['process'], row['quantity'], row['before'], row['middle'], row['after'],
-         row['slope_per_h'], 'yes' if row['grows'] else 'no']
-        for row in results['rows']
-        if row['quantity'] in shown
-    ]  # fmt: skip
+    keys = ('process', 'quantity', 'before', 'middle', 'after', 'slope_per_h')
+    kept = [row for row in results['rows'] if row['quantity'] in shown]
+    rows = [[*(row[key] for key in keys), 'yes' if row['grows'] else 'no'] for row in kept]
     head = ['process', 'what', 'before', 'middle', 'after', 'per simulated hour', 'grows']
     return (
         f'{results["simulated_h"]:.1f} simulated hours of the whole loop, {results["steps"]} '

@@ -95,6 +95,18 @@ def test_stands_before_what_is_in_the_way_and_says_so():
         assert 0.3 < robot.x < 0.85
 
 
+def test_a_distance_that_is_not_known_is_no_free_way():
+    view = View(0.0, 0.0, 0.0, 0.0, front_m=math.nan)
+    for motion in (Straight(2.0, 0.5, LIMITS), ToPoint(2.0, 0.0, LIMITS, timeout_s=60.0)):
+        assert motion.tick(view).forward_m_s == 0.0
+
+
+def test_turning_away_from_what_is_near_is_not_blocked():
+    robot = Unicycle(wall_x=0.2)
+    slow = Limits(0.1, 0.5, 0.3)  # Turning takes longer than it would wait before an obstacle.
+    assert drive(ToPoint(-1.0, 0.0, slow, timeout_s=60.0), robot) == Ended(True)
+
+
 def test_goes_on_when_the_way_is_free_again():
     robot, motion = Unicycle(wall_x=1.0), Straight(2.0, 0.5, LIMITS)
     for _ in range(30):

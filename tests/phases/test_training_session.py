@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 from point_mass import episodes, point_contract, write_store
+from robot_learning.errors import NotEnoughDataError
 from robot_learning.model_store import ModelStore
 from robot_learning.phases import recipe
 from robot_learning.phases.training_session import Destination, follow_store, learn_offline
@@ -39,6 +40,21 @@ def test_offline_sac_publishes_by_schedule_and_reports_held_out_numbers(tmp_path
     assert progress.update == 50
     assert {'held_out/loss', 'held_out/action_error'} <= set(progress.metrics)
     assert ModelStore(to.models).newest('sac') == progress.version
+
+
+def test_recordings_without_rewards_are_refused_by_name_where_one_is_needed(tmp_path):
+    recorded = episodes(10, seed=0)
+    num_steps = 0
+    for each in recorded:
+        each.reward[:] = float('nan')
+        num_steps += len(each)
+    to = Destination(tmp_path / 'models', 'nav')
+    split, plan = split_episodes(recorded, 0.2, seed=0), small('sac')
+    with pytest.raises(NotEnoughDataError, match=r'test: 0 usable steps for sac.*train behavior_'):
+        learn_offline(point_contract(), plan, split, 'test', to, seed=0)
+    reason = rf'demonstrations: 0 usable steps.*{num_steps} steps came without a reward'
+    with pytest.raises(NotEnoughDataError, match=reason):
+        follow_store(point_contract(), plan, tmp_path / 'store', to, 0, recorded)
 
 
 def test_following_a_store_goes_on_after_a_restart(tmp_path):

@@ -160,14 +160,13 @@ class ToPoint:
             if abs(view.forward_m_s) <= _STANDING_M_S:
                 return Ended(True)
             return Command(0.0, 0.0)
-        ended = self._patience.ended(view, moves_ahead=True)
+        bearing = math.atan2(aside, ahead)
+        is_facing = abs(bearing) <= _FACING_RAD
+        ended = self._patience.ended(view, moves_ahead=is_facing)
         if ended is not None:
             return ended
-        bearing = math.atan2(aside, ahead)
         turn = self._limits.turn(_HEADING * bearing)
-        if abs(bearing) > _FACING_RAD:
-            return Command(0.0, turn)
-        if _is_blocked(view):
+        if not is_facing or _is_blocked(view):
             return Command(0.0, turn)
         return Command(_braked(left, self._limits.forward_m_s, 1.0, _LEAST_M_S), turn)
 
@@ -227,7 +226,8 @@ def _braked(left: float, most: float, per_distance: float, least: float) -> floa
 
 
 def _is_blocked(view: View) -> bool:
-    return view.front_m < _CLEARANCE_M + 0.5 * max(view.forward_m_s, 0.0)
+    is_free = view.front_m >= _CLEARANCE_M + 0.5 * max(view.forward_m_s, 0.0)
+    return not is_free  # NaN is not free.
 
 
 def _share(done: float, all_: float) -> float:
