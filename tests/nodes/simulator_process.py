@@ -78,6 +78,7 @@ class Pilot:
         self.received: dict[str, list[Any]] = {}
         self.outcomes: list[StepOutcome] = []
         self.policy: Callable[[StepOutcome], tuple[float, float] | None] = lambda outcome: None
+        self._command: tuple[float, float] | None = None  # The answer to the newest outcome.
         self.commands = self.node.create_publisher(TwistStamped, 'cmd_vel', 10)
         self.node.create_subscription(StepOutcome, 'outcome', self._on_outcome, OUTCOME_QOS)
         self.listen(EpisodeEvent, 'episode_event', EPISODE_EVENT_QOS)
@@ -128,11 +129,15 @@ class Pilot:
 
     def _on_outcome(self, message: StepOutcome) -> None:
         if self.outcomes and message.header.stamp == self.outcomes[-1].header.stamp:
-            return  # Sent again for a late reader.
+            self._answer(message)  # Sent again: the answer may have found no reader yet.
+            return
         self.outcomes.append(message)
-        command = self.policy(message)
-        if command is not None:
-            self.drive(message.header.stamp, *command)
+        self._command = self.policy(message)
+        self._answer(message)
+
+    def _answer(self, outcome: StepOutcome) -> None:
+        if self._command is not None:
+            self.drive(outcome.header.stamp, *self._command)
 
 
 def nanoseconds(stamp: Any) -> int:
