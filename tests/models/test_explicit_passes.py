@@ -67,3 +67,19 @@ def test_the_critics_gradients_are_autograds(num_critics, activation, layer_norm
     torch.testing.assert_close(of_action, expected_action)
     for parameter, gradient in zip(critics.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_a_backward_pass_of_the_last_rows_takes_the_others_gradient_for_0():
+    actor = prepared(GaussianTanhPolicy(FEATURES, ACTIONS, (8, 6), 'silu'))
+    passes = ActorPasses(actor, 'silu')
+    features = draw(ROWS, FEATURES)
+    parts = draw(4, ACTIONS, seed=2), draw(4, ACTIONS, seed=3)
+    padded = [torch.cat([torch.zeros(ROWS - 4, ACTIONS), part]) for part in parts]
+    found = []
+    with torch.no_grad():
+        for gradients in (parts, padded):
+            passes.forward(features)
+            passes.backward(*gradients)
+            found.append([parameter.grad.clone() for parameter in actor.parameters()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -42,12 +42,22 @@ def changed(module, before):
     return [not torch.equal(a, b) for a, b in zip(module.parameters(), before, strict=True)]
 
 
+def step_critics(phase, data, temperature):
+    *_, next_drawn = phase._draw(data, phase._generator, for_actor=False)
+    phase._update_critics(data, phase._target(data, next_drawn, torch.tensor(temperature)))
+
+
+def step_actor(phase, data, temperature):
+    mean, drawn, _ = phase._draw(data, phase._generator, for_actor=True)
+    return phase._update_actor(data, mean, drawn, torch.tensor(temperature))
+
+
 def test_the_critic_step_changes_every_critic_parameter_and_nothing_else():
     phase = make(layer_norm=True)
     before = {name: copies(getattr(phase, name)) for name in ('actor', 'critics')}
     target = copies(phase.target_critics)
     temperature = phase.log_temperature.detach().clone()
-    phase._update_critics(batch(), phase.log_temperature.detach().exp())
+    step_critics(phase, batch(), 1.0)
     assert all(changed(phase.critics, before['critics']))
     assert not any(changed(phase.actor, before['actor']))
     assert not any(changed(phase.target_critics, target))
@@ -67,7 +77,7 @@ def test_the_actor_step_changes_actor_and_temperature_and_no_critic():
     phase = make()
     actor, critics = copies(phase.actor), copies(phase.critics)
     temperature = phase.log_temperature.detach().clone()
-    phase._update_actor(batch(), phase.log_temperature.detach().exp())
+    step_actor(phase, batch(), 1.0)
     assert all(changed(phase.actor, actor))
     assert not any(changed(phase.critics, critics))
     assert phase.log_temperature != temperature
@@ -75,7 +85,7 @@ def test_the_actor_step_changes_actor_and_temperature_and_no_critic():
 
 def test_critics_learn_again_after_they_judged_the_actor():
     phase = make()
-    phase._update_actor(batch(), torch.tensor(0.2))
+    step_actor(phase, batch(), 0.2)
     assert all(parameter.requires_grad for parameter in phase.critics.parameters())
     before = copies(phase.critics)
     phase.update(batch())
@@ -143,7 +153,7 @@ def test_imitation_pulls_the_mode_towards_demonstrated_actions_only():
 
     before = distance(data['is_offline'])
     for _ in range(100):
-        phase._update_actor(data, torch.tensor(0.01))
+        step_actor(phase, data, 0.01)
     assert distance(data['is_offline']) < 0.3 * before
     assert distance(data['is_offline']) < 0.5 * distance(~data['is_offline'])
 
@@ -169,7 +179,7 @@ def actor_loss(phase, data):
     for group in phase._actor_optimizer.param_groups:
         group['lr'] = 0.0
     phase._generator.manual_seed(0)
-    return phase._update_actor(data, torch.tensor(0.0))['sac/actor_loss'].item()
+    return step_actor(phase, data, 0.0)['sac/actor_loss'].item()
 
 
 def test_the_serving_room_computes_what_was_learned():
@@ -198,7 +208,7 @@ def test_rows_that_ended_ignore_what_lies_beyond():
             data['discount'][0] = discount
             data['next_observation'][0] = beyond
             phase = make()
-            phase._update_critics(data, torch.tensor(0.2))
+            step_critics(phase, data, 0.2)
             outcomes[name, beyond] = copies(phase.critics)
     for name, same in (('terminated', True), ('truncated', False)):
         pairs = zip(outcomes[name, 0.0], outcomes[name, 5.0], strict=True)
@@ -262,9 +272,10 @@ def test_priorities_weigh_the_critics_rows_and_say_how_wrong_they_were():
     phase = make(priority_exponent=0.6, importance_exponent=0.5, importance_updates=2)
     assert phase.draws.priority_exponent == 0.6
     plain = make()
-    phase._update_critics(rows, torch.tensor(0.0))
+    step_critics(phase, rows, 0.0)
+    *_, next_drawn = plain._draw(rows, plain._generator, for_actor=False)
+    target = plain._target(rows, next_drawn, torch.tensor(0.0))
     with torch.no_grad():
-        target = plain._target(rows, torch.tensor(0.0), plain._generator)
         wrong = plain.critics(rows['observation'], rows['action']) - target  # [2, B]
     torch.testing.assert_close(phase.error, wrong.abs().mean(0))
     weight = torch.tensor([1.0] * 7 + [0.25])  # 16 to the power of -1/2.

@@ -81,7 +81,8 @@ def test_target_and_critic_loss_agree(peer, ours):
         values = torch.cat(peer.critic_target(data['next_observation'], action), 1).min(1)[0]
         expected = data['reward'] + data['discount'] * (values - temperature * log_prob)
         noise = torch.Generator().manual_seed(11)
-        target = ours._target(data, temperature, noise)
+        *_, next_drawn = ours._draw(data, noise, for_actor=False)
+        target = ours._target(data, next_drawn, temperature)
     torch.testing.assert_close(target, expected, rtol=1e-5, atol=1e-4)
     pair = peer.critic(data['observation'], data['action'])
     peer_loss = 0.5 * sum(torch.nn.functional.mse_loss(q[:, 0], expected) for q in pair)
@@ -118,7 +119,8 @@ def test_one_whole_update_gives_the_same_weights(peer, ours):
     loss.backward()
     peer.critic.optimizer.step()
     ours._generator.manual_seed(13)
-    ours._update_critics(data, torch.tensor(0.4))
+    *_, next_drawn = ours._draw(data, ours._generator, for_actor=False)
+    ours._update_critics(data, ours._target(data, next_drawn, torch.tensor(0.4)))
     for number, network in enumerate(peer.critic.q_networks):
         mine = ours.critics.ensemble.layers[1].weight[number]
         torch.testing.assert_close(mine, network[2].weight.t(), rtol=1e-3, atol=2e-5)

@@ -46,6 +46,10 @@ class Squashed(NamedTuple):
     log_prob: Tensor  # [...]
     spread: Tensor  # [..., A], the noise times its deviation.
 
+    def rows(self, first: int, end: int | None) -> Squashed:
+        """Return a part of the rows of all."""
+        return Squashed(*(part[first:end] for part in self))
+
 
 def squash(mean: Tensor, log_std: Tensor, noise: Tensor) -> Squashed:
     """Return tanh(mean + exp(log_std) * noise) and its log density; not differentiable."""

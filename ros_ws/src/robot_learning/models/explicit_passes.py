@@ -45,7 +45,7 @@ class ActorPasses:
 
         Args:
             features: [B, D].
-            learns: a backward pass will follow.
+            learns: a backward pass will follow, of all rows or of the last ones.
         """
         actor = self._actor
         x = (features - actor.input_mean) / actor.input_std
@@ -55,11 +55,17 @@ class ActorPasses:
         return mean, self._raw.clamp(*actor.log_std_bounds)
 
     def backward(self, of_mean: Tensor, of_log_std: Tensor) -> None:
-        """Fill `.grad` of all parameters, from the loss's gradient to what `forward` returned."""
+        """Fill `.grad` of all parameters, from the loss's gradient to what `forward` returned.
+
+        Args:
+            of_mean: [R, A], of the last R rows; the loss does not know the others.
+            of_log_std: as that.
+        """
         low, high = self._actor.log_std_bounds
-        of_raw = of_log_std * ((self._raw >= low) & (self._raw <= high))
+        raw, last = self._raw[-len(of_mean) :], self._last[-len(of_mean) :]
+        of_raw = of_log_std * ((raw >= low) & (raw <= high))
         for head, part in ((self._actor.mean, of_mean), (self._actor.log_std, of_raw)):
-            torch.mm(part.t(), self._last, out=head.weight.grad)
+            torch.mm(part.t(), last, out=head.weight.grad)
             torch.sum(part, 0, out=head.bias.grad)
         self._hidden.backward(torch.cat([of_mean, of_raw], dim=1) @ self._head_weights())
 
@@ -74,6 +80,8 @@ class CriticPasses:
     def __init__(self, critics: Critics, activation: Activation):
         ensemble = critics.ensemble
         self._weight, self._bias = _Slot.of(ensemble.output.weight), _Slot.of(ensemble.output.bias)
+        self._weights = self._weight.value[:, 0].unbind()  # Of each critic, [H].
+        self._weight_gradients = self._weight.gradient[:, 0].unbind()
         self._hidden = _HiddenPasses(activation)
         for linear, norm in zip(ensemble.layers, ensemble.norms, strict=True):
             assert isinstance(linear, EnsembleLinear)
@@ -92,18 +100,20 @@ class CriticPasses:
             learns: a backward pass will follow.
         """
         x = torch.cat([features, action], dim=1)
-        weights = self._weight.value  # [N, 1, H]
-        last = self._hidden.forward(x.expand(len(weights), *x.shape), learns)
+        last = self._hidden.forward(x.expand(len(self._weights), *x.shape), learns)
         if learns:
             self._last = last
-        values = [torch.mv(last[n], weights[n, 0]) for n in range(len(weights))]
+        values = [torch.mv(*each) for each in zip(last.unbind(), self._weights, strict=True)]
         return torch.stack(values).add_(self._bias.value)
 
     def backward(self, of_values: Tensor) -> None:
         """Fill `.grad` of all parameters, from the loss's gradient to the values [N, B]."""
         torch.sum(of_values, 1, keepdim=True, out=self._bias.gradient)
-        for n, gradient in enumerate(of_values):
-            torch.mv(self._last[n].t(), gradient, out=self._weight.gradient[n, 0])
+        members = zip(
+            self._last.mT.unbind(), of_values.unbind(), self._weight_gradients, strict=True
+        )
+        for last, gradient, of_weight in members:
+            torch.mv(last, gradient, out=of_weight)
         self._hidden.backward(of_values[..., None] * self._weight.value)
 
     def action_gradient(self, of_values: Tensor, action_size: int) -> Tensor:
@@ -147,6 +157,16 @@ class _Seen(NamedTuple):
     statistics: tuple[Tensor, ...]  # Of LayerNorm: what it normalised, mean and 1 / deviation.
     activation: Tensor  # [..., B, H], what came out of relu, or went into silu.
 
+    def last(self, num_rows: int) -> _Seen:
+        """Return the last rows of all."""
+        if num_rows == self.x.shape[-2]:
+            return self
+        x, product, activation = (
+            each[..., -num_rows:, :] for each in (self.x, self.product, self.activation)
+        )
+        statistics = tuple(each[..., -num_rows:, :] for each in self.statistics)
+        return _Seen(x, product, statistics, activation)
+
 
 class _HiddenPasses:
     """Of hidden layers [B, D] to [B, H], or of those of an ensemble [N, B, D] to [N, B, H]."""
@@ -176,9 +196,13 @@ class _HiddenPasses:
         return x
 
     def backward(self, gradient: Tensor) -> None:
-        """Fill the gradients of all parameters from that to the output, which is written over."""
+        """Fill the gradients of all parameters from that to the output, which is written over.
+
+        A gradient of fewer rows than came is that of the last ones.
+        """
+        num_rows = gradient.shape[-2]
         for index in reversed(range(len(self.layers))):
-            layer, seen = self.layers[index], self._seen.pop()
+            layer, seen = self.layers[index], self._seen.pop().last(num_rows)
             gradient = self._through_activation(seen, gradient)
             if layer.gain is not None and layer.offset is not None:
                 _sum_rows(gradient, layer.offset.gradient)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from robot_learning.phases.fused_adam import FusedAdam
 from robot_learning.phases.process_group import averaged
 
 
@@ -47,7 +48,7 @@ class FlatParameters:
         """Let the optimiser of `vector` step by `gradient`: by all processes' mean, of several."""
         (self.vector.grad,) = averaged([self.gradient])
 
-    def step(self, optimizer: torch.optim.Optimizer, max_norm: float) -> Tensor:
+    def step(self, optimizer: FusedAdam, max_norm: float) -> Tensor:
         """Step only these parameters, by `gradient`, made no longer than `max_norm`.
 
         Returns:
@@ -55,7 +56,7 @@ class FlatParameters:
         """
         norm: Tensor = torch.linalg.vector_norm(self.gradient)
         self.vector.grad = self.gradient.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
-        optimizer.step()
+        optimizer.advance()
         return norm
 
     def _parts(self, vector: Tensor) -> list[Tensor]:

@@ -18,6 +18,7 @@ from robot_learning.models.networks import Activation, initialise_orthogonal
 from robot_learning.phases import losses
 from robot_learning.phases.devices import CPU
 from robot_learning.phases.flat_parameters import FlatParameters
+from robot_learning.phases.fused_adam import FusedAdam
 from robot_learning.phases.phase import (
     PHASES,
     Array,
@@ -110,8 +111,8 @@ class ProximalPolicyOptimization:
         trained = [*self.actor.parameters(), *self.critic.parameters()]
         self._flat = FlatParameters([tensor for tensor in trained if tensor.requires_grad])
         self._gradient = self._written_out()
-        self._optimizer = torch.optim.Adam(
-            [self._flat.vector], lr=config.learning_rate, eps=1e-5, fused=True
+        self._optimizer = FusedAdam(
+            [{'params': [self._flat.vector], 'lr': config.learning_rate}], eps=1e-5
         )
         self._statistics = RunningStatistics(space.input_size)
         self._num_updates = torch.zeros((), dtype=torch.int64)

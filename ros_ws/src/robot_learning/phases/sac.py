@@ -24,6 +24,7 @@ from robot_learning.models.networks import Activation, initialise, set_product_d
 from robot_learning.phases import losses
 from robot_learning.phases.devices import CPU, noise_source, placed
 from robot_learning.phases.flat_parameters import FlatParameters
+from robot_learning.phases.fused_adam import FusedAdam
 from robot_learning.phases.phase import (
     PHASES,
     Batch,
@@ -128,15 +129,14 @@ class SoftActorCritic:
         self._actor_passes = ActorPasses(self.actor, config.activation)
         self._critic_passes = CriticPasses(self.critics, config.activation)
         self._target_passes = CriticPasses(self.target_critics, config.activation)
-        self._actor_optimizer = torch.optim.Adam(
+        self._actor_optimizer = FusedAdam(
             [
                 {'params': [self._flat_actor.vector], 'lr': config.actor_learning_rate},
                 {'params': [self.log_temperature], 'lr': config.temperature_learning_rate},
-            ],
-            fused=True,
+            ]
         )
-        self._critic_optimizer = torch.optim.Adam(
-            [self._flat_critics.vector], lr=config.critic_learning_rate, fused=True
+        self._critic_optimizer = FusedAdam(
+            [{'params': [self._flat_critics.vector], 'lr': config.critic_learning_rate}]
         )
         self._num_updates = torch.zeros((), dtype=torch.int64)
         self.error: Tensor = torch.zeros(0)  # [B], of the values in the last update.
@@ -153,9 +153,11 @@ class SoftActorCritic:
         """Step the critics, every `actor_update_period` times the actor, then the targets."""
         batch = placed(batch, self.device)
         temperature = self.log_temperature.detach().exp()
-        metrics = self._update_critics(batch, temperature)
-        if self._num_updates % self.config.actor_update_period == 0:
-            metrics |= self._update_actor(batch, temperature)
+        steps_actor = int(self._num_updates) % self.config.actor_update_period == 0
+        mean, drawn, next_drawn = self._draw(batch, self._generator, steps_actor)
+        metrics = self._update_critics(batch, self._target(batch, next_drawn, temperature))
+        if steps_actor:
+            metrics |= self._update_actor(batch, mean, drawn, temperature)
         self._follow_slowly()
         self._num_updates += 1
         return metrics
@@ -167,7 +169,8 @@ class SoftActorCritic:
         temperature = self.log_temperature.exp()
         # A generator of its own: measuring must not change what is drawn while learning.
         noise = torch.Generator(self.device).manual_seed(0)
-        target = self._target(batch, temperature, noise)
+        _, _, next_drawn = self._draw(batch, noise, for_actor=False)
+        target = self._target(batch, next_drawn, temperature)
         values = self.critics(batch['observation'], batch['action'])
         mean, log_std = self.actor(batch['observation'])
         log_prob = squashed_log_prob(mean, log_std, batch['action'])
@@ -212,9 +215,8 @@ class SoftActorCritic:
         self._flat_average.vector.lerp_(self._flat_actor.vector, config.publish_rate)
 
     @torch.no_grad()
-    def _update_critics(self, batch: Batch, temperature: Tensor) -> Metrics:
+    def _update_critics(self, batch: Batch, target: Tensor) -> Metrics:
         """Step by the gradient of `losses.value_loss`."""
-        target = self._target(batch, temperature, self._generator)
         values = self._critic_passes.forward(batch['observation'], batch['action'])  # [N, B]
         error = values - target
         squared = error.square().sum(0)  # [B]
@@ -225,7 +227,7 @@ class SoftActorCritic:
             squared, gradient = weight * squared, weight * gradient
         self._critic_passes.backward(gradient)
         self._flat_critics.use_gradient()
-        self._critic_optimizer.step()
+        self._critic_optimizer.advance()
         return {'sac/critic_loss': 0.5 * squared.mean(), 'sac/value': values.mean()}
 
     def _importance(self) -> float:
@@ -234,25 +236,38 @@ class SoftActorCritic:
         share = min(float(self._num_updates) / config.importance_updates, 1.0)
         return config.importance_exponent + share * (1 - config.importance_exponent)
 
-    def _target(self, batch: Batch, temperature: Tensor, noise: torch.Generator) -> Tensor:
-        _, (action, log_prob, _) = self._draw(batch['next_observation'], noise, learns=False)
+    @torch.no_grad()
+    def _target(self, batch: Batch, next_drawn: Squashed, temperature: Tensor) -> Tensor:
+        action, log_prob, _ = next_drawn
         next_values = self._target_passes.forward(batch['next_observation'], action, learns=False)
         return losses.soft_target(
             batch['reward'], batch['discount'], next_values, -temperature * log_prob
         )
 
+    @torch.no_grad()
     def _draw(
-        self, features: Tensor, noise: torch.Generator, learns: bool = True
-    ) -> tuple[Tensor, Squashed]:
-        """Return the mean before squashing [B, A], and an action per row."""
-        mean, log_std = self._actor_passes.forward(features, learns)
+        self, batch: Batch, noise: torch.Generator, for_actor: bool
+    ) -> tuple[Tensor, Squashed, Squashed]:
+        """Return means before squashing [B, A], actions there, and actions one step later.
+
+        The policy does not change before its own step, so one pass serves both. Unless it is
+        `for_actor` too, only the last is drawn and the others are empty.
+        """
+        features = batch['next_observation']
+        num_rows = len(features)
+        if for_actor:
+            features = torch.cat([features, batch['observation']])
+        mean, log_std = self._actor_passes.forward(features, for_actor)
         drawn = torch.randn(mean.shape, generator=noise, device=self.device)
-        return mean, squash(mean, log_std, drawn)
+        squashed = squash(mean, log_std, drawn)
+        return mean[num_rows:], squashed.rows(num_rows, None), squashed.rows(0, num_rows)
 
     @torch.no_grad()
-    def _update_actor(self, batch: Batch, temperature: Tensor) -> Metrics:
+    def _update_actor(
+        self, batch: Batch, mean: Tensor, drawn: Squashed, temperature: Tensor
+    ) -> Metrics:
         """Step by the gradients of `losses.soft_policy_loss` and its companions."""
-        mean, (action, log_prob, spread) = self._draw(batch['observation'], self._generator)
+        action, log_prob, spread = drawn
         values = self._critic_passes.forward(batch['observation'], action)  # [N, B]
         lowest = values.min(0)
         loss = losses.soft_policy_loss(values, log_prob, temperature)
@@ -266,14 +281,14 @@ class SoftActorCritic:
             loss = loss + self.config.imitation_weight * distance
             of_mean.add_(of_mode, alpha=self.config.imitation_weight)
         self._actor_passes.backward(of_mean, of_log_std)
-        # Of `losses.temperature_loss`.
-        of_temperature = -(log_prob.mean() + self._target_entropy)
+        entropy = -log_prob.mean()
+        of_temperature = entropy - self._target_entropy  # Of `losses.temperature_loss`.
         (self.log_temperature.grad,) = averaged([of_temperature])
         self._flat_actor.use_gradient()
-        self._actor_optimizer.step()
+        self._actor_optimizer.advance()
         return {
             'sac/actor_loss': loss,
-            'sac/entropy': -log_prob.mean(),
+            'sac/entropy': entropy,
             'sac/temperature': temperature,
         }
 
