@@ -7,6 +7,10 @@ def vectors():
     return [torch.randn(size, generator=generator, requires_grad=True) for size in (7, 1)]
 
 
+def groups(parameters):
+    return [{'params': [v], 'lr': rate} for v, rate in zip(parameters, (0.1, 0.02), strict=True)]
+
+
 def test_advancing_is_stepping_with_each_groups_rate():
     ours, theirs = vectors(), vectors()
     groups = [
