@@ -1,6 +1,7 @@
 """Kills the processes of a running system at random moments and watches what becomes of it."""
 
 import dataclasses
+import json
 import random
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from crash_checks import Findings, Life, Outage, SegmentWatch, VersionWatch, bag
 from crash_system import SUPERVISOR, System, wait_until
 from robot_learning.commands import shared_memory
 from robot_learning.commands.supervisor import Limits
-from witness import Witness
+from witness import Action, Witness
 
 Mode = Literal['lock_step', 'real_time']
 PROCESSES = ('simulator', 'policy', 'recorder', 'bag_recorder', 'trainer', SUPERVISOR)
@@ -299,6 +300,7 @@ class Campaign:
             for outage in self._outages[name]
         ]
         heard = self._witness.actions
+        self._write(heard)
         recorded = compare(heard, self._segments.lives(self._recorder_ends), disturbances)
         bags = compare(heard, self._bag_lives(), disturbances)
         num_versions = self._versions.close()
@@ -317,6 +319,13 @@ class Campaign:
             len(self._system.processes()),
             exit_code,
         )
+
+    def _write(self, heard: Sequence[Action]) -> None:
+        """Keep what was heard beside what was recorded, for whoever looks into a problem."""
+        with (self._folder / 'heard.jsonl').open('w') as file:
+            for action in heard:
+                executed = np.frombuffer(action.executed, np.float32).tolist()
+                file.write(json.dumps(action._asdict() | {'executed': executed}) + '\n')
 
     def _bag_lives(self) -> list[Life]:
         lives = []

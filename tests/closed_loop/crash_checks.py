@@ -82,7 +82,7 @@ def compare(heard: Sequence[Action], lives: Iterable[Life], outages: Sequence[Ou
         findings.unheard += len(life.steps) - len(found)
         if found:
             ceiling = found[0]
-            problems = _missing(heard, found, outages, f'recorder {number}', findings)
+            problems = _missing(heard, found, life, outages, f'recorder {number}', findings)
             if len(problems) <= life.num_skipped:
                 findings.skipped += len(problems)
             else:
@@ -144,11 +144,13 @@ class _Index:
 def _missing(
     heard: Sequence[Action],
     found: Sequence[int],
+    life: Life,
     outages: Sequence[Outage],
     who: str,
     findings: Findings,
 ) -> list[str]:
     problems = []
+    steps = {step.stamp_ns: step for step in life.steps}
     kept = set(found)
     kept_s: dict[int, list[float]] = {}  # Stamp -> when steps with it were heard.
     for place in found:
@@ -163,8 +165,17 @@ def _missing(
             problems.append(
                 f'{who}: the decision of version {action.version} at '
                 f'{action.stamp_ns * 1e-9:.2f} s, heard at {action.arrival_s:.2f} s, is not kept'
+                + _instead(action, steps.get(action.stamp_ns))
             )
     return problems
+
+
+def _instead(heard: Action, kept: Step | None) -> str:
+    """Tell two decisions with one stamp apart."""
+    if kept is None:
+        return ''
+    wanted, found = (np.frombuffer(each, np.float32) for each in (heard.executed, kept.executed))
+    return f': heard {wanted}, kept {found} of version {kept.version}'
 
 
 class SegmentWatch:

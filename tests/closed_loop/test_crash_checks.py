@@ -98,3 +98,13 @@ def test_an_end_that_a_recorder_kept_before_it_heard_decisions_is_no_beginning()
     steps = [Step(3 * 10**8, b'still', -1), *(Step(*action[:3]) for action in actions[9:])]
     findings = compare(actions, [Life(steps, None, frozenset([0]))], [])
     assert findings.problems == [] and findings.num_steps == 12
+
+
+def test_a_step_that_holds_another_command_is_shown_beside_it():
+    actions = heard(6)
+    wrong = Step(actions[3].stamp_ns, bytes(4), 7)
+    life = kept([*actions[:3], *actions[4:]])
+    life.steps.insert(3, wrong)
+    sent = actions[3]._replace(executed=bytes(4)[:-1] + b'\x40')
+    (problem,) = compare([*actions[:3], sent, *actions[4:]], [life], []).problems
+    assert problem.endswith('is not kept: heard [2.], kept [0.] of version 7')
