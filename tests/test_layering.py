@@ -41,6 +41,7 @@ GROUND = {
     'proportions',
     'version_history',
     'foreign_files',
+    'grid_graph',
     'plain_yaml',
     'model_files',
     'model_folders',

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import dijkstra
 
+from robot_learning.grid_graph import GridGraph
 from robot_learning.simulation.geometry import ARENA_HALF, ROBOT_RADIUS, WALLS, Wall
 
 Array = np.ndarray[Any, Any]
@@ -19,16 +18,6 @@ _CELL = 0.05  # Metres.
 _SIZE = round(2 * ARENA_HALF / _CELL)  # Cells along one side.
 _UNREACHABLE = 1e3  # Metres; what cells without a way to the goal hold.
 _FILL_ROUNDS = 7  # Cells that values spread into blocked space: 0.35 m.
-# To all neighbours and the knight's moves: 16 directions, at most 2.7 % longer than true paths.
-_MOVES = tuple((i, j) for i in range(-2, 3) for j in range(-2, 3) if math.gcd(i, j) == 1)
-
-
-class _Edges(NamedTuple):
-    """Every move between two cells of the grid, sorted by source."""
-
-    source: Array  # [E] int32
-    target: Array  # [E] int32
-    length: Array  # [E] metres
 
 
 class GeodesicMap:
@@ -49,7 +38,7 @@ class GeodesicMap:
         line = (np.arange(_SIZE) + 0.5) * _CELL - ARENA_HALF
         self._x, self._y = np.meshgrid(line, line, indexing='ij')
         self._walls = wall_distance(self._x, self._y, WALLS)
-        self._edges = _all_edges()
+        self._graph = GridGraph(_SIZE, _SIZE, _CELL)
 
     def clearance(self, circles: Iterable[Circle]) -> Array:
         """Distance from each cell's centre to the nearest wall or object [cells, cells]."""
@@ -70,16 +59,9 @@ class GeodesicMap:
         return _filled(distance, nearer, cell)
 
     def _search(self, goal: int, free: Array, clearance: Array) -> tuple[Array, Array]:
-        source, target, length = self._edges
-        used = free[source] & free[target]
-        target = target[used]
         rim = clearance - self._blocked_below
         cost = 1 + self._weight * np.clip(1 - rim / self._comfort, 0, 1)  # [cells]
-        weight = length[used] * 0.5 * (cost[source[used]] + cost[target])
-        starts = np.zeros(_SIZE * _SIZE + 1, np.int32)
-        np.cumsum(np.bincount(source[used], minlength=_SIZE * _SIZE), out=starts[1:])
-        graph = csr_matrix((weight, target, starts), shape=(_SIZE * _SIZE,) * 2)
-        return dijkstra(graph, indices=goal, return_predecessors=True)  # type: ignore[no-any-return]
+        return self._graph.ways_to(goal, free, cost)
 
 
 class GeodesicField:
@@ -134,23 +116,6 @@ def wall_distance(x: Array, y: Array, walls: Iterable[Wall]) -> Array:
         outside_y = np.maximum(np.abs(y - wall.y) - wall.half_y, 0)
         np.minimum(nearest, np.hypot(outside_x, outside_y), out=nearest)
     return nearest
-
-
-def _all_edges() -> _Edges:
-    i, j = np.meshgrid(np.arange(_SIZE), np.arange(_SIZE), indexing='ij')
-    source, target, length = [], [], []
-    for di, dj in _MOVES:
-        inside = (i + di >= 0) & (i + di < _SIZE) & (j + dj >= 0) & (j + dj < _SIZE)
-        source.append((i * _SIZE + j)[inside])
-        target.append(((i + di) * _SIZE + j + dj)[inside])
-        length.append(np.full(inside.sum(), math.hypot(di, dj) * _CELL))
-    sources = np.concatenate(source)
-    order = np.argsort(sources, kind='stable')
-    return _Edges(
-        sources[order].astype(np.int32),
-        np.concatenate(target)[order].astype(np.int32),
-        np.concatenate(length)[order],
-    )
 
 
 def _filled(distance: Array, nearer: Array, goal_cell: int) -> GeodesicField:
