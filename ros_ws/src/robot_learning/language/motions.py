@@ -81,14 +81,14 @@ class Straight:
         most = limits.forward_m_s if distance_m >= 0 else limits.backward_m_s
         self._speed_m_s = min(speed_m_s, most)
         self._start: View | None = None
-        self._patience = _Patience(5.0 + 3 * abs(distance_m) / max(self._speed_m_s, 1e-6))
+        self._patience = Patience(5.0 + 3 * abs(distance_m) / max(self._speed_m_s, 1e-6))
 
     def tick(self, view: View) -> Command | Ended:
         """Return what to do next."""
         if self._speed_m_s < _LEAST_M_S:
             return Ended(False, 'this robot does not drive that way')
         start = self._start = self._start or view
-        ahead, aside = _relative(start, view.x, view.y)
+        ahead, aside = relative(start, view.x, view.y)
         left = self._distance_m - ahead
         self.progress = _share(ahead, self._distance_m)
         if abs(left) <= _ARRIVED_M and abs(view.forward_m_s) <= _STANDING_M_S:
@@ -96,7 +96,7 @@ class Straight:
         ended = self._patience.ended(view, left > 0)
         if ended is not None:
             return ended
-        if left > 0 and _is_blocked(view):
+        if left > 0 and is_blocked(view):
             return Command(0.0, 0.0)
         speed = math.copysign(_braked(left, self._speed_m_s, _LONG_M, _LEAST_M_S), left)
         if abs(left) <= _ARRIVED_M:
@@ -117,7 +117,7 @@ class Turn:
         self._speed_rad_s = min(speed_rad_s, limits.turn_rad_s)
         self._turned = 0.0
         self._last: View | None = None
-        self._patience = _Patience(5.0 + 3 * abs(angle_rad) / max(self._speed_rad_s, 1e-6))
+        self._patience = Patience(5.0 + 3 * abs(angle_rad) / max(self._speed_rad_s, 1e-6))
 
     def tick(self, view: View) -> Command | Ended:
         """Return what to do next."""
@@ -148,11 +148,11 @@ class ToPoint:
         self._limits = limits
         self._tolerance_m = tolerance_m
         self._first_m: float | None = None
-        self._patience = _Patience(timeout_s)
+        self._patience = Patience(timeout_s)
 
     def tick(self, view: View) -> Command | Ended:
         """Return what to do next."""
-        ahead, aside = _relative(view, self._x, self._y)
+        ahead, aside = relative(view, self._x, self._y)
         left = math.hypot(ahead, aside)
         self._first_m = self._first_m or max(left, 1e-6)
         self.progress = _share(self._first_m - left, self._first_m)
@@ -166,7 +166,7 @@ class ToPoint:
         if ended is not None:
             return ended
         turn = self._limits.turn(_HEADING * bearing)
-        if not is_facing or _is_blocked(view):
+        if not is_facing or is_blocked(view):
             return Command(0.0, turn)
         return Command(_braked(left, self._limits.forward_m_s, 1.0, _LEAST_M_S), turn)
 
@@ -187,7 +187,7 @@ class Wait:
         return Ended(True) if waited_s >= self._duration_s else Command(0.0, 0.0)
 
 
-class _Patience:
+class Patience:
     """Ends what takes too long, or stands before an obstacle for too long."""
 
     def __init__(self, timeout_s: float):
@@ -196,10 +196,11 @@ class _Patience:
         self._blocked_since_s: float | None = None
 
     def ended(self, view: View, moves_ahead: bool) -> Ended | None:
+        """Return the end of it, None while it may go on; `moves_ahead`: it wants to."""
         self._start_s = view.time_s if self._start_s is None else self._start_s
         if view.time_s - self._start_s > self._timeout_s:
             return Ended(False, f'it took longer than {self._timeout_s:.0f} s')
-        if not (moves_ahead and _is_blocked(view)):
+        if not (moves_ahead and is_blocked(view)):
             self._blocked_since_s = None
             return None
         if self._blocked_since_s is None:
@@ -214,7 +215,7 @@ def wrapped(angle: float) -> float:
     return math.pi - (math.pi - angle) % (2 * math.pi)
 
 
-def _relative(origin: View, x: float, y: float) -> tuple[float, float]:
+def relative(origin: View, x: float, y: float) -> tuple[float, float]:
     """Return how far a point lies ahead of a pose, and how far to its left."""
     dx, dy = x - origin.x, y - origin.y
     cosine, sine = math.cos(origin.yaw), math.sin(origin.yaw)
@@ -225,7 +226,8 @@ def _braked(left: float, most: float, per_distance: float, least: float) -> floa
     return max(min(most, per_distance * abs(left)), min(least, most))
 
 
-def _is_blocked(view: View) -> bool:
+def is_blocked(view: View) -> bool:
+    """Tell whether something stands so near ahead that it could not brake any more."""
     is_free = view.front_m >= _CLEARANCE_M + 0.5 * max(view.forward_m_s, 0.0)
     return not is_free  # NaN is not free.
 
