@@ -23,7 +23,7 @@ IN = [
     'sensors.measure_distance()',
     'if sensors.detect(object_type="can"):\n    robot.stop()\nelse:\n    sensors.scan()',
     'if not sensors.detect(object_type="can") and sensors.scan() > 2:\n    robot.stop()',
-    'for _ in range(4):\n    robot.move_forward(distance=1)\n    robot.turn(angle=90)\nrobot.stop()',
+    'for _ in range(4):\n    robot.move_forward(distance=1)\n    robot.turn(angle=90)',
     'for _ in range(2):\n    if sensors.scan() == 0:\n        robot.turn(angle=30)\nrobot.stop()',
     'measured = sensors.measure_distance()\nif measured < 0.5:\n    robot.stop()',
     'seen = sensors.look_for(object_type="ball")\nif not seen:\n    robot.stop()',

@@ -1,0 +1,214 @@
+"""Commands with the robot-API code that does them, made from sayings: `{input, output, category}`.
+
+Templates, not sentences, are split into those to learn from and those to measure on: a command to
+measure on is joined by a frame, asks a condition and says its pieces in ways of which none
+occurred in training.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from robot_learning.language.code_frames import CONDITIONS, FRAMES, Frame
+from robot_learning.language.code_prompt import number
+from robot_learning.language.code_sayings import CATEGORIES, OUT_OF_SCOPE, Skill
+from robot_learning.language.code_sayings_motion import MOTION
+from robot_learning.language.code_sayings_things import THINGS
+from robot_learning.language.code_slots import Measures, said
+
+_PART = re.compile(r'\(([^()\[\]]*)\)|\[([^()\[\]]*)\]')
+_PIECES = ('first', 'second', 'third')
+_BEFORE = ('please', 'robot', 'hey robot', 'ok', 'ok robot', 'now', 'robot please', 'hey')
+_AFTER = ('please', 'now', 'for me', 'thanks', 'right away', 'thank you', 'if you can', 'robot')
+_OTHER_UNITS = ('movement', 'turning', 'safety', 'parameters')  # Of what is said in other units.
+_WEIGHTS = {'sequences': 2.0, 'conditions': 2.0, 'loops': 1.5, OUT_OF_SCOPE: 1.0}
+
+
+class Sayings(NamedTuple):
+    """Templates to make commands from."""
+
+    skills: tuple[Skill, ...] = (*MOTION, *THINGS)
+    conditions: tuple[Skill, ...] = CONDITIONS
+    frames: tuple[Frame, ...] = FRAMES
+
+    @property
+    def templates(self) -> set[tuple[str, int, str]]:
+        """All of them, each with where it stands."""
+        return {
+            (kind, index, template)
+            for kind, entries in self._asdict().items()
+            for index, entry in enumerate(entries)
+            for template in entry.templates
+        }
+
+
+class Example(NamedTuple):
+    """A command, the code that does it, and of which kind it is."""
+
+    input: str
+    output: str
+    category: str
+
+
+ALL = Sayings()
+
+
+def split(held_out_ratio: float = 0.2, seed: int = 0) -> tuple[Sayings, Sayings]:
+    """Return sayings to learn from and to measure on; of every skill and frame some of both."""
+    rng = random.Random(seed)
+    training: dict[str, list[object]] = {}
+    held_out: dict[str, list[object]] = {}
+    for kind, entries in ALL._asdict().items():
+        for entry in entries:
+            shuffled = rng.sample(entry.templates, len(entry.templates))
+            count = min(max(round(held_out_ratio * len(shuffled)), 1), len(shuffled) - 1)
+            held_out.setdefault(kind, []).append(entry._replace(templates=tuple(shuffled[:count])))
+            training.setdefault(kind, []).append(entry._replace(templates=tuple(shuffled[count:])))
+    first, second = (
+        Sayings(**{kind: tuple(entries) for kind, entries in part.items()})  # type: ignore[arg-type]
+        for part in (training, held_out)
+    )
+    return first, second
+
+
+def examples(
+    count: int, seed: int, sayings: Sayings = ALL, typo_ratio: float = 0.0
+) -> Iterator[Example]:
+    """Yield commands of all categories, and some that are for no robot.
+
+    Args:
+        count: how many.
+        seed: the same gives the same.
+        sayings: to make them from.
+        typo_ratio: share of commands with a letter wrong in a word that is no value.
+    """
+    maker = _Maker(sayings, random.Random(seed), typo_ratio)
+    names = (*CATEGORIES, OUT_OF_SCOPE)
+    weights = [_WEIGHTS.get(name, 1.0) for name in names]
+    for _ in range(count):
+        yield maker.example(maker.rng.choices(names, weights)[0])
+
+
+def disjoint(found: Sequence[Example], seen: Sequence[Example]) -> list[Example]:
+    """Return those whose command is none of `seen` and comes once only."""
+    known = {example.input for example in seen}
+    fresh = {example.input: example for example in found if example.input not in known}
+    return list(fresh.values())
+
+
+class _Maker:
+    def __init__(self, sayings: Sayings, rng: random.Random, typo_ratio: float):
+        self.rng = rng
+        self._sayings = sayings
+        self._typo_ratio = typo_ratio
+        self._of_category: dict[str, list[Skill]] = {}
+        for skill in sayings.skills:
+            self._of_category.setdefault(skill.category, []).append(skill)
+        self._pieces = {
+            category: [skill for skill in skills if _joinable(skill)]
+            for category, skills in self._of_category.items()
+            if category != OUT_OF_SCOPE
+        }
+
+    def example(self, category: str) -> Example:
+        frames = [frame for frame in self._sayings.frames if frame.category == category]
+        if frames:
+            text, code, is_whole = *self._joined(self.rng.choice(frames)), False
+        else:
+            other = category == 'units'
+            source = self.rng.choice(_OTHER_UNITS) if other else category
+            skills = self._of_category[source]
+            if other:
+                skills = [skill for skill in skills if _has_measure(skill)]
+            text, code, is_whole = self._spoken(self.rng.choice(skills), other, any_template=True)
+        if not is_whole and self.rng.random() < 0.3:
+            text = f'{self.rng.choice(_BEFORE)} {text}'
+        if self.rng.random() < 0.15:
+            text = f'{text} {self.rng.choice(_AFTER)}'
+        return Example(_tidy(text), code, category)
+
+    def _joined(self, frame: Frame) -> tuple[str, str]:
+        template = self._chosen(self.rng.choice(frame.templates))
+        texts, codes = {}, {}
+        for name in re.findall(r'\{(\w+)\}', template):
+            if name == 'condition':
+                text, code, _ = self._spoken(self.rng.choice(self._sayings.conditions), False)
+            elif name in _PIECES:
+                skills = self._pieces[self.rng.choice(list(self._pieces))]
+                text, code, _ = self._spoken(self.rng.choice(skills), self.rng.random() < 0.1)
+            else:
+                text, value = said(name, self.rng, Measures.USUAL)
+                code = str(int(value)) if name == 'count' else number(float(value))
+            texts[name], codes[name] = text, code
+        return self._filled(template, texts), frame.code(codes)
+
+    def _spoken(
+        self, skill: Skill, in_other_units: bool, any_template: bool = False
+    ) -> tuple[str, str, bool]:
+        """Return a way to say it, its code, and whether that stands alone."""
+        templates = skill.templates if any_template else _pieces_of(skill)
+        if in_other_units and any_template:
+            templates = tuple(each for each in templates if _measures(each))
+        template = self.rng.choice(templates)
+        is_whole = template.startswith('!')
+        template = self._chosen(template.removeprefix('!'))
+        measures = Measures.OTHER if in_other_units else Measures.USUAL
+        texts: dict[str, str] = {}
+        values: dict[str, str | float] = {}
+        for name in re.findall(r'\{(\w+)\}', template):
+            texts[name], value = said(name, self.rng, measures)
+            values['side' if name == 'to_side' else name] = value
+        return self._filled(template, texts), skill.code(values), is_whole
+
+    def _chosen(self, template: str) -> str:
+        """Return the template with its alternatives chosen."""
+        while (match := _PART.search(template)) is not None:
+            options = (match[1] if match[1] is not None else match[2]).split('|')
+            is_said = match[1] is not None or self.rng.random() < 0.5
+            chosen = self.rng.choice(options) if is_said else ''
+            template = template[: match.start()] + chosen + template[match.end() :]
+        return template
+
+    def _filled(self, template: str, texts: Mapping[str, str]) -> str:
+        words = template.split()
+        if self.rng.random() < self._typo_ratio:
+            places = [i for i, word in enumerate(words) if len(word) > 3 and word.isalpha()]
+            if places:
+                place = self.rng.choice(places)
+                words[place] = _misspelt(words[place], self.rng)
+        return ' '.join(texts[w[1:-1]] if w.startswith('{') else w for w in words)
+
+
+def _pieces_of(skill: Skill) -> tuple[str, ...]:
+    return tuple(template for template in skill.templates if not template.startswith('!'))
+
+
+def _joinable(skill: Skill) -> bool:
+    return bool(_pieces_of(skill))
+
+
+def _measures(template: str) -> bool:
+    return any(f'{{{name}}}' in template for name in ('distance', 'angle', 'duration'))
+
+
+def _has_measure(skill: Skill) -> bool:
+    return any(_measures(template) for template in skill.templates)
+
+
+def _misspelt(word: str, rng: random.Random) -> str:
+    at = rng.randint(1, len(word) - 2)
+    return rng.choice(
+        (
+            word[: at - 1] + word[at] + word[at - 1] + word[at + 1 :],
+            word[:at] + word[at + 1 :],
+            word[:at] + word[at] + word[at:],
+        )
+    )
+
+
+def _tidy(text: str) -> str:
+    """Return it with its signs where people put them."""
+    return re.sub(r' ([,.;:])', r'\1', ' '.join(text.split()))

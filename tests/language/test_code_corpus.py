@@ -1,0 +1,79 @@
+from collections import Counter
+
+import pytest
+from robot_learning.language import code_corpus
+from robot_learning.language.code_grammar import NOTHING, CodeGrammar
+from robot_learning.language.code_prompt import prompt
+from robot_learning.language.code_sayings import CATEGORIES, OUT_OF_SCOPE
+from robot_learning.language.program import parse
+from robot_learning.language.skills import VERBS
+
+MADE = list(code_corpus.examples(3000, seed=0))
+TRAINING, HELD_OUT = code_corpus.split(0.2, seed=0)
+
+
+def test_all_twelve_categories_are_there():
+    counts = Counter(example.category for example in MADE)
+    assert set(counts) == {*CATEGORIES, OUT_OF_SCOPE} and len(CATEGORIES) == 12
+    assert min(counts.values()) > 100
+
+
+def test_every_output_is_a_program_that_is_accepted_or_nothing():
+    for example in MADE:
+        assert (example.output == NOTHING) == (example.category == OUT_OF_SCOPE)
+        if example.output != NOTHING:
+            parse(example.output)
+
+
+def test_every_output_is_in_the_grammar():
+    pytest.importorskip('llguidance')
+    grammar = CodeGrammar()
+    assert all(grammar.accepts(example.output) for example in MADE[:500])
+
+
+def test_every_verb_is_said():
+    text = '\n'.join(example.output for example in MADE)
+    assert [name for name in VERBS if f'{name}(' not in text] == []
+
+
+def test_the_same_prompt_never_asks_for_two_things():
+    codes = {}
+    for example in MADE:
+        assert codes.setdefault(prompt(example.input), example.output) == example.output
+
+
+def test_a_seed_gives_the_same_again_and_another_something_else():
+    assert list(code_corpus.examples(3000, seed=0)) == MADE
+    assert list(code_corpus.examples(3000, seed=1)) != MADE
+
+
+def test_what_is_measured_on_has_templates_of_its_own_for_every_skill():
+    assert not TRAINING.templates & HELD_OUT.templates
+    assert TRAINING.templates | HELD_OUT.templates == code_corpus.ALL.templates
+    for part in (TRAINING, HELD_OUT):
+        for kind in part:
+            assert all(entry.templates for entry in kind)
+        made = code_corpus.examples(300, 0, part)
+        assert {e.category for e in made} == {*CATEGORIES, OUT_OF_SCOPE}
+
+
+def test_another_seed_splits_otherwise():
+    assert code_corpus.split(0.2, seed=1)[1].templates != HELD_OUT.templates
+
+
+def test_commands_that_are_known_or_come_twice_are_left_out():
+    seen = list(code_corpus.examples(500, 0, TRAINING))
+    found = [*code_corpus.examples(500, 1, HELD_OUT), seen[0], seen[1]]
+    left = code_corpus.disjoint(found, seen)
+    inputs = [example.input for example in left]
+    assert len(set(inputs)) == len(inputs) > 200
+    assert not set(inputs) & {example.input for example in seen}
+
+
+def test_a_few_letters_are_wrong_where_asked():
+    clean = {w for example in code_corpus.examples(4000, 3) for w in example.input.split()}
+    typed = list(code_corpus.examples(400, 4, typo_ratio=1.0))
+    assert sum(any(w not in clean for w in e.input.split()) for e in typed) > 250
+    for example in typed:
+        if example.output != NOTHING:
+            parse(example.output)
