@@ -8,7 +8,7 @@ from robot_learning import contract as contracts
 from robot_learning.config import load_yaml
 from robot_learning.errors import ContractError
 
-ROBOTS = ['arena', 'crazyflie', 'husky', 'pioneer', 'turtlebot3']
+ROBOTS = ['arena', 'crazyflie', 'errands', 'husky', 'pioneer', 'turtlebot3']
 
 TOY = {
     'robot': 'toy',

@@ -145,3 +145,17 @@ def test_tasks_are_built_from_the_contract_and_mistakes_are_named():
     data['task'] = None
     with pytest.raises(SimulationError, match=r'the contract has no task'):
         build_task(contract.from_dict(data))
+
+
+def test_errands_go_on_whatever_the_robot_touches():
+    world = make_world(robot=contract.load('errands'))
+    world.begin(0, (0.0, 0.0, 0.0))
+    world.set_state(objects={'cube_red': (0.4, 0.0, 0.0)})
+    for _ in range(300):  # A minute: longer than the arena's time limit.
+        result = world.step({'base': np.array([0.3, 0.0])})
+        assert (result.reward, result.terminated, result.truncated) == (0.0, False, False)
+    summary = world.task.summary()
+    assert summary['steps_touching'] > 10 and summary['path_length_m'] > 1.0
+    for x, y in world.task.course:
+        free = [math.dist((x, y), place[:2]) for place in world.layout.objects.values()]
+        assert min(free) > 0.25

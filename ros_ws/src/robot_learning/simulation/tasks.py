@@ -241,6 +241,58 @@ class WaypointCourse:
         self._distance = self.field.distance(pose[0], pose[1])
 
 
+@dataclass(frozen=True, config=STRICT)
+class ErrandsConfig:
+    """Places of the map that objects leave free."""
+
+    places: Annotated[tuple[tuple[float, float], ...], Field(min_length=1)] = ((0.0, 0.0),)
+
+
+@TASKS.register('errands')
+class Errands:
+    """Nothing is rewarded and nothing ends the episode; touches are counted."""
+
+    Config = ErrandsConfig
+    field: GeodesicField
+    min_goal_distance_m = 0.0
+
+    def __init__(self, config: ErrandsConfig):
+        self._config = config
+        self._goal: Pose2D = (*config.places[0], 0.0)
+        self._path: list[tuple[float, float]] = []
+        self._num_touches = 0
+
+    @property
+    def goal(self) -> Pose2D:
+        """The first place; it means nothing here."""
+        return self._goal
+
+    @property
+    def course(self) -> Sequence[tuple[float, float]]:
+        """All places."""
+        return self._config.places
+
+    def begin(self, layout: Layout, geodesic_map: GeodesicMap) -> None:
+        """Start an episode in this layout."""
+        self.field = layout.field
+        self._path = [layout.robot[:2]]
+        self._num_touches = 0
+
+    def judge(self, pose: Pose2D, touched: Collection[str]) -> Verdict:
+        """Note where the robot is and whether it touches anything; always go on."""
+        self._num_touches += bool(touched)
+        if math.dist(pose[:2], self._path[-1]) > 0.01:
+            self._path.append(pose[:2])
+        return Verdict(0.0, False, False, '')
+
+    def summary(self) -> dict[str, float]:
+        """Return how far it drove, and in how many control steps it touched something."""
+        return {
+            'path_length_m': path_length(np.asarray(self._path)),
+            'steps_touching': float(self._num_touches),
+        }
+
+
 def path_length(path: Array) -> float:
     """Length of a polyline [N, 2] in metres."""
     return float(np.hypot(*np.diff(path, axis=0).T).sum())
