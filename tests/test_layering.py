@@ -66,7 +66,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     'models': (set(), {'mujoco', 'rosbags', 'gymnasium', 'h5py'}),
     'phases': ({'trajectory', 'models', 'language'}, {'mujoco', 'rosbags', 'gymnasium'}),
     'evaluation': ({'models', 'trajectory'}, {'mujoco', 'gymnasium'}),
-    'serving': ({'models'}, {'mujoco', 'gymnasium', 'h5py', 'rosbags'}),
+    'serving': ({'models', 'language'}, {'mujoco', 'gymnasium', 'h5py', 'rosbags'}),
     'language': (set(), {'torch', 'mujoco', 'gymnasium'}),
     'simulation': (set(), {'torch', 'h5py', 'rosbags'}),
     'replication': ({'trajectory'}, {'torch', 'mujoco', 'gymnasium', 'h5py', 'rosbags'}),

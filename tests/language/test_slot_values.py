@@ -7,7 +7,8 @@ def test_every_way_to_say_a_slot_means_its_value():
     checked = 0
     for example in corpus.examples(3000, seed=5):
         for start, end, slot in example.spans:
-            assert value_of(slot, example.text[start:end]) == pytest.approx(example.slots[slot])
+            meant = example.slots.get(slot)  # None: words that the schema does not have.
+            assert value_of(slot, example.text[start:end]) == pytest.approx(meant)
             checked += 1
     assert checked > 2000
 

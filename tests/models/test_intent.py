@@ -1,20 +1,20 @@
 import math
 
-import pytest
 import torch
-from robot_learning.models.intent import (
-    IntentModel,
-    IntentModelConfig,
-    expected_calibration_error,
-    sinusoids,
-)
+from robot_learning.models.intent import IntentModel, IntentModelConfig, sinusoids
 
 
 def make(seed=0, **changes):
     torch.manual_seed(seed)
     config = IntentModelConfig(**{'width': 16, 'heads': 2, 'feedforward': 32, **changes})
     return IntentModel(
-        config, num_words=20, num_buckets=50, num_intents=4, num_tags=5, max_tokens=8
+        config,
+        num_words=20,
+        num_buckets=50,
+        num_intents=4,
+        num_tags=5,
+        max_tokens=8,
+        num_phrases=30,
     )
 
 
@@ -22,7 +22,8 @@ def batch(seed=0, size=3, length=6):
     generator = torch.Generator().manual_seed(seed)
     words = torch.randint(1, 20, (size, length), generator=generator)
     grams = torch.randint(0, 51, (size, length, 4), generator=generator)
-    return words, grams, torch.ones(size, length, dtype=torch.bool)
+    phrases = torch.randint(1, 31, (size, 2 * length), generator=generator)
+    return words, grams, torch.ones(size, length, dtype=torch.bool), phrases
 
 
 def test_shapes_and_the_guides_sizes():
@@ -34,29 +35,31 @@ def test_shapes_and_the_guides_sizes():
 
 def test_what_stands_in_the_padding_changes_nothing():
     model = make().eval()
-    words, grams, mask = batch()
+    words, grams, mask, phrases = batch()
     mask[:, 4:] = False
-    before = model(words, grams, mask)
+    before = model(words, grams, mask, phrases)
     words[:, 4:], grams[:, 4:] = 7, 9
-    after = model(words, grams, mask)
+    after = model(words, grams, mask, phrases)
     torch.testing.assert_close(after.intent, before.intent)
     torch.testing.assert_close(after.tags[:, :4], before.tags[:, :4])
-    short = model(words[:, :4], grams[:, :4], mask[:, :4])
+    short = model(words[:, :4], grams[:, :4], mask[:, :4], phrases)
     torch.testing.assert_close(short.intent, before.intent)
 
 
 def test_the_order_of_words_counts():
     model = make().eval()
-    words, grams, mask = batch()
-    turned = model(words.flip(1), grams.flip(1), mask)
-    assert not torch.allclose(turned.intent, model(words, grams, mask).intent)
+    words, grams, mask, phrases = batch()
+    turned = model(words.flip(1), grams.flip(1), mask, phrases)
+    assert not torch.allclose(turned.intent, model(words, grams, mask, phrases).intent)
 
 
 def test_a_token_is_its_word_and_the_mean_of_its_pieces():
     model = make().eval()
-    words, grams, mask = batch()
+    words, grams, mask, phrases = batch()
     twice = torch.cat([grams, grams], dim=2)  # Each piece twice has the same mean.
-    torch.testing.assert_close(model(words, twice, mask).intent, model(words, grams, mask).intent)
+    torch.testing.assert_close(
+        model(words, twice, mask, phrases).intent, model(words, grams, mask, phrases).intent
+    )
 
 
 def test_words_are_hidden_only_while_learning():
@@ -75,10 +78,13 @@ def test_positions_by_hand():
     torch.testing.assert_close(table[2], torch.tensor(expected))
 
 
-def test_calibration_error_by_hand():
-    confidence = torch.tensor([0.95, 0.95, 0.55, 0.55])
-    is_right = torch.tensor([True, True, True, False])
-    # Bins of width 0.1: 0.05 too little twice, and 0.55 beside 0.5 right.
-    error = expected_calibration_error(confidence, is_right, num_bins=10)
-    assert error == pytest.approx((2 * 0.05 + 2 * 0.05) / 4)
-    assert expected_calibration_error([1.0, 1.0], [True, True]) == 0.0
+def test_phrases_vote_for_intents_whatever_their_order_and_padding():
+    model = make().eval()
+    torch.nn.init.normal_(model.votes.weight)
+    words, grams, mask, phrases = batch()
+    before = model(words, grams, mask, phrases)
+    padded = torch.cat([phrases.flip(1), torch.zeros_like(phrases)], dim=1)
+    torch.testing.assert_close(model(words, grams, mask, padded).intent, before.intent)
+    none = model(words, grams, mask, torch.zeros_like(phrases)).intent
+    votes = model.votes.weight[phrases].sum(1) / phrases.shape[1] ** 0.5
+    torch.testing.assert_close(before.intent - none, votes)

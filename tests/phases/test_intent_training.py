@@ -1,4 +1,5 @@
-import math
+import copy
+import dataclasses
 
 import pytest
 import torch
@@ -6,13 +7,15 @@ from robot_learning.errors import NotEnoughDataError
 from robot_learning.language import corpus
 from robot_learning.language.command_files import Labelled
 from robot_learning.models.intent import IntentModelConfig
-from robot_learning.phases.intent import IntentConfig, IntentTraining, _macro_f1, _slot_f1
+from robot_learning.phases.intent import IntentConfig, IntentTraining
 
 SMALL = IntentConfig(
     model=IntentModelConfig(layers=1, width=64, heads=4, feedforward=128),
     epochs=12,
     batch_size=32,
     learning_rate=3e-3,
+    min_updates=0,
+    variants=1,
 )
 
 
@@ -47,15 +50,55 @@ def test_slots_come_with_their_places(trained):
     assert {(10, 15, 'size'), (16, 19, 'color'), (20, 24, 'object')} <= set(found.spans)
 
 
-def test_calibration_lowers_the_likelihood_loss_and_changes_no_answer(trained):
-    learner, _, held_out = trained
+def test_calibration_takes_back_what_is_too_sure_and_changes_no_answer(trained):
+    learner, _, held_out = copy.deepcopy(trained)
     texts = [command.text for command in held_out]
-    before = learner.understand(texts)
-    uncalibrated = learner.measure(held_out).calibration_error
-    assert learner.calibrate(held_out) != 1.0
-    after = learner.understand(texts)
-    assert [u.intent for u in after] == [u.intent for u in before]
-    assert learner.measure(held_out).calibration_error < uncalibrated
+    before = learner.calibrate(held_out)
+    with torch.no_grad():
+        for tensor in (*learner.model.intent.parameters(), *learner.model.votes.parameters()):
+            tensor *= 4
+    too_sure, answers = learner.measure(held_out).calibration_error, learner.understand(texts)
+    assert learner.calibrate(held_out) == pytest.approx(4 * before, rel=0.07)  # One candidate.
+    assert [u.intent for u in learner.understand(texts)] == [u.intent for u in answers]
+    assert learner.measure(held_out).calibration_error < too_sure
+
+
+def test_a_few_commands_in_scope_fall_below_the_least_confidence(trained):
+    learner, _, held_out = copy.deepcopy(trained)
+    learner.calibrate(held_out)
+    inside = [c.text for c in held_out if c.intent != 'out_of_scope']
+    below = [u.confidence < learner.min_confidence for u in learner.understand(inside)]
+    assert sum(below) / len(below) == pytest.approx(SMALL.rejected_ratio, abs=0.005)
+
+
+def test_commands_of_others_help_and_leave_no_outputs_behind():
+    commands = labelled(120, 0)
+    others = [Labelled('sing a song', 'music', ((5, 11, 'what'),)), Labelled('add it', 'sum')]
+    config = dataclasses.replace(SMALL, epochs=1)
+    learner = IntentTraining(commands, config, 0, [others * 30])
+    learner.epoch()
+    tensors, description = learner.published()
+    assert 'music' not in learner.intents and 'B-what' not in learner.tags
+    assert tensors['intent.weight'].shape == (len(learner.intents), 128)
+    assert tensors['tags.bias'].shape == (len(description['tags']),)
+    assert tensors['votes.weight'].shape[1] == len(description['intents'])
+    assert 'sing' in learner.vocabulary.words
+    assert {u.intent for u in learner.understand(['sing a song'])} <= set(learner.intents)
+
+
+def test_what_nobody_marked_teaches_no_slots():
+    unmarked = [c._replace(spans=(), has_slots=False) for c in labelled(60, 0)]
+    learner = IntentTraining(
+        [*labelled(60, 1), *unmarked], dataclasses.replace(SMALL, variants=0), 0
+    )
+    _, _, tags = learner._targets
+    assert (tags[60:] == -100).all() and (tags[:60] != -100).any(1).all()
+
+
+def test_few_commands_get_more_passes():
+    config = dataclasses.replace(SMALL, epochs=2, min_updates=40)
+    assert IntentTraining(labelled(64, 0), config, 0).epochs == 20
+    assert IntentTraining(labelled(2000, 0), config, 0).epochs == 2
 
 
 def test_the_same_seed_learns_the_same():
@@ -71,11 +114,3 @@ def test_the_same_seed_learns_the_same():
 def test_commands_of_one_intent_teach_nothing():
     with pytest.raises(NotEnoughDataError, match='expected at least two intents'):
         IntentTraining([Labelled('go', 'move')] * 5, SMALL, 0)
-
-
-def test_scores_by_hand():
-    assert _macro_f1(['a', 'a', 'b'], ['a', 'b', 'b']) == pytest.approx((2 / 3 + 2 / 3) / 2)
-    assert _macro_f1(['a', 'b'], ['a', 'a']) == pytest.approx((2 / 3 + 0) / 2)
-    right, wrong, other = (0, 2, 'x'), (3, 5, 'x'), (3, 5, 'y')
-    assert _slot_f1([[right, wrong]], [[right, other]]) == pytest.approx(0.5)
-    assert math.isnan(_slot_f1([[]], [[]]))

@@ -21,6 +21,7 @@ class Labelled(NamedTuple):
     spans: tuple[tuple[int, int, str], ...] = ()  # From, to (exclusive), slot; none overlap.
     split: str = ''
     source: str = ''
+    has_slots: bool = True  # False: nobody marked them, so no span does not mean no slot.
 
 
 def read(path: Path) -> list[Labelled]:
@@ -64,12 +65,12 @@ def _labelled(line: str, where: str) -> Labelled:
         spans = _spans(record, text)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f'{where}: its slots cannot be read ({error!r}).') from None
-    return Labelled(
-        text, intent, spans, str(record.get('split', '')), str(record.get('source', ''))
-    )
+    split, source = str(record.get('split', '')), str(record.get('source', ''))
+    return Labelled(text, intent, spans, split, source, any(key in record for key in _SLOTS))
 
 
 _NEEDED = ('text', 'intent')
+_SLOTS = ('spans', 'slots', 'frames')
 
 
 def _spans(record: dict[str, Any], text: str) -> tuple[tuple[int, int, str], ...]:

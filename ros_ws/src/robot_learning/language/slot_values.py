@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 
-from robot_learning.language.corpus import SYNONYMS
 from robot_learning.language.intents import SLOT_WORDS
 from robot_learning.language.quantities import quantities
 from robot_learning.language.skills import Value
+from robot_learning.language.templates import SPECIAL, SYNONYMS
 
 _KIND = {'distance': 'length', 'angle': 'angle', 'duration': 'time'}
 _CLOSE = 0.8  # How alike a misspelled word must be, 0 to 1.
@@ -40,6 +40,9 @@ def _word(slot: str, words: str) -> str | None:
     meant = {word: word for word in SLOT_WORDS[slot]}
     for value, others in SYNONYMS.get(slot, {}).items():
         meant |= dict.fromkeys(others, value)
+    for special, values in SPECIAL.values():
+        if special == slot:
+            meant |= {word: value for value, others in values.items() for word in others}
     bare = {_ARTICLES.sub('', said): value for said, value in meant.items()} | meant
     for said in (words, _ARTICLES.sub('', words), words.removesuffix('s')):
         if said in bare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from collections import Counter
@@ -32,6 +33,7 @@ class Encoded(NamedTuple):
     words: Array  # [B, T] int64.
     grams: Array  # [B, T, G] int64, 0: none; pieces of each word, hashed.
     mask: Array  # [B, T] bool, True where a token stands.
+    phrases: Array  # [B, 2 T] int64, 0: none; each word and the pair that it ends, hashed.
 
 
 def tokens(text: str) -> list[Token]:
@@ -51,12 +53,20 @@ class Vocabulary:
         words: known words, without PAD and UNKNOWN.
         num_buckets: of pieces; two that fall into one look alike.
         max_tokens: longer texts are cut.
+        num_phrases: buckets of words and pairs of words.
     """
 
-    def __init__(self, words: Sequence[str], num_buckets: int = 4096, max_tokens: int = 64):
+    def __init__(
+        self,
+        words: Sequence[str],
+        num_buckets: int = 4096,
+        max_tokens: int = 64,
+        num_phrases: int = 4096,
+    ):
         self.words = tuple(words)
         self.num_buckets = num_buckets
         self.max_tokens = max_tokens
+        self.num_phrases = num_phrases
         self._numbers = {word: number for number, word in enumerate(self.words, _FIRST_WORD)}
 
     @classmethod
@@ -81,13 +91,17 @@ class Vocabulary:
             np.zeros((len(split), length), np.int64),
             np.zeros((len(split), length, _MAX_GRAMS), np.int64),
             np.zeros((len(split), length), bool),
+            np.zeros((len(split), 2 * length), np.int64),
         )
         for row, words in enumerate(split):
-            for place, word in enumerate(words):
-                shape = shape_of(word) if word else ''
+            shapes = [shape_of(word) if word else '' for word in words]
+            pairs = itertools.pairwise(('<', *shapes))
+            for place, (shape, pair) in enumerate(zip(shapes, pairs, strict=True)):
                 batch.words[row, place] = self._numbers.get(shape, UNKNOWN)
                 found = self._pieces(shape)
                 batch.grams[row, place, : len(found)] = found
+                batch.phrases[row, 2 * place] = _bucket(shape, self.num_phrases)
+                batch.phrases[row, 2 * place + 1] = _bucket(' '.join(pair), self.num_phrases)
             batch.mask[row, : len(words)] = True
         return batch
 
@@ -97,6 +111,7 @@ class Vocabulary:
             'words': list(self.words),
             'num_buckets': self.num_buckets,
             'max_tokens': self.max_tokens,
+            'num_phrases': self.num_phrases,
         }
 
     @classmethod
@@ -111,5 +126,9 @@ class Vocabulary:
             for length in _GRAMS
             for start in range(len(marked) - length + 1)
         ]
-        # A hash that is the same in every process, unlike Python's own.
-        return [1 + zlib.crc32(piece.encode()) % self.num_buckets for piece in pieces[:_MAX_GRAMS]]
+        return [_bucket(piece, self.num_buckets) for piece in pieces[:_MAX_GRAMS]]
+
+
+def _bucket(piece: str, count: int) -> int:
+    """Return a number from 1 on, the same in every process, unlike Python's own hash."""
+    return 1 + zlib.crc32(piece.encode()) % count

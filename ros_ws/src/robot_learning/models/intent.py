@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -21,8 +21,10 @@ class IntentModelConfig:
     heads: PositiveInt = 4
     width: Annotated[int, Field(ge=8, multiple_of=2)] = 128
     feedforward: PositiveInt = 256
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2  # Before and behind the encoder.
+    layer_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Inside the encoder: slow.
     word_dropout: NonNegativeFloat = 0.1  # Words that are taken for unknown while learning.
+    phrase_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # Phrases unseen while learning.
 
 
 class IntentLogits(NamedTuple):
@@ -35,8 +37,10 @@ class IntentLogits(NamedTuple):
 class IntentModel(nn.Module):
     """Tokens to intent and slot tags.
 
-    A token is its word, unless that is unknown, plus the mean of its pieces; a learned first
-    token gathers what the whole text means (as BERT's does, Devlin et al. 2019).
+    A token is its word, unless that is unknown, plus the mean of its pieces. The intent is read
+    from a learned first token (as BERT's, Devlin et al. 2019), from the mean of all tokens, and
+    from words and pairs of words that vote for it directly: those alone are a linear classifier,
+    which few commands are enough for (wide and deep, Cheng et al. 2016).
     """
 
     positions: Tensor
@@ -49,6 +53,7 @@ class IntentModel(nn.Module):
         num_intents: int,
         num_tags: int,
         max_tokens: int,
+        num_phrases: int,
     ):
         super().__init__()
         self.config = config
@@ -61,27 +66,33 @@ class IntentModel(nn.Module):
             width,
             config.heads,
             config.feedforward,
-            config.dropout,
+            config.layer_dropout,
             batch_first=True,
             norm_first=True,
         )
         self.encoder = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
-        self.intent = nn.Linear(width, num_intents)
+        self.intent = nn.Linear(2 * width, num_intents)
+        self.votes = nn.EmbeddingBag(num_phrases + 1, num_intents, mode='sum', padding_idx=0)
+        nn.init.zeros_(self.votes.weight)
         self.tags = nn.Linear(width, num_tags)
 
-    def forward(self, words: Tensor, grams: Tensor, mask: Tensor) -> IntentLogits:
+    def forward(self, words: Tensor, grams: Tensor, mask: Tensor, phrases: Tensor) -> IntentLogits:
         """Read a batch.
 
         Args:
             words: [B, T] int64, 0: padding, 1: unknown.
             grams: [B, T, G] int64, 0: none.
             mask: [B, T] bool, True where a token stands; what is elsewhere changes nothing.
+            phrases: [B, P] int64, 0: none.
         """
         if self.training and self.config.word_dropout:
             is_hidden = torch.rand(words.shape, device=words.device) < self.config.word_dropout
             words = torch.where(is_hidden & (words > 1), 1, words)
+        if self.training and self.config.phrase_dropout:
+            is_seen = torch.rand(phrases.shape, device=words.device) >= self.config.phrase_dropout
+            phrases = phrases * is_seen
         batch, length, count = grams.shape
         pieces = self.pieces(grams.reshape(batch * length, count)).view(batch, length, -1)
         pieces = pieces / (grams > 0).sum(-1, keepdim=True).clamp(min=1)
@@ -90,7 +101,11 @@ class IntentModel(nn.Module):
         is_padding = torch.cat([mask.new_zeros(batch, 1), ~mask], dim=1)
         x = self.norm(self.encoder(self.dropout(x), src_key_padding_mask=is_padding))
         x = self.dropout(x)
-        return IntentLogits(self.intent(x[:, 0]), self.tags(x[:, 1:]))
+        is_token = mask.unsqueeze(-1)
+        mean = (x[:, 1:] * is_token).sum(1) / is_token.sum(1).clamp(min=1)
+        votes = self.votes(phrases) / (phrases > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
+        intent = self.intent(torch.cat([x[:, 0], mean], dim=1)) + votes
+        return IntentLogits(intent, self.tags(x[:, 1:]))
 
 
 def sinusoids(length: int, width: int) -> Tensor:
@@ -100,20 +115,3 @@ def sinusoids(length: int, width: int) -> Tensor:
     table = torch.empty(length, width)
     table[:, 0::2], table[:, 1::2] = torch.sin(place * rate), torch.cos(place * rate)
     return table
-
-
-def expected_calibration_error(confidence: Any, is_right: Any, num_bins: int = 15) -> float:
-    """Return how far confidence lies from accuracy, mean over bins of equal width by their rows.
-
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
-
-    Args:
-        confidence: [N], of the answer that was given, 0 to 1.
-        is_right: [N] bool.
-        num_bins: of the confidence.
-    """
-    confidence, is_right = torch.as_tensor(confidence), torch.as_tensor(is_right).float()
-    bins = (confidence * num_bins).long().clamp(0, num_bins - 1)
-    count = torch.bincount(bins, minlength=num_bins)
-    gap = torch.bincount(bins, is_right - confidence, minlength=num_bins).abs()
-    return float(gap.sum() / count.sum())

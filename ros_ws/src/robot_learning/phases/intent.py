@@ -1,34 +1,39 @@
 """Learns from commands what they mean: intent, slots, and how sure that is.
 
 Commands belong to no episode; so this phase has a loop of its own, in passes over the commands.
+Few commands learn with the help of others: auxiliary groups share all of the network but its last
+layer, where every group has outputs of its own. Only those of the first group are published.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
 from robot_learning.config import STRICT
 from robot_learning.errors import NotEnoughDataError, TrainingError
+from robot_learning.language.augmentation import variants
 from robot_learning.language.command_files import Labelled
+from robot_learning.language.intent_scores import (
+    OUT_OF_SCOPE_NAMES,
+    expected_calibration_error,
+    macro_f1,
+    slot_f1,
+)
 from robot_learning.language.tags import OUTSIDE, Span, all_tags, spans_of, tags_of
 from robot_learning.language.tokens import Encoded, Vocabulary, tokens
-from robot_learning.models.intent import (
-    IntentLogits,
-    IntentModel,
-    IntentModelConfig,
-    expected_calibration_error,
-)
+from robot_learning.models.intent import IntentLogits, IntentModel, IntentModelConfig
 
-_IGNORED = -100  # Tag of what is no token.
+_IGNORED = -100  # Tag of what is no token, or is not known.
 _ROWS_AT_ONCE = 512
+_MOST_VARIANTS = 20_000  # Of all own commands together; many commands need fewer each.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,13 +42,18 @@ class IntentConfig:
 
     model: IntentModelConfig = IntentModelConfig()
     epochs: PositiveInt = 20
-    batch_size: PositiveInt = 64
+    min_updates: NonNegativeInt = 600  # Few commands get more passes than `epochs`.
+    batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 1e-3  # Rises over the warm-up, then falls to 0 in a cosine.
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
     weight_decay: NonNegativeFloat = 1e-2
     gradient_norm: PositiveFloat = 1.0
     slot_weight: NonNegativeFloat = 1.0  # Of the tags' cross-entropy beside the intent's.
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
     min_count: PositiveInt = 2  # Rarer words are known by their pieces only.
+    variants: NonNegativeInt = 10  # Of each own command at most, see language/augmentation.py.
+    auxiliary_ratio: NonNegativeFloat = 4.0  # Auxiliary commands of a pass, per own command.
+    rejected_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.02  # See `calibrate`.
 
 
 class Understood(NamedTuple):
@@ -64,6 +74,15 @@ class Scores(NamedTuple):
     calibration_error: float
 
 
+class _Group(NamedTuple):
+    """Commands with labels of their own, and where these stand among the model's outputs."""
+
+    intents: tuple[str, ...]
+    tags: tuple[str, ...]
+    first_intent: int
+    first_tag: int
+
+
 class IntentTraining:
     """A model that gets better with every pass.
 
@@ -71,46 +90,56 @@ class IntentTraining:
         commands: to learn from.
         config: of the phase.
         seed: of weights, order and dropout.
+        auxiliary: groups of other commands, each with labels of its own.
 
     Raises:
         NotEnoughDataError: there are fewer than two intents.
     """
 
-    def __init__(self, commands: Sequence[Labelled], config: IntentConfig, seed: int):
+    def __init__(
+        self,
+        commands: Sequence[Labelled],
+        config: IntentConfig,
+        seed: int,
+        auxiliary: Sequence[Sequence[Labelled]] = (),
+    ):
         self.config = config
-        self.intents = tuple(sorted({command.intent for command in commands}))
+        everything = (commands, *auxiliary)
+        self._groups = _groups(everything)
+        self.intents, self.tags = self._groups[0].intents, self._groups[0].tags
         if len(self.intents) < 2:
             raise NotEnoughDataError(
                 f'commands: {len(commands)} with {len(self.intents)} intents, expected at least '
                 f'two intents. Name more data.'
             )
-        names = {name for command in commands for _, _, name in command.spans}
-        self.tags = all_tags(names)
-        self.vocabulary = Vocabulary.of((c.text for c in commands), config.min_count)
+        self._num_copies = min(config.variants, _MOST_VARIANTS // len(commands))
+        everything = (_with_variants(commands, self._num_copies, seed), *auxiliary)
+        texts = [command.text for group in everything for command in group]
+        self.vocabulary = Vocabulary.of(
+            (c.text for group in (commands, *auxiliary) for c in group), config.min_count
+        )
         self.temperature = 1.0  # Of the intent's logits, see `calibrate`.
+        self.min_confidence = 0.0  # Below it a command is out of scope.
         self.num_epochs = 0
         self._rng = np.random.default_rng(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = IntentModel(
-                config.model,
-                len(self.vocabulary),
-                self.vocabulary.num_buckets,
-                len(self.intents),
-                len(self.tags),
-                self.vocabulary.max_tokens,
-            )
+            self.model = _model(config.model, self.vocabulary, self._groups)
             self._noise = torch.random.get_rng_state()
-        self._batch = self._encode(commands)
-        self._targets = self._targets_of(commands, self._batch)
+        self._batch = self.vocabulary.encode(texts)
+        self._targets = self._targets_of(everything)
+        self._num_own = len(commands)
+        others = len(texts) - len(everything[0])
+        self._num_others = min(round(config.auxiliary_ratio * len(commands)), others)
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,
         )
-        per_epoch = -(-len(commands) // config.batch_size)
-        total = config.epochs * per_epoch
+        per_epoch = -(-(self._num_own + self._num_others) // config.batch_size)
+        self.epochs = max(config.epochs, -(-config.min_updates // per_epoch))
+        total = self.epochs * per_epoch
         warmup = max(round(config.warmup_ratio * total), 1)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimizer,
@@ -118,12 +147,12 @@ class IntentTraining:
         )
 
     def epoch(self) -> float:
-        """Learn from every command once; return the mean loss.
+        """Learn from every own command once, and from some auxiliary ones; return the mean loss.
 
         Raises:
             TrainingError: it is not finite.
         """
-        order = torch.from_numpy(self._rng.permutation(len(self._batch.words)))
+        order = self._order()
         total = 0.0
         self.model.train()
         with torch.random.fork_rng(devices=[]):
@@ -147,15 +176,24 @@ class IntentTraining:
     def calibrate(self, commands: Sequence[Labelled]) -> float:
         """Choose the temperature that makes the intents of these commands most likely.
 
-        Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2. Take commands
-        that were not learned from. Returns it.
+        Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2. Also choose the
+        confidence below which a command is out of scope, so that `rejected_ratio` of those that
+        are in scope fall below it. Take commands that were not learned from. Returns the
+        temperature.
         """
         known = [command for command in commands if command.intent in self.intents]
-        logits = self._logits(self._encode(known)).intent
+        if not known:
+            return self.temperature
+        logits = self._logits(self.vocabulary.encode([c.text for c in known])).intent
         target = torch.tensor([self.intents.index(command.intent) for command in known])
         candidates = torch.logspace(-1, 1, 81)
         losses = [F.cross_entropy(logits / each, target) for each in candidates]
         self.temperature = float(candidates[int(torch.stack(losses).argmin())])
+        confidence = (logits / self.temperature).softmax(-1).amax(-1).numpy()
+        is_in_scope = [command.intent not in OUT_OF_SCOPE_NAMES for command in known]
+        if any(is_in_scope):
+            inside = confidence[np.array(is_in_scope)]
+            self.min_confidence = float(np.quantile(inside, self.config.rejected_ratio))
         return self.temperature
 
     def understand(self, texts: Sequence[str]) -> list[Understood]:
@@ -180,25 +218,75 @@ class IntentTraining:
         """Score commands that were not learned from."""
         found = self.understand([command.text for command in commands])
         is_right = [f.intent == c.intent for f, c in zip(found, commands, strict=True)]
+        marked = [(c.spans, f.spans) for f, c in zip(found, commands, strict=True) if c.has_slots]
         return Scores(
             len(commands),
             float(np.mean(is_right)),
-            _macro_f1([c.intent for c in commands], [f.intent for f in found]),
-            _slot_f1([c.spans for c in commands], [f.spans for f in found]),
+            macro_f1([c.intent for c in commands], [f.intent for f in found]),
+            slot_f1([expected for expected, _ in marked], [spans for _, spans in marked]),
             expected_calibration_error([f.confidence for f in found], is_right),
         )
 
+    def published(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors to serve and their description; auxiliary outputs are cut off."""
+        state = {
+            name: value.detach().clone()
+            for name, value in self.model.state_dict().items()
+            if name != 'positions'
+        }
+        for name, count in (('intent', len(self.intents)), ('tags', len(self.tags))):
+            for part in ('weight', 'bias'):
+                state[f'{name}.{part}'] = state[f'{name}.{part}'][:count]
+        state['votes.weight'] = state['votes.weight'][:, : len(self.intents)]
+        model = self.config.model
+        description = {
+            'kind': 'intent_transformer',
+            'layers': model.layers,
+            'heads': model.heads,
+            'width': model.width,
+            'feedforward': model.feedforward,
+            **self.vocabulary.describe(),
+            'intents': list(self.intents),
+            'tags': list(self.tags),
+            'temperature': self.temperature,
+            'min_confidence': self.min_confidence,
+        }
+        return {name: value.contiguous() for name, value in state.items()}, description
+
+    def _order(self) -> Tensor:
+        """Return the rows of a pass: each own command or a variant of it, and auxiliary ones."""
+        copies = 1 + self._num_copies
+        copy = self._rng.integers(0, copies, self._num_own)
+        own = np.arange(self._num_own) + self._num_own * copy
+        first, end = copies * self._num_own, len(self._batch.words)
+        others = first + self._rng.choice(end - first, self._num_others, replace=False)
+        return torch.from_numpy(self._rng.permutation(np.concatenate([own, others])))
+
     def _loss(self, rows: Tensor) -> Tensor:
-        words, grams, mask = (torch.from_numpy(array[rows.numpy()]) for array in self._batch)
+        words, grams, mask, phrases = (
+            torch.from_numpy(array[rows.numpy()]) for array in self._batch
+        )
         length = int(mask.sum(1).max())  # The longest of these, not of all.
-        logits = self.model(words[:, :length], grams[:, :length], mask[:, :length])
-        intent, tags = (target[rows] for target in self._targets)
-        loss = F.cross_entropy(logits.intent, intent)
-        if self.config.slot_weight and len(self.tags) > 1:
-            flat = logits.tags.flatten(0, 1), tags[:, :length].flatten()
-            slots = F.cross_entropy(*flat, ignore_index=_IGNORED)
-            loss = loss + self.config.slot_weight * slots
-        return loss
+        logits = self.model(
+            words[:, :length], grams[:, :length], mask[:, :length], phrases[:, : 2 * length]
+        )
+        group, intent, tags = (target[rows] for target in self._targets)
+        loss: Tensor = logits.intent.new_zeros(())
+        for number in sorted(set(group.tolist())):
+            own, is_own = self._groups[number], group == number
+            outputs = logits.intent[is_own, own.first_intent :][:, : len(own.intents)]
+            smoothing = self.config.label_smoothing
+            loss = loss + F.cross_entropy(
+                outputs, intent[is_own], reduction='sum', label_smoothing=smoothing
+            )
+            marks = tags[is_own, :length]
+            if len(own.tags) > 1 and bool((marks != _IGNORED).any()):
+                outputs = logits.tags[is_own, :, own.first_tag :][..., : len(own.tags)]
+                slots = F.cross_entropy(
+                    outputs.flatten(0, 1), marks.flatten(), ignore_index=_IGNORED
+                )
+                loss = loss + self.config.slot_weight * slots * is_own.sum()
+        return loss / len(rows)
 
     @torch.no_grad()
     def _logits(self, batch: Encoded) -> IntentLogits:
@@ -209,32 +297,54 @@ class IntentTraining:
             )
             for start in range(0, len(batch.words), _ROWS_AT_ONCE)
         ]
-        return IntentLogits(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        intent, tags = (torch.cat(column) for column in zip(*parts, strict=True))
+        return IntentLogits(intent[:, : len(self.intents)], tags[..., : len(self.tags)])
 
-    def _encode(self, commands: Sequence[Labelled]) -> Encoded:
-        return self.vocabulary.encode([command.text for command in commands])
+    def _targets_of(
+        self, everything: Sequence[Sequence[Labelled]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return group [N], intent [N] and tags [N, T], the last two counted within the group."""
+        groups: list[int] = []
+        intents: list[int] = []
+        tags = torch.full(self._batch.words.shape, _IGNORED)
+        for number, (commands, group) in enumerate(zip(everything, self._groups, strict=True)):
+            intent_numbers = {intent: place for place, intent in enumerate(group.intents)}
+            tag_numbers = {tag: place for place, tag in enumerate(group.tags)}
+            for command in commands:
+                if command.has_slots:
+                    marked = tags_of(tokens(command.text), command.spans) or [OUTSIDE]
+                    known = [tag_numbers[tag] for tag in marked][: self.vocabulary.max_tokens]
+                    tags[len(groups), : len(known)] = torch.tensor(known)
+                groups.append(number)
+                intents.append(intent_numbers[command.intent])
+        return torch.tensor(groups), torch.tensor(intents), tags
 
-    def _targets_of(self, commands: Sequence[Labelled], batch: Encoded) -> tuple[Tensor, Tensor]:
-        intents = torch.tensor([self.intents.index(command.intent) for command in commands])
-        numbers = {tag: number for number, tag in enumerate(self.tags)}
-        tags = torch.full(batch.words.shape, _IGNORED)
-        for row, command in enumerate(commands):
-            marked = tags_of(tokens(command.text), command.spans)[: self.vocabulary.max_tokens]
-            tags[row, : len(marked)] = torch.tensor([numbers[tag] for tag in marked or [OUTSIDE]])
-        return intents, tags
+
+def _with_variants(commands: Sequence[Labelled], copies: int, seed: int) -> list[Labelled]:
+    made = variants(commands, copies, seed)
+    return [*commands, *(command for copy in made for command in copy)]
 
 
-def _macro_f1(expected: Sequence[str], found: Sequence[str]) -> float:
-    scores = []
-    for intent in sorted(set(expected)):
-        both = sum(e == f == intent for e, f in zip(expected, found, strict=True))
-        scores.append(2 * both / (expected.count(intent) + list(found).count(intent)))
-    return float(np.mean(scores))
+def _groups(everything: Sequence[Sequence[Labelled]]) -> list[_Group]:
+    groups: list[_Group] = []
+    first_intent, first_tag = 0, 0
+    for commands in everything:
+        intents = tuple(sorted({command.intent for command in commands}))
+        tags = all_tags(name for command in commands for _, _, name in command.spans)
+        groups.append(_Group(intents, tags, first_intent, first_tag))
+        first_intent, first_tag = first_intent + len(intents), first_tag + len(tags)
+    return groups
 
 
-def _slot_f1(expected: Sequence[Sequence[Span]], found: Sequence[Sequence[Span]]) -> float:
-    num_expected, num_found = sum(map(len, expected)), sum(map(len, found))
-    if not num_expected + num_found:
-        return float('nan')
-    both = sum(len(set(e) & set(f)) for e, f in zip(expected, found, strict=True))
-    return 2 * both / (num_expected + num_found)
+def _model(
+    config: IntentModelConfig, vocabulary: Vocabulary, groups: Sequence[_Group]
+) -> IntentModel:
+    return IntentModel(
+        config,
+        num_words=len(vocabulary),
+        num_buckets=vocabulary.num_buckets,
+        num_intents=sum(len(group.intents) for group in groups),
+        num_tags=sum(len(group.tags) for group in groups),
+        max_tokens=vocabulary.max_tokens,
+        num_phrases=vocabulary.num_phrases,
+    )

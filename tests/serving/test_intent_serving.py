@@ -1,0 +1,194 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from robot_learning.errors import CommandError, ModelRefusedError, StoreError
+from robot_learning.language import corpus
+from robot_learning.language.command_files import Labelled
+from robot_learning.language.intents import OUT_OF_SCOPE, Intent
+from robot_learning.language.tokens import Encoded
+from robot_learning.model_store import ModelStore
+from robot_learning.models.intent import IntentModelConfig
+from robot_learning.phases.intent import IntentConfig, IntentTraining
+from robot_learning.serving.intent import build_intent_model, load, load_folder, resolved
+
+CONFIG = IntentConfig(
+    model=IntentModelConfig(width=64, feedforward=128),
+    epochs=14,
+    min_updates=0,
+    learning_rate=3e-3,
+    variants=0,
+)
+
+
+@pytest.fixture(scope='module')
+def trained():
+    commands = [
+        Labelled(example.text.lower(), example.intent, example.spans)
+        for example in corpus.examples(1900, 0)
+    ]
+    learner = IntentTraining(commands[:1700], CONFIG, seed=0)
+    for _ in range(learner.epochs):
+        learner.epoch()
+    learner.calibrate(commands[1700:])
+    return learner
+
+
+@pytest.fixture(scope='module')
+def store(trained, tmp_path_factory):
+    tensors, policy = trained.published()
+    made = ModelStore(tmp_path_factory.mktemp('models'))
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    made.publish('intent', arrays, {'policy': policy, 'phase': 'intent'})
+    return made
+
+
+@pytest.fixture(scope='module')
+def model(store):
+    return load(store.root)
+
+
+TEXTS = [
+    *(example.text for example in corpus.examples(60, 7)),
+    *('Go To The RED cube', 'zzz qqq', '?', 'go ' * 90, 'x' * 400),
+]
+
+
+def test_it_computes_what_torch_computes(trained, model):
+    for text in TEXTS:
+        batch = trained.vocabulary.encode([text.lower()])
+        with torch.no_grad():
+            expected = trained.model.eval()(*map(torch.from_numpy, Encoded(*batch)))
+        intent, tags = model._network(text.lower())
+        np.testing.assert_allclose(intent, expected.intent[0].numpy(), atol=1e-4)
+        np.testing.assert_allclose(tags, expected.tags[0].numpy(), atol=1e-4)
+
+
+def test_it_answers_what_the_trained_model_answers(trained, model):
+    for text, known in zip(TEXTS, trained.understand(TEXTS), strict=True):
+        found = model.predict(text)
+        assert (found.guess, found.spans) == (known.intent, known.spans)
+        assert found.confidence == pytest.approx(known.confidence, abs=1e-4)
+
+
+def test_slots_have_the_values_of_the_schema_and_each_its_confidence(model):
+    found = model.predict('Bring the tiny RED box to the kitchen')
+    assert found.name == 'bring'
+    assert found.slots == {'size': 'small', 'color': 'red', 'object': 'cube', 'place': 'kitchen'}
+    assert set(found.slot_confidence) == set(found.slots)
+    assert all(0 < sure <= 1 for sure in found.slot_confidence.values())
+    assert model.predict('drive forward half a metre').slots['distance'] == 0.5
+    assert model.predict('back up 2 m').slots == {'direction': 'backward', 'distance': 2.0}
+    assert found.intent == Intent('bring', found.slots, found.confidence, found.text)
+
+
+def test_out_of_scope_is_a_class_and_also_too_little_confidence(trained, store):
+    tensors, manifest = store.load('intent')
+    model = build_intent_model(tensors, manifest, 'intent@1')
+    assert model.predict('play some music').name == OUT_OF_SCOPE
+    assert model.predict('turn left').name == 'turn'
+    doubtful = dict(manifest, policy={**manifest['policy'], 'min_confidence': 1.0})
+    found = build_intent_model(tensors, doubtful, 'intent@1').predict('turn left')
+    assert (found.name, found.guess, found.slots) == (OUT_OF_SCOPE, 'turn', {})
+
+
+def test_several_steps_are_understood_one_by_one(model):
+    found = model.understand('Go to the red cube, then pick it up and bring it to the kitchen.')
+    assert [intent.name for intent in found] == ['go_to_object', 'pick_up', 'put_down']
+    assert found[1].slots == {'object': 'cube', 'color': 'red'}
+    assert found[2].slots == {'place': 'kitchen'}
+    with pytest.raises(CommandError, match='is empty'):
+        model.understand(' ')
+
+
+def test_it_is_the_object_of_the_step_before():
+    red = {'object': 'ball', 'color': 'red'}
+    steps = [
+        Intent('look_for', red, 1.0, 'find the red ball'),
+        Intent('wait', {'duration': 2.0}, 1.0, 'wait 2 seconds'),
+        Intent('pick_up', {}, 1.0, 'pick it up'),
+        Intent('bring', {}, 1.0, 'bring it back'),
+    ]
+    found = resolved(steps)
+    assert found[2].slots == red
+    assert (found[3].name, found[3].slots) == ('put_down', {'place': 'home'})
+    fetched = resolved([steps[0], steps[3]])[1]  # Not held: it has to be picked up as well.
+    assert (fetched.name, fetched.slots) == ('bring', red)
+
+
+@pytest.mark.parametrize(
+    'steps',
+    [
+        [Intent('pick_up', {}, 1.0, 'pick it up')],  # Nothing was spoken of.
+        [
+            Intent('go_to_object', {'object': 'can'}, 1.0, 'go to the can'),
+            Intent('pick_up', {}, 1.0, 'pick up the thing'),  # No pronoun.
+        ],
+        [Intent('return_home', {}, 1.0, 'return it'), Intent('stop', {}, 1.0, 'stop that')],
+        [],
+    ],
+)
+def test_what_is_not_said_is_not_made_up(steps):
+    assert resolved(steps) == steps
+
+
+def test_other_schemas_keep_their_words():
+    commands = [
+        Labelled('play some jazz', 'PlayMusic', ((10, 14, 'genre'),)),
+        Labelled('rate this book', 'RateBook', ((10, 14, 'what'),)),
+    ] * 40
+    learner = IntentTraining(commands, dataclasses.replace(CONFIG, epochs=20), 0)
+    for _ in range(learner.epochs):
+        learner.epoch()
+    tensors, policy = learner.published()
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    found = build_intent_model(arrays, {'policy': policy}, 'x@1').predict('Play some JAZZ')
+    assert (found.name, found.slots) == ('PlayMusic', {'genre': 'jazz'})
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        ({'kind': 'world_model'}, "kind of model is 'world_model', expected 'intent_transformer'"),
+        ({'layers': 3}, r'tensor encoder.layers.2.\S+ is missing'),
+        ({'words': ['go']}, r'tensor words.weight has shape .* expected \[3, 64\]'),
+        ({'heads': 5}, 'width is 64, expected a multiple of 5 heads'),
+        ({'temperature': 0}, 'policy: temperature'),
+        ({'surprise': 1}, 'surprise: unknown key'),
+        ({'intents': ['a'] * 15}, 'intents hold 14 of their names twice'),
+    ],
+)
+def test_a_version_that_does_not_fit_is_refused(store, change, reason):
+    tensors, manifest = store.load('intent')
+    policy = {**manifest['policy'], **change}
+    with pytest.raises(ModelRefusedError, match=rf'intent@1: .*{reason}'):
+        build_intent_model(tensors, {'policy': policy}, 'intent@1')
+
+
+def test_weights_that_are_not_finite_are_refused(store):
+    tensors, manifest = store.load('intent')
+    broken = {**tensors, 'first': np.full_like(tensors['first'], np.nan)}
+    with pytest.raises(ModelRefusedError, match='tensor first holds 64 values that are not'):
+        build_intent_model(broken, manifest, 'intent@1')
+
+
+def test_a_folder_is_loaded_and_a_changed_file_refused(store, tmp_path):
+    folder = store.root / 'intent' / '000001'
+    assert load_folder(folder).predict('turn left').name == 'turn'
+    copied = tmp_path / 'intent' / '000001'
+    copied.mkdir(parents=True)
+    for file in folder.iterdir():
+        (copied / file.name).write_bytes(file.read_bytes())
+    manifest = json.loads((copied / 'manifest.json').read_text())
+    manifest['policy']['intents'].reverse()
+    (copied / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(ModelRefusedError, match='differs from its own SHA-256'):
+        load_folder(copied)
+    with pytest.raises(ModelRefusedError, match='expected the number of a version'):
+        load_folder(tmp_path)
+    with pytest.raises(StoreError, match='version 7 is not in'):
+        load_folder(store.root / 'intent' / '000007')
+    with pytest.raises(StoreError, match='holds no version that may be served'):
+        load(tmp_path / 'nothing')
