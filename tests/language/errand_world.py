@@ -27,7 +27,7 @@ _ANGLES = np.array([wrapped(a) for a in np.linspace(0, 2 * np.pi, 360, endpoint=
 class ErrandWorld:
     """Carries out steps in the world; objects are known by ground truth where a camera looks."""
 
-    def __init__(self, seed=0, robot=None, objects=None, navigator=None):
+    def __init__(self, seed=0, robot=None, objects=None, navigator=None, forbidden=()):
         self.contract = contracts.load('errands')
         self.world = World(self.contract, WorldConfig(camera='off'))
         self.world.begin(seed, robot)
@@ -36,8 +36,10 @@ class ErrandWorld:
             self.world.set_state(robot, {**far, **objects})
         low, high = self.contract.action_low, self.contract.action_high
         limits = Limits(-float(low[0]), float(high[0]), float(high[1]))
-        self.obstacles = ObstacleMap(ARENA, 0.2)
-        around = Surroundings(limits, self.obstacles, PLACES, PATHS, HAND, navigator)
+        self.obstacles = ObstacleMap(ARENA, 0.2, forbidden)
+        around = Surroundings(
+            limits, self.obstacles, PLACES, PATHS, forbidden, ARENA, hand=HAND, navigator=navigator
+        )
         self.performer = Performer(around)
         self.time_s = 0.0
         self.orders = []

@@ -5,6 +5,7 @@ from errand_world import PATHS, PLACES, ErrandWorld
 from robot_learning.language import skills
 from robot_learning.language.motions import Ended, wrapped
 from robot_learning.language.performer import SKILLS
+from robot_learning.language.planner import Zone
 from robot_learning.language.senses import Order, Outcome
 
 CUBE = {'cube_red': (0.5, 0.3, 0.0)}
@@ -170,3 +171,22 @@ def test_canceling_also_stops_the_policy():
     world.performer.tick(world.senses())
     world.performer.cancel()
     assert policy.calls[-1] == 'cancel'
+
+
+def test_it_does_not_drive_where_it_must_not_be():
+    carpet = Zone('the carpet', 0.3, -0.4, 1.5, 0.6)
+    policy = Policy(Ended(True))
+    world = ErrandWorld(0, (-0.5, 0.0, 0.0), {}, policy, (carpet,))
+    outcome = world.do('robot.move_forward', distance=1.0)
+    assert not outcome.success and 'into the carpet, which is forbidden' in outcome.reason
+    assert not world.do('robot.move_backward', distance=2.5).success  # Out of the arena.
+    assert math.dist(world.pose[:2], (-0.5, 0.0)) < 0.02
+    world.performer.begin(
+        skills.Step(skills.verb('robot.move_to'), {'x': 2.0, 'y': 0.0, 'timeout': 60.0})
+    )
+    places = []
+    while isinstance(answer := world.performer.tick(world.senses()), Order):
+        world._live(answer)
+        places.append(world.pose[:2])
+    assert answer.success and not any(carpet.holds(*place) for place in places)
+    assert policy.calls == []  # It knows nothing of carpets.

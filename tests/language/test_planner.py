@@ -6,6 +6,7 @@ from robot_learning.language.planner import MAX_ACTIONS, Situation, Zone, plan
 ALL = frozenset({'drive', 'localisation', 'camera', 'gripper', 'lidar'})
 ARENA = Situation(
     ALL,
+    paths={'square': ((0.5, 0.0), (0.0, 0.0)), 'corridor': ((0.0, 0.0), (3.0, 0.0))},
     places={'home': (0.0, 0.0), 'kitchen': (2.0, 1.0), 'garage': (-2.0, -2.0)},
     forbidden=(Zone('the stairs', -2.5, -2.5, -1.5, -1.5),),
     bounds=Zone('the arena', -2.5, -2.5, 2.5, 2.5),
@@ -138,6 +139,19 @@ def test_every_intent_has_a_plan_with_any_words_of_its_slots():
             if kind.name == 'turn' and slots['direction'] == 'forward':
                 slots['direction'] = 'left'
             places = dict.fromkeys(SLOT_WORDS['place'], (0.0, 0.0))
-            holding = Situation(ALL, places, is_holding=kind.name == 'put_down')
+            paths = dict.fromkeys(SLOT_WORDS['path'], ((0.0, 0.0),))
+            holding = Situation(ALL, places, paths, is_holding=kind.name == 'put_down')
             found = plan([Intent(kind.name, slots)], holding)
             assert found.steps and not found.question
+
+
+def test_paths_and_home_must_be_known_and_allowed():
+    for path, text in (
+        ('circle', 'nobody has shown me that path. I know square, corridor'),
+        ('corridor', 'leads out of the arena'),
+    ):
+        with pytest.raises(CommandError, match=text):
+            plan([Intent('follow_path', {'path': path})], ARENA)
+    assert calls(Intent('follow_path', {'path': 'square'}))
+    with pytest.raises(CommandError, match='where home is'):
+        plan([Intent('return_home')], Situation(ALL))

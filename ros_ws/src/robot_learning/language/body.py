@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from robot_learning.language.motions import (
     Ended,
     Limits,
@@ -16,7 +18,8 @@ from robot_learning.language.motions import (
     View,
     relative,
 )
-from robot_learning.language.obstacle_map import ObstacleMap, Point
+from robot_learning.language.obstacle_map import ObstacleMap
+from robot_learning.language.planner import Point, Zone, off_limits
 from robot_learning.language.routes import Route
 from robot_learning.language.senses import Navigator, Order, Seen, Senses
 
@@ -26,6 +29,7 @@ _LOOK_RAD_S = math.radians(40.0)
 _ROUND_RAD = math.radians(365.0)
 _STANDOFF_M = 0.48  # From an object's middle, where the robot stops in front of it.
 _NEAR_M = 0.08
+_LOOK_M = 0.05  # Between two points of a line that are looked at.
 _NUM_SIDES = 12  # From which an object may be approached.
 _APPROACH_S = 90.0
 _APPROACHES = 3  # Until it stands before the object.
@@ -51,6 +55,8 @@ class Surroundings:
     obstacles: ObstacleMap
     places: Mapping[str, Point] = field(default_factory=dict)
     paths: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    forbidden: tuple[Zone, ...] = ()
+    bounds: Zone | None = None
     hand: Hand | None = None
     navigator: Navigator | None = None
 
@@ -87,6 +93,17 @@ class Body:
                 return answer
             yield Order(answer)
 
+    def straight(self, distance_m: float, speed_m_s: float) -> Motions:
+        """Drive straight, if all of the way is allowed."""
+        view = self.senses.view
+        for share in np.linspace(0.0, 1.0, 2 + round(abs(distance_m) / _LOOK_M)):
+            x = view.x + share * distance_m * math.cos(view.yaw)
+            y = view.y + share * distance_m * math.sin(view.yaw)
+            if problem := off_limits(x, y, self.around.forbidden, self.around.bounds):
+                return Ended(False, f'it leads {problem}')
+        motion = Straight(distance_m, speed_m_s, self.around.limits)
+        return (yield from self.follow(motion))
+
     def hold(self, seconds: float, lift_m: float | None, opening_m: float | None) -> Motions:
         """Stand for a while, with hand and lift as told."""
         start_s = self.senses.view.time_s
@@ -102,8 +119,11 @@ class Body:
         tolerance_m: float = 0.12,
         shares: tuple[float, float] = (0.0, 1.0),
     ) -> Motions:
-        """Go to a point: by the policy where there is one, else, or if it fails, by plan."""
-        navigator = self.around.navigator
+        """Go to a point: by the policy where there is one, else, or if it fails, by plan.
+
+        A policy knows nothing of what is forbidden, so that it does not drive where anything is.
+        """
+        navigator = None if self.around.forbidden else self.around.navigator
         start_s = self.senses.view.time_s
         if navigator is not None and navigator.begin(x, y, timeout_s):
             try:

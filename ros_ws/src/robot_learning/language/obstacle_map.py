@@ -8,10 +8,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from robot_learning.grid_graph import GridGraph
-from robot_learning.language.planner import Zone
+from robot_learning.language.planner import Point, Zone
 
 Array = np.ndarray[Any, Any]
-Point = tuple[float, float]
 
 _CELL_M = 0.05
 _HIT, _FREE = 0.9, -0.4  # Logarithm of odds that one beam adds where it ends, and on its way.

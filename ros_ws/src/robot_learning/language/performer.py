@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from robot_learning.language import handling
 from robot_learning.language.body import Body, Surroundings
 from robot_learning.language.handling import Arguments
-from robot_learning.language.motions import Ended, Straight, Turn, Wait
+from robot_learning.language.motions import Ended, Turn, Wait
 from robot_learning.language.senses import Order, Outcome, Senses, Skill
 from robot_learning.language.skills import Step
 
@@ -59,8 +59,7 @@ class Performer:
 def _straight(sign: float) -> Callable[[Body, Arguments], Skill]:
     def skill(body: Body, arguments: Arguments) -> Skill:
         distance = sign * float(arguments['distance'])
-        motion = Straight(distance, float(arguments['speed']), body.around.limits)
-        return _outcome((yield from body.follow(motion)))
+        return _outcome((yield from body.straight(distance, float(arguments['speed']))))
 
     return skill
 

@@ -12,6 +12,8 @@ from robot_learning.language import intents, skills
 from robot_learning.language.intents import OUT_OF_SCOPE, Intent
 from robot_learning.language.skills import Step, Value
 
+Point = tuple[float, float]
+
 MAX_ACTIONS = 20
 _TURN_DEG = 90.0  # 'turn left' without a number.
 
@@ -35,7 +37,8 @@ class Situation:
     """What is known when a plan is made."""
 
     abilities: frozenset[str]  # Of the robot, see `Verb.needs`.
-    places: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # x, y in metres.
+    places: Mapping[str, Point] = field(default_factory=dict)  # x, y in metres.
+    paths: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     forbidden: tuple[Zone, ...] = ()
     bounds: Zone | None = None  # The part of the map where the robot may be; None: all.
     is_holding: bool = False
@@ -163,18 +166,36 @@ def _after(step: Step, is_holding: bool) -> bool:
 
 def _check_target(step: Step, situation: Situation) -> None:
     """Refuse what leads to where the robot must not be, or where nobody knows the way to."""
-    room = step.arguments.get('room')
+    for point in _targets(step, situation):
+        if problem := off_limits(*point, situation.forbidden, situation.bounds):
+            raise CommandError(f'{step.text}: leads {problem}.')
+
+
+def off_limits(x: float, y: float, forbidden: Sequence[Zone], bounds: Zone | None) -> str:
+    """Return into or out of what a point lies, '' where the robot may be."""
+    for zone in forbidden:
+        if zone.holds(x, y):
+            return f'into {zone.name}, which is forbidden'
+    if bounds is not None and not bounds.holds(x, y):
+        return f'out of {bounds.name}'
+    return ''
+
+
+def _targets(step: Step, situation: Situation) -> Sequence[Point]:
+    """Return the points of the map that a step leads to."""
+    name, arguments = step.verb.name, step.arguments
+    room = 'home' if name == 'navigation.return_home' else arguments.get('room')
     if room is not None:
         if room not in situation.places:
             known = ', '.join(situation.places) or 'none'
             raise CommandError(f'{step.text}: nobody has told me where {room} is. I know {known}.')
-        x, y = situation.places[str(room)]
-    elif step.verb.name == 'robot.move_to':
-        x, y = float(step.arguments['x']), float(step.arguments['y'])
-    else:
-        return
-    for zone in situation.forbidden:
-        if zone.holds(x, y):
-            raise CommandError(f'{step.text}: leads into {zone.name}, which is forbidden.')
-    if situation.bounds is not None and not situation.bounds.holds(x, y):
-        raise CommandError(f'{step.text}: leads out of {situation.bounds.name}.')
+        return [situation.places[str(room)]]
+    if name == 'navigation.follow_path':
+        path = str(arguments['path'])
+        if path not in situation.paths:
+            known = ', '.join(situation.paths) or 'none'
+            raise CommandError(f'{step.text}: nobody has shown me that path. I know {known}.')
+        return situation.paths[path]
+    if name == 'robot.move_to':
+        return [(float(arguments['x']), float(arguments['y']))]
+    return []

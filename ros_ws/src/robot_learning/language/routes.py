@@ -15,7 +15,8 @@ from robot_learning.language.motions import (
     is_blocked,
     relative,
 )
-from robot_learning.language.obstacle_map import ObstacleMap, Point
+from robot_learning.language.obstacle_map import ObstacleMap
+from robot_learning.language.planner import Point
 
 _REPLAN_S = 1.0
 _LOOKAHEAD_M = 0.3
