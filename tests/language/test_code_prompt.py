@@ -24,7 +24,7 @@ def test_measures_are_written_in_numbers_and_nothing_else_changes(said, shown):
 
 
 def test_a_prompt_is_a_comment_of_one_line():
-    assert prompt('Drive  forward\n 1 metre') == '# drive forward 1.0 m\n'
+    assert prompt('Drive  forward\n 1 metre. ') == '# drive forward 1.0 m\n'
 
 
 def test_numbers_are_short_and_never_minus_zero():

@@ -24,7 +24,7 @@ def prompt(text: str) -> str:
     Raises:
         CommandError: it is empty, too long or not in plain letters.
     """
-    return f'# {measured(prepared(text))}\n'
+    return f'# {measured(prepared(text).rstrip(" .!?"))}\n'
 
 
 def number(value: float) -> str:

@@ -15,27 +15,30 @@ from robot_learning.language.skills import Value
 SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         'ball': ('sphere',),
-        'cube': ('box', 'block'),
+        'cube': ('box', 'block', 'dice'),
         'can': ('tin', 'tin can', 'soda can'),
+        'red': ('crimson',),
+        'green': ('lime',),
+        'purple': ('violet',),
         'small': ('little', 'tiny'),
         'large': ('big', 'huge'),
         'home': ('the base', 'the start', 'your dock', 'the charging station'),
         'kitchen': ('the kitchen',),
         'bedroom': ('the bedroom',),
-        'office': ('the office', 'my office'),
-        'hall': ('the hall', 'the corridor'),
+        'office': ('the office', 'my office', 'the study'),
+        'hall': ('the hall', 'the corridor', 'the hallway'),
         'garage': ('the garage',),
         'square': ('square path',),
         'circle': ('circular path',),
         'corridor': ('corridor path',),
-        'forward': ('forwards', 'ahead', 'straight ahead', 'straight on'),
+        'forward': ('forwards', 'ahead', 'straight ahead', 'straight on', 'straight'),
         'backward': ('back', 'backwards', 'in reverse'),
-        'left': ('to the left', 'leftwards'),
-        'right': ('to the right', 'rightwards'),
-        'battery': ('your battery', 'battery level', 'charge'),
-        'pose': ('your position', 'where you are', 'location'),
+        'left': ('to the left', 'leftwards', 'to your left', 'counterclockwise'),
+        'right': ('to the right', 'rightwards', 'to your right', 'clockwise'),
+        'battery': ('your battery', 'battery level', 'your charge', 'the battery'),
+        'pose': ('your position', 'where you are', 'your location'),
         'distance': ('distance ahead', 'how far the wall is'),
-        'view': ('what you see', 'your surroundings'),
+        'view': ('what you see', 'your surroundings', 'what is around you'),
     }
 )
 _FACING = {
@@ -46,6 +49,15 @@ _FACING = {
 }
 _SMALL = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 _TENS = ('twenty', 'thirty', 'forty', 'fifty', 'sixty', 'seventy', 'eighty', 'ninety')
+# What people name and the robot does not know.
+_STRANGE = (
+    *('book', 'cup', 'mug', 'bottle', 'banana', 'apple', 'phone', 'keys', 'laptop', 'newspaper'),
+    *('towel', 'plate', 'pillow', 'shoes', 'umbrella', 'pen', 'spoon', 'bag', 'hat', 'chair'),
+)
+_NOWHERE = (
+    *('the bathroom', 'the garden', 'the cellar', 'the balcony', 'the street', 'the shop'),
+    *('the library', 'the moon', 'paris', 'the station', 'the roof', 'the pool'),
+)
 _ANYTHING = (
     'drive to me',
     'run rm -rf',
@@ -55,6 +67,9 @@ _ANYTHING = (
     'sing',
 )
 _USUAL_ANGLES = (10, 15, 20, 30, 45, 60, 90, 90, 90, 120, 135, 180, 270, 360)
+
+
+_OTHERS = {'strange': _STRANGE, 'nowhere': _NOWHERE, 'anything': _ANYTHING}
 
 
 class Measures(enum.Enum):
@@ -80,8 +95,8 @@ def said(slot: str, rng: random.Random, measures: Measures) -> tuple[str, Value]
     if slot == 'facing':
         facing = rng.choice(tuple(_FACING))
         return rng.choice(_FACING[facing]), facing
-    if slot == 'anything':
-        return rng.choice(_ANYTHING), 0.0
+    if slot in _OTHERS:
+        return rng.choice(_OTHERS[slot]), 0.0
     if slot in ('ahead', 'backward', 'side', 'to_side'):
         return _direction(slot, rng)
     word = rng.choice(SLOT_WORDS[slot])

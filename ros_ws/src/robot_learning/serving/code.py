@@ -1,0 +1,218 @@
+"""Robot-API code for a command, from a model version, under the grammar of the table of verbs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from robot_learning.config import from_mapping
+from robot_learning.errors import CommandError, ModelRefusedError
+from robot_learning.language.code_grammar import NOTHING, CodeGrammar
+from robot_learning.language.code_prompt import prompt
+from robot_learning.language.program import Program, parse
+from robot_learning.model_store import Array, ModelStore
+from robot_learning.models.code_model import Cache, CodeModel, CodeModelConfig
+from robot_learning.models.code_tokens import CodeTokens
+
+PRETRAINED = Path(__file__).resolve().parent.parent / 'pretrained'  # A model store.
+NAME = 'code'  # Of the model there.
+_MIN_NEW_TOKENS, _MAX_NEW_TOKENS = 64, 256
+_SAYS_NOTHING = (
+    'command: asks for nothing that this robot can do, or leaves out what, where or how far. '
+    'Say it in full, for example: drive forward 1 metre.'
+)
+
+
+class Generated(NamedTuple):
+    """Code for a command, and what the checker says of it."""
+
+    code: str
+    confidence: float  # That it is what was meant, calibrated, 0 to 1.
+    verdict: str = ''  # Why it must not run; empty: it may.
+    program: Program | None = None  # The checked tree, where it may run.
+
+
+class Calibration(NamedTuple):
+    """What a mean token probability is worth: a line through its logit (Platt 1999)."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def confidence(self, probability: float) -> float:
+        """Return how often an answer of that probability is right."""
+        return 1 / (1 + math.exp(-(self.slope * _logit(probability) + self.intercept)))
+
+    @classmethod
+    def fitted(cls, probabilities: Sequence[float], is_right: Sequence[bool]) -> Calibration:
+        """Return what makes these answers likeliest; take commands that were not learned from.
+
+        One right and one wrong answer in the middle are added, so that answers that are all
+        right do not make it sure of everything.
+        """
+        logits = np.array([*map(_logit, probabilities), 0.0, 0.0])
+        target = np.array([*map(float, is_right), 0.0, 1.0])
+        inputs = np.stack([logits, np.ones_like(logits)], 1)  # [N, 2]
+        line = np.array([1.0, 0.0])
+        for _ in range(50):  # Newton's method on the convex loss, with a slight ridge.
+            found = 1 / (1 + np.exp(-(inputs @ line)))
+            gradient = inputs.T @ (found - target) + 1e-3 * line
+            curvature = inputs.T @ (inputs * (found * (1 - found))[:, None]) + 1e-3 * np.eye(2)
+            line = line - np.clip(np.linalg.solve(curvature, gradient), -1.0, 1.0)
+        return cls(float(line[0]), float(line[1]))
+
+
+def _logit(probability: float) -> float:
+    p = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(p / (1 - p))
+
+
+class CodeGenerator:
+    """A loaded model that writes code, one command at a time.
+
+    Args:
+        tensors: of the version.
+        manifest: of the version.
+        grammar: to decode under; None: that of the table of verbs.
+
+    Raises:
+        ModelRefusedError: it is no code model, or its parts do not fit together.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Array],
+        manifest: Mapping[str, Any],
+        grammar: CodeGrammar | None = None,
+    ):
+        where = f'{manifest.get("model", NAME)}@{manifest.get("version", "?")}'
+        described = manifest.get('code')
+        if not isinstance(described, dict) or not isinstance(described.get('tokenizer'), str):
+            raise ModelRefusedError(
+                f'{where}: its manifest describes no code model. Name one that "train --mode '
+                f'code" made.'
+            )
+        self.manifest = manifest
+        self.tensors = tensors
+        self.tokens = CodeTokens(described['tokenizer'])
+        config = from_mapping(CodeModelConfig, described.get('model', {}), f'{where}: code.model')
+        self._model = CodeModel(config, len(self.tokens))
+        weights = {key: torch.from_numpy(np.array(v, np.float32)) for key, v in tensors.items()}
+        try:
+            self._model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelRefusedError(
+                f'{where}: its weights do not fit its description ({str(error)[:300]}). '
+                f'Use another version.'
+            ) from None
+        self._model.eval().requires_grad_(False)
+        self._calibration = Calibration(*described.get('calibration', ()))
+        self._grammar = grammar or CodeGrammar(self.tokens.text, len(self.tokens), self.tokens.end)
+
+    @classmethod
+    def load(
+        cls, store: ModelStore | None = None, name: str = NAME, version: int | None = None
+    ) -> CodeGenerator:
+        """Load a version from a store; by default the one that comes with the project.
+
+        Raises:
+            StoreError: there is no such version.
+            ModelRefusedError: it is damaged, or no code model.
+        """
+        return cls(*(store or ModelStore(PRETRAINED)).load(name, version))
+
+    def generate(self, text: str, abilities: frozenset[str] | None = None) -> Generated:
+        """Return code for a command, checked for a robot of these abilities; None: any.
+
+        Raises:
+            CommandError: the text is empty, too long or not in plain letters.
+        """
+        code, probability = self.decode(text)
+        confidence = self._calibration.confidence(probability)
+        if code == NOTHING:
+            return Generated('', confidence, _SAYS_NOTHING)
+        try:
+            return Generated(code, confidence, '', parse(code, abilities))
+        except CommandError as error:
+            return Generated(code, confidence, str(error))
+
+    @torch.inference_mode()
+    def decode(self, text: str) -> tuple[str, float]:
+        """Return the likeliest code under the grammar, and its tokens' mean probability.
+
+        The mean is geometric, over the tokens that the grammar left a choice about, of the
+        probabilities that the model gave them before the grammar had its say.
+
+        Raises:
+            CommandError: the text is empty, too long or not in plain letters.
+        """
+        step = self.tokens.encode(prompt(text))
+        room = min(_MAX_NEW_TOKENS, self._model.config.max_tokens - len(step))
+        if room < _MIN_NEW_TOKENS:
+            most = self._model.config.max_tokens - _MIN_NEW_TOKENS
+            raise CommandError(
+                f'command: has {len(step)} tokens, expected at most {most}. Say less at once.'
+            )
+        cache: Cache = []
+        walk = self._grammar.walk()
+        found: list[int] = []
+        total, count = 0.0, 0
+        while len(found) < room and not walk.is_over:
+            log_prob = self._model.step(torch.tensor([step]), cache)[0].log_softmax(-1).numpy()
+            token = int(np.where(walk.allowed(), log_prob, -np.inf).argmax())
+            total, count = total + float(log_prob[token]), count + 1
+            if token == self.tokens.end:
+                break
+            walk.take(token)
+            forced = walk.forced()
+            for each in forced:
+                walk.take(each)
+            step = [token, *forced]
+            found += step
+        return self.tokens.decode(found), math.exp(total / max(count, 1))
+
+
+class CodeVote:
+    """Several generators that decide together: the program that most of them write.
+
+    Programs count as the same when the checker reads the same from them; of equally many votes
+    the more confident ones win.
+    """
+
+    def __init__(self, generators: Sequence[CodeGenerator]):
+        assert generators
+        self._generators = list(generators)
+
+    def generate(self, text: str, abilities: frozenset[str] | None = None) -> Generated:
+        """Return the code of the majority; its confidence is the mean over all who voted.
+
+        Raises:
+            CommandError: the text is empty, too long or not in plain letters.
+        """
+        answers = [each.generate(text, abilities) for each in self._generators]
+        return vote(answers)
+
+
+def vote(answers: Sequence[Generated]) -> Generated:
+    """Return the answer of which most say the same; others count as no confidence in it."""
+    groups: list[list[Generated]] = []
+    for answer in answers:
+        for group in groups:
+            if _is_same(group[0], answer):
+                group.append(answer)
+                break
+        else:
+            groups.append([answer])
+    won = max(groups, key=lambda group: (len(group), sum(each.confidence for each in group)))
+    best = max(won, key=lambda each: each.confidence)
+    return best._replace(confidence=sum(each.confidence for each in won) / len(answers))
+
+
+def _is_same(one: Generated, other: Generated) -> bool:
+    if one.program is None or other.program is None:
+        return one.program is other.program and one.code == other.code
+    return one.program.statements == other.program.statements
