@@ -15,6 +15,9 @@ from robot_learning.commands.argument_types import number_above, whole_number
 from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.commands.train_intent import PHASE as INTENT
+from robot_learning.commands.train_intent import add_arguments as add_intent_arguments
+from robot_learning.commands.train_intent import train_intent
 from robot_learning.commands.train_metrics import shown
 from robot_learning.commands.train_pairs import PHASE as PAIRS
 from robot_learning.commands.train_pairs import train_pairs
@@ -43,6 +46,7 @@ _EXAMPLES = """examples:
   ./run train --phase behavior_cloning --config my_phase.yaml --data demonstrations.hdf5
   ./run train --mode supervised --phase neural_policy --data synthetic   # or states.npy, a CSV
   ./run train --mode dreamer --data runs/latest/episodes --device cuda --processes 2
+  ./run train --mode intent --name intent     # commands of a grammar; or --data commands.jsonl
 Either from recorded --data or in an --env. From data, whole episodes are held out, and only what
 is measured on them is reported. ppo learns only from what it drives itself: --env or ./run up.
 --mode all trains world_model, sac, dreamer and behavior_cloning in this order on the same data
@@ -85,6 +89,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     if options.phase == PAIRS:
         refuse_team(options, PAIRS)
         return train_pairs(options)
+    if INTENT in (options.mode, options.phase):
+        refuse_team(options, INTENT)
+        return train_intent(options)
     phases = phase_names(options)
     if options.name is None:  # Who drives with `navigator` has no use for a world model.
         options.name = 'navigator-world_model' if phases == ['world_model'] else 'navigator'
@@ -281,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    modes = ('all', 'world_model', 'policy', 'dreamer', 'supervised')
+    modes = ('all', 'world_model', 'policy', 'dreamer', 'supervised', 'intent')
     parser.add_argument('--mode', choices=modes, default='supervised', help='what to train')
     parser.add_argument('--phase', help='a phase by name, whatever --mode says')
     parser.add_argument(
@@ -348,6 +355,7 @@ def _parser() -> argparse.ArgumentParser:
         help='where curves go; with wandb (Weights & Biases) to TensorBoard too',
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there')
+    add_intent_arguments(parser)
     return parser
 
 

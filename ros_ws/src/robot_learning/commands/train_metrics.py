@@ -25,6 +25,7 @@ _OF_PHASE: dict[str, tuple[str, ...]] = {
         'world_model/kl',
     ),
     'neural_policy': ('held_out/accuracy', 'held_out/loss'),
+    'intent': ('held_out/accuracy', 'held_out/slot_f1', 'intent/loss', 'held_out/macro_f1'),
 }
 
 

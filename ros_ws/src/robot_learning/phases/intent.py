@@ -72,6 +72,7 @@ class Scores(NamedTuple):
     macro_f1: float  # Mean over intents.
     slot_f1: float  # Of whole slots: place and name; NaN where there are none.
     calibration_error: float
+    out_of_scope_recall: float  # By class or by confidence; NaN where all are in scope.
 
 
 class _Group(NamedTuple):
@@ -121,6 +122,7 @@ class IntentTraining:
         self.temperature = 1.0  # Of the intent's logits, see `calibrate`.
         self.min_confidence = 0.0  # Below it a command is out of scope.
         self.num_epochs = 0
+        self.num_updates = 0
         self._rng = np.random.default_rng(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -164,6 +166,7 @@ class IntentTraining:
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_norm)
                 self._optimizer.step()
                 self._schedule.step()
+                self.num_updates += 1
                 total += float(loss.detach()) * len(rows)
             self._noise = torch.random.get_rng_state()
         self.num_epochs += 1
@@ -225,7 +228,18 @@ class IntentTraining:
             macro_f1([c.intent for c in commands], [f.intent for f in found]),
             slot_f1([expected for expected, _ in marked], [spans for _, spans in marked]),
             expected_calibration_error([f.confidence for f in found], is_right),
+            self._out_of_scope_recall(commands, found),
         )
+
+    def _out_of_scope_recall(
+        self, commands: Sequence[Labelled], found: Sequence[Understood]
+    ) -> float:
+        refused = [
+            f.intent in OUT_OF_SCOPE_NAMES or f.confidence < self.min_confidence
+            for f, c in zip(found, commands, strict=True)
+            if c.intent in OUT_OF_SCOPE_NAMES
+        ]
+        return float(np.mean(refused)) if refused else float('nan')
 
     def published(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors to serve and their description; auxiliary outputs are cut off."""

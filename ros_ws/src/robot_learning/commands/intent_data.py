@@ -1,0 +1,156 @@
+"""Commands to learn from and to measure on: files, sets of Hugging Face by name, the grammar."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robot_learning.errors import ConfigError, DataError, EnvironmentSetupError
+from robot_learning.language import command_files, corpus
+from robot_learning.language.command_files import Labelled
+from robot_learning.language.intent_mapping import mapped
+
+GRAMMAR = 'grammar'  # As --data: the project's own commands.
+_MOST_OF_A_SET = 100_000  # Utterances.
+
+
+class Source(NamedTuple):
+    """Where commands come from, for the manifest."""
+
+    name: str
+    sha256: str | None  # Of the file; None: it is none.
+    commands: int
+
+
+class Split(NamedTuple):
+    """Commands that do not mix: no text is in two of them."""
+
+    training: list[Labelled]
+    calibration: list[Labelled]
+    held_out: list[Labelled]
+
+
+def read(path: Path, is_mapped: bool = False) -> tuple[list[Labelled], Source]:
+    """Return the commands of a file, or of a set of Hugging Face by name.
+
+    Args:
+        path: .jsonl or .jsonl.gz, see `language/command_files.py`; or the name of a set.
+        is_mapped: under the robot's intents, see `language/intent_mapping.py`.
+
+    Raises:
+        DataError: it cannot be read, or has no mapping.
+        ConfigError: there is no such file, and no set of this name is known.
+        EnvironmentSetupError: the package that loads sets is not installed.
+    """
+    if path.is_file():
+        found = command_files.read(path)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    elif str(path) in _SETS:
+        found, sha256 = _read_set(str(path)), None
+    else:
+        raise ConfigError(
+            f'--data {path}: is no file, expected commands as JSON lines, {GRAMMAR}, or one of '
+            f'the sets {", ".join(_SETS)}.'
+        )
+    found = mapped(found) if is_mapped else found
+    if not found:
+        raise DataError(f'{path}: holds no command that can be used. Name other data.')
+    return found, Source(path.name, sha256, len(found))
+
+
+def split(commands: Sequence[Labelled], held_out_ratio: float, seed: int) -> Split:
+    """Hold commands out: those that the data marks as `val`, else a share of the texts.
+
+    Of those held out, half choose the temperature; measured is on the others.
+
+    Raises:
+        DataError: there are too few.
+    """
+    is_marked = [command.split.endswith('val') for command in commands]
+    rng = random.Random(seed)
+    if any(is_marked) and not all(is_marked):
+        kept = {c.text for c, marked in zip(commands, is_marked, strict=True) if marked}
+    else:
+        texts = sorted({command.text for command in commands})
+        kept = set(rng.sample(texts, max(round(held_out_ratio * len(texts)), 1)))
+    held = [command for command in commands if command.text in kept]
+    training = [command for command in commands if command.text not in kept]
+    texts = sorted(kept)
+    rng.shuffle(texts)
+    for_calibration = set(texts[: len(texts) // 2])
+    found = Split(
+        training,
+        [command for command in held if command.text in for_calibration],
+        [command for command in held if command.text not in for_calibration],
+    )
+    if not all(found):
+        raise DataError(
+            f'commands: {len(commands)} are too few to learn from some and measure on others. '
+            f'Name more data.'
+        )
+    return found
+
+
+def grammar(count: int, held_out_ratio: float, seed: int) -> tuple[Split, Source]:
+    """Return commands of the project's own grammar; held out are templates, not only texts."""
+    learned, held = corpus.split_templates(held_out_ratio, seed)
+    num_held = max(round(held_out_ratio * count), 2)
+    held_out = list(_made(num_held, seed + 1, held))
+    made = Split(
+        list(_made(count, seed, learned)), held_out[: num_held // 2], held_out[num_held // 2 :]
+    )
+    return made, Source(f'{GRAMMAR}, seed {seed}', None, sum(map(len, made)))
+
+
+def _made(count: int, seed: int, templates: Sequence[str]) -> Iterator[Labelled]:
+    for example in corpus.examples(count, seed, templates):
+        yield Labelled(example.text.lower(), example.intent, example.spans, source=GRAMMAR)
+
+
+def _read_set(name: str) -> list[Labelled]:
+    try:
+        datasets = importlib.import_module('datasets')  # Large; few need it.
+    except ImportError as error:
+        raise EnvironmentSetupError(
+            f'--data {name}: is a set of Hugging Face, and the package datasets is not '
+            f'installed. Install it with "pip install datasets", or name a file.'
+        ) from error
+    try:
+        rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(name, split='train')
+    except Exception as error:
+        raise DataError(
+            f'--data {name}: cannot be loaded ({type(error).__name__}: {error}). Look at the '
+            f'network, or name a file.'
+        ) from error
+    found: list[Labelled] = []
+    for row in rows:
+        for text, label in _SETS[name](row):
+            if text.strip() and len(found) < _MOST_OF_A_SET:
+                found.append(Labelled(text.lower(), str(label), source=name, has_slots=False))
+    return found
+
+
+def _dialogue_acts(row: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    return zip(row['dialog'], row['act'], strict=True)
+
+
+def _booking_acts(row: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    turns = row['turns']
+    for text, act in zip(turns['utterance'], turns['dialogue_acts'], strict=True):
+        kinds = act['dialog_act']['act_type']
+        if kinds:
+            yield text, kinds[0]
+
+
+# How rows of a set give texts with a label.
+_SETS: Mapping[str, Callable[[Mapping[str, Any]], Iterable[tuple[str, Any]]]] = {
+    'daily_dialog': _dialogue_acts,
+    'multi_woz_v22': _booking_acts,
+    'multi_woz': _booking_acts,
+    'empathetic_dialogues': lambda row: [(row['utterance'], row['context'])],
+    'commonsense_qa': lambda row: [(row['question'], row['question_concept'])],
+}
