@@ -48,6 +48,7 @@ class Scenes:
         self._camera = Camera(self.physics, height, width)
         self._labels = mujoco.Renderer(self.physics.model, height, width)
         self._labels.enable_segmentation_rendering()
+        self.items = OBJECTS
         self._geoms = {item: self.physics.model.geom(item.name).id for item in OBJECTS}
 
     def place(self, seed: int) -> Pose2D:

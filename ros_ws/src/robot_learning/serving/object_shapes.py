@@ -80,7 +80,9 @@ def _fit_kind(kind: str, look: Look, camera: Array, center: Array) -> Fit:
         num_hits = np.count_nonzero(is_hit, axis=1)
         rays = is_hit @ look.rays / np.maximum(num_hits, 1)[:, None]  # [K, 3]
         rays[(num_hits == 0) | (rays[:, 2] > -_HORIZON)] = center
-        if move == _MAX_MOVES - 1 or np.abs(rays - center).max() < _SETTLED * look.spacing:
+        is_settled = np.abs(rays - center).max(axis=1) < _SETTLED * look.spacing
+        # Wrong yaws of a cube may never settle.
+        if move == _MAX_MOVES - 1 or 2 * np.count_nonzero(is_settled) >= len(yaw):
             break
         position = position + target - _on_plane(camera, rays, middle)
     scores = _scores(look, _Surface(is_hit, surface.normal))
