@@ -64,8 +64,14 @@ def test_the_grammar_gives_a_version_that_says_where_it_comes_from(run, capsys):
     manifest = ModelStore(run.folder / 'models').manifest('intent', 1)
     assert manifest['score'] == result['metrics']['held_out/accuracy']
     assert manifest['provenance']['seed'] == 0
+    assert manifest['provenance']['command'] == './run train --mode intent'
     assert manifest['provenance']['data'] == [
-        {'name': 'grammar, seed 0', 'sha256': None, 'commands': 360}
+        {
+            'name': 'grammar, seed 0',
+            'sha256': None,
+            'commands': 360,
+            'licence': 'Apache-2.0 (this project)',
+        }
     ]
     assert load(run.folder / 'models').spec.intents == tuple(result['labels'])
     assert 'Version 1 of intent' in capsys.readouterr().out
@@ -114,6 +120,20 @@ def test_held_out_is_what_the_data_marks_or_other_texts():
     assert [len(part) for part in found] == [32, 4, 4]
 
 
+def test_of_large_files_some_commands_are_taken(run):
+    path = write(run.folder / 'a.jsonl', commands())
+    found, source = intent_data.read(path, most=30, seed=1)
+    assert len(found) == source.commands == 30
+    assert found == intent_data.read(path, most=30, seed=1)[0]
+    assert found != intent_data.read(path, most=30, seed=2)[0]
+    assert len(intent_data.read(path, most=1000)[0]) == 120
+
+
+def test_public_corpora_have_their_licence(run):
+    path = write(run.folder / 'a.jsonl', commands('HuRIC2.1/en/x'))
+    assert intent_data.read(path)[1].licence == 'Apache-2.0 (crux82/huric)'
+
+
 def test_a_set_of_hugging_face_is_read_by_name(monkeypatch):
     rows = [{'dialog': ['Hello there', 'Go away'], 'act': [1, 3]}]
     fake = types.ModuleType('datasets')
@@ -121,7 +141,7 @@ def test_a_set_of_hugging_face_is_read_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, 'datasets', fake)
     found, source = intent_data.read(Path('daily_dialog'))
     assert [(c.text, c.intent) for c in found] == [('hello there', '1'), ('go away', '3')]
-    assert source == ('daily_dialog', None, 2)
+    assert source == ('daily_dialog', None, 2, None)
     with pytest.raises(DataError, match='commonsense_qa: cannot be loaded'):
         intent_data.read(Path('commonsense_qa'))
 
@@ -172,8 +192,8 @@ def test_data_that_is_not_there_is_one_clear_error(run, monkeypatch):
 
 
 def test_settings_ship_with_the_guides_sizes_and_name_mistakes(tmp_path):
-    settings, _ = load_settings()
-    assert (settings.model.layers, settings.model.heads, settings.model.width) == (2, 4, 128)
+    model = load_settings().phase.model
+    assert (model.layers, model.heads, model.width) == (2, 4, 128)
     file = tmp_path / 'mine.yaml'
     file.write_text('phase: intent\nconfig:\n  epoch: 3\n')
     with pytest.raises(ConfigError, match=r'mine.yaml:3: epoch: unknown key'):

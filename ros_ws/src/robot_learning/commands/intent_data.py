@@ -16,6 +16,13 @@ from robot_learning.language.intent_mapping import mapped
 
 GRAMMAR = 'grammar'  # As --data: the project's own commands.
 _MOST_OF_A_SET = 100_000  # Utterances.
+_LICENCES = {  # By how the source of their commands begins.
+    'huric': 'Apache-2.0 (crux82/huric)',
+    'gpsr': 'MIT (GPSRCmdGen)',
+    'alfred': 'MIT (askforalfred/alfred)',
+    'snips': 'CC0-1.0 (snips-nlu-benchmark)',
+    'clinc': 'CC-BY-3.0 (clinc/oos-eval)',
+}
 
 
 class Source(NamedTuple):
@@ -24,6 +31,7 @@ class Source(NamedTuple):
     name: str
     sha256: str | None  # Of the file; None: it is none.
     commands: int
+    licence: str | None = None  # None: nobody here knows it.
 
 
 class Split(NamedTuple):
@@ -34,12 +42,16 @@ class Split(NamedTuple):
     held_out: list[Labelled]
 
 
-def read(path: Path, is_mapped: bool = False) -> tuple[list[Labelled], Source]:
+def read(
+    path: Path, is_mapped: bool = False, most: int | None = None, seed: int = 0
+) -> tuple[list[Labelled], Source]:
     """Return the commands of a file, or of a set of Hugging Face by name.
 
     Args:
         path: .jsonl or .jsonl.gz, see `language/command_files.py`; or the name of a set.
         is_mapped: under the robot's intents, see `language/intent_mapping.py`.
+        most: commands to take, at random; None: all.
+        seed: of that.
 
     Raises:
         DataError: it cannot be read, or has no mapping.
@@ -59,7 +71,9 @@ def read(path: Path, is_mapped: bool = False) -> tuple[list[Labelled], Source]:
     found = mapped(found) if is_mapped else found
     if not found:
         raise DataError(f'{path}: holds no command that can be used. Name other data.')
-    return found, Source(path.name, sha256, len(found))
+    if most is not None and len(found) > most:
+        found = random.Random(seed).sample(found, most)
+    return found, Source(path.name, sha256, len(found), _licence(found))
 
 
 def split(commands: Sequence[Labelled], held_out_ratio: float, seed: int) -> Split:
@@ -103,12 +117,19 @@ def grammar(count: int, held_out_ratio: float, seed: int) -> tuple[Split, Source
     made = Split(
         list(_made(count, seed, learned)), held_out[: num_held // 2], held_out[num_held // 2 :]
     )
-    return made, Source(f'{GRAMMAR}, seed {seed}', None, sum(map(len, made)))
+    return made, Source(
+        f'{GRAMMAR}, seed {seed}', None, sum(map(len, made)), 'Apache-2.0 (this project)'
+    )
 
 
 def _made(count: int, seed: int, templates: Sequence[str]) -> Iterator[Labelled]:
     for example in corpus.examples(count, seed, templates):
         yield Labelled(example.text.lower(), example.intent, example.spans, source=GRAMMAR)
+
+
+def _licence(commands: Sequence[Labelled]) -> str | None:
+    source = commands[0].source.casefold()
+    return next((name for start, name in _LICENCES.items() if source.startswith(start)), None)
 
 
 def _read_set(name: str) -> list[Labelled]:

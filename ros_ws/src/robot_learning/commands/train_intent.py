@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
@@ -41,6 +42,7 @@ class _RecipeFile:
 
     phase: str
     num_generated: PositiveInt = 12_000  # Commands that the grammar makes.
+    most_of_file: PositiveInt | None = None  # Commands taken of each file, at random.
     config: dict[str, Any] = field(default_factory=dict)
 
 
@@ -79,7 +81,7 @@ def train_intent(options: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError('--mode intent: found --env, expected --data or nothing. Leave it out.')
     name = options.name or PHASE
     parse_reference(name)
-    settings, num_generated = load_settings(options.config)
+    settings = load_settings(options.config)
     signer = None
     if options.sign_with is not None:
         signer = read_signer(options.sign_with, ask_passphrase(options.sign_with))
@@ -89,16 +91,27 @@ def train_intent(options: argparse.Namespace) -> dict[str, Any]:
     cpu.settle()
     started = time.monotonic()
     with destination.claimed(PHASE):
-        split, sources = _data(options, num_generated)
-        beside = [intent_data.read(path) for path in options.beside]
+        split, sources = _data(options, settings)
+        beside = [
+            intent_data.read(path, most=settings.most_of_file, seed=options.seed)
+            for path in options.beside
+        ]
         auxiliary = [commands for commands, _ in beside]
         sources += [source for _, source in beside]
-        training = IntentTraining(split.training, settings, options.seed, auxiliary)
-        update = _run(training, split.held_out, begin(options, destination, PHASE, settings))
+        training = IntentTraining(split.training, settings.phase, options.seed, auxiliary)
+        update = _run(training, split.held_out, begin(options, destination, PHASE, settings.phase))
         training.calibrate(split.calibration)
         metrics = _metrics(training.measure(split.held_out))
         wall_s = round(time.monotonic() - started, 3)
-        version = _publish(training, metrics, sources, destination, update, options.seed, wall_s)
+        origin = {
+            'command': shlex.join(['./run', 'train', *options.arguments]),
+            'sources': [source.name for source in sources],
+            'data': [source._asdict() for source in sources],
+            'seed': options.seed,
+            'update': update,
+            'wall_s': wall_s,
+        }
+        version = _publish(training, metrics, origin, destination)
     result = {
         'model': name,
         'phase': PHASE,
@@ -117,12 +130,20 @@ def train_intent(options: argparse.Namespace) -> dict[str, Any]:
         'wall_s': wall_s,
     }
     _print(result, options.models)
-    result['report'] = str(write_report(options, destination, settings, result))
+    result['report'] = str(write_report(options, destination, settings.phase, result))
     return result
 
 
-def load_settings(path: Path | None = None) -> tuple[IntentConfig, int]:
-    """Read settings and size of the grammar's corpus; None: `config/phases/intent.yaml`.
+class Settings(NamedTuple):
+    """What a file of settings says."""
+
+    phase: IntentConfig
+    num_generated: int
+    most_of_file: int | None
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the settings; None: `config/phases/intent.yaml`.
 
     Raises:
         ConfigError: names every unknown key and wrong value.
@@ -137,18 +158,22 @@ def load_settings(path: Path | None = None) -> tuple[IntentConfig, int]:
             f'{file}: is for phase {content.phase!r}, expected {PHASE!r}. Name another file.'
         )
     shifted = {key[1:]: line for key, line in lines.items() if key[:1] == ('config',)}
-    settings = config.from_mapping(IntentConfig, content.config, f'{file}: config', shifted)
-    return settings, content.num_generated
+    phase = config.from_mapping(IntentConfig, content.config, f'{file}: config', shifted)
+    return Settings(phase, content.num_generated, content.most_of_file)
 
 
-def _data(options: argparse.Namespace, num_generated: int) -> tuple[Split, list[Source]]:
+def _data(options: argparse.Namespace, settings: Settings) -> tuple[Split, list[Source]]:
     """Return all that is named, split; each source is split for itself."""
     parts, sources = [], []
     for path in options.data or [Path(GRAMMAR)]:
         if str(path) == GRAMMAR:
-            part, source = intent_data.grammar(num_generated, options.held_out, options.seed)
+            part, source = intent_data.grammar(
+                settings.num_generated, options.held_out, options.seed
+            )
         else:
-            commands, source = intent_data.read(path, options.robot_intents)
+            commands, source = intent_data.read(
+                path, options.robot_intents, settings.most_of_file, options.seed
+            )
             part = intent_data.split(commands, options.held_out, options.seed)
         parts.append(part)
         sources.append(source)
@@ -184,11 +209,8 @@ def _run(training: IntentTraining, held_out: Sequence[Labelled], curves: Trackin
 def _publish(
     training: IntentTraining,
     metrics: Mapping[str, float],
-    sources: Sequence[Source],
+    origin: Mapping[str, Any],
     destination: Destination,
-    update: int,
-    seed: int,
-    wall_s: float,
 ) -> int:
     from robot_learning.phases.publishing import code_version, plain
 
@@ -200,14 +222,7 @@ def _publish(
         'metrics': dict(metrics),
         'score': metrics['held_out/accuracy'],
         'created': datetime.now(timezone.utc).isoformat(timespec='milliseconds'),
-        'provenance': {
-            'sources': [source.name for source in sources],
-            'data': [source._asdict() for source in sources],
-            'seed': seed,
-            'code_version': code_version(),
-            'update': update,
-            'wall_s': wall_s,
-        },
+        'provenance': {**origin, 'code_version': code_version()},
     }
     arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
     store = ModelStore(destination.models, signer=destination.signer)

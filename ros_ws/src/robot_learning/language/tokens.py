@@ -61,7 +61,7 @@ class Vocabulary:
         words: Sequence[str],
         num_buckets: int = 4096,
         max_tokens: int = 64,
-        num_phrases: int = 4096,
+        num_phrases: int = 16_384,
     ):
         self.words = tuple(words)
         self.num_buckets = num_buckets

@@ -28,19 +28,25 @@ class IntentModelConfig:
 
 
 class IntentLogits(NamedTuple):
-    """Not normalised."""
+    """Not normalised. Two classifiers name the intent; their sum is the answer."""
 
-    intent: Tensor  # [B, I]
+    encoded: Tensor  # [B, I], of the encoder.
+    voted: Tensor  # [B, I], of words and pairs of words.
     tags: Tensor  # [B, T, S], of each token.
+
+    @property
+    def intent(self) -> Tensor:
+        """[B, I], a product of both experts (Hinton 2002)."""
+        return self.encoded + self.voted
 
 
 class IntentModel(nn.Module):
     """Tokens to intent and slot tags.
 
     A token is its word, unless that is unknown, plus the mean of its pieces. The intent is read
-    from a learned first token (as BERT's, Devlin et al. 2019), from the mean of all tokens, and
-    from words and pairs of words that vote for it directly: those alone are a linear classifier,
-    which few commands are enough for (wide and deep, Cheng et al. 2016).
+    from a learned first token (as BERT's, Devlin et al. 2019) and from the mean of all tokens.
+    Beside that, words and pairs of words vote for it directly: a linear classifier, for which few
+    commands are enough (wide and deep, Cheng et al. 2016).
     """
 
     positions: Tensor
@@ -103,9 +109,9 @@ class IntentModel(nn.Module):
         x = self.dropout(x)
         is_token = mask.unsqueeze(-1)
         mean = (x[:, 1:] * is_token).sum(1) / is_token.sum(1).clamp(min=1)
-        votes = self.votes(phrases) / (phrases > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
-        intent = self.intent(torch.cat([x[:, 0], mean], dim=1)) + votes
-        return IntentLogits(intent, self.tags(x[:, 1:]))
+        voted = self.votes(phrases) / (phrases > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
+        encoded = self.intent(torch.cat([x[:, 0], mean], dim=1))
+        return IntentLogits(encoded, voted, self.tags(x[:, 1:]))
 
 
 def sinusoids(length: int, width: int) -> Tensor:

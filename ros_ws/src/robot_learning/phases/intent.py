@@ -45,6 +45,7 @@ class IntentConfig:
     min_updates: NonNegativeInt = 600  # Few commands get more passes than `epochs`.
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 1e-3  # Rises over the warm-up, then falls to 0 in a cosine.
+    votes_learning_rate: PositiveFloat = 1e-2  # Of the linear classifier.
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
     weight_decay: NonNegativeFloat = 1e-2
     gradient_norm: PositiveFloat = 1.0
@@ -133,8 +134,14 @@ class IntentTraining:
         self._num_own = len(commands)
         others = len(texts) - len(everything[0])
         self._num_others = min(round(config.auxiliary_ratio * len(commands)), others)
+        votes = list(self.model.votes.parameters())
+        encoder = [each for each in self.model.parameters() if each is not votes[0]]
+        groups: list[dict[str, Any]] = [
+            {'params': encoder},
+            {'params': votes, 'lr': config.votes_learning_rate},
+        ]
         self._optimizer = torch.optim.AdamW(
-            self.model.parameters(),
+            groups,
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,
@@ -288,11 +295,13 @@ class IntentTraining:
         loss: Tensor = logits.intent.new_zeros(())
         for number in sorted(set(group.tolist())):
             own, is_own = self._groups[number], group == number
-            outputs = logits.intent[is_own, own.first_intent :][:, : len(own.intents)]
-            smoothing = self.config.label_smoothing
-            loss = loss + F.cross_entropy(
-                outputs, intent[is_own], reduction='sum', label_smoothing=smoothing
-            )
+            for outputs in (logits.encoded, logits.voted):  # Each learns as if it were alone.
+                loss = loss + F.cross_entropy(
+                    outputs[is_own, own.first_intent :][:, : len(own.intents)],
+                    intent[is_own],
+                    reduction='sum',
+                    label_smoothing=self.config.label_smoothing,
+                )
             marks = tags[is_own, :length]
             if len(own.tags) > 1 and bool((marks != _IGNORED).any()):
                 outputs = logits.tags[is_own, :, own.first_tag :][..., : len(own.tags)]
@@ -311,8 +320,11 @@ class IntentTraining:
             )
             for start in range(0, len(batch.words), _ROWS_AT_ONCE)
         ]
-        intent, tags = (torch.cat(column) for column in zip(*parts, strict=True))
-        return IntentLogits(intent[:, : len(self.intents)], tags[..., : len(self.tags)])
+        encoded, voted, tags = (torch.cat(column) for column in zip(*parts, strict=True))
+        num_intents = len(self.intents)
+        return IntentLogits(
+            encoded[:, :num_intents], voted[:, :num_intents], tags[..., : len(self.tags)]
+        )
 
     def _targets_of(
         self, everything: Sequence[Sequence[Labelled]]
