@@ -15,6 +15,8 @@ from robot_learning.commands.argument_types import number_above, whole_number
 from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.commands.train_code import PHASE as CODE
+from robot_learning.commands.train_code import train_code
 from robot_learning.commands.train_intent import PHASE as INTENT
 from robot_learning.commands.train_intent import add_arguments as add_intent_arguments
 from robot_learning.commands.train_intent import train_intent
@@ -47,6 +49,7 @@ _EXAMPLES = """examples:
   ./run train --mode supervised --phase neural_policy --data synthetic   # or states.npy, a CSV
   ./run train --mode dreamer --data runs/latest/episodes --device cuda --processes 2
   ./run train --mode intent --name intent     # commands of a grammar; or --data commands.jsonl
+  ./run train --mode code --name code         # robot-API code; or --data records.json
 Either from recorded --data or in an --env. From data, whole episodes are held out, and only what
 is measured on them is reported. ppo learns only from what it drives itself: --env or ./run up.
 --mode all trains world_model, sac, dreamer and behavior_cloning in this order on the same data
@@ -92,6 +95,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     if INTENT in (options.mode, options.phase):
         refuse_team(options, INTENT)
         return train_intent(options)
+    if CODE in (options.mode, options.phase):
+        refuse_team(options, CODE)
+        return train_code(options)
     phases = phase_names(options)
     if options.name is None:  # Who drives with `navigator` has no use for a world model.
         options.name = 'navigator-world_model' if phases == ['world_model'] else 'navigator'
@@ -288,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    modes = ('all', 'world_model', 'policy', 'dreamer', 'supervised', 'intent')
+    modes = ('all', 'world_model', 'policy', 'dreamer', 'supervised', 'intent', 'code')
     parser.add_argument('--mode', choices=modes, default='supervised', help='what to train')
     parser.add_argument('--phase', help='a phase by name, whatever --mode says')
     parser.add_argument(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from robot_learning.language.code_frames import CONDITIONS, FRAMES, Frame
+from robot_learning.language.code_frames import CONDITIONS, FRAMES, WRAPPERS, Frame
 from robot_learning.language.code_prompt import number
 from robot_learning.language.code_sayings import CATEGORIES, OUT_OF_SCOPE, Skill
 from robot_learning.language.code_sayings_motion import MOTION
@@ -27,12 +27,19 @@ _OTHER_UNITS = ('movement', 'turning', 'safety', 'parameters')  # Of what is sai
 _WEIGHTS = {'sequences': 2.0, 'conditions': 2.0, 'loops': 1.5, OUT_OF_SCOPE: 1.0}
 
 
+class Wrapper(NamedTuple):
+    """Ways to ask for something."""
+
+    templates: tuple[str, ...]
+
+
 class Sayings(NamedTuple):
     """Templates to make commands from."""
 
     skills: tuple[Skill, ...] = (*MOTION, *THINGS)
     conditions: tuple[Skill, ...] = CONDITIONS
     frames: tuple[Frame, ...] = FRAMES
+    wrappers: tuple[Wrapper, ...] = (Wrapper(WRAPPERS),)
 
     @property
     def templates(self) -> set[tuple[str, int, str]]:
@@ -124,7 +131,10 @@ class _Maker:
             if other:
                 skills = [skill for skill in skills if _has_measure(skill)]
             text, code, is_whole = self._spoken(self.rng.choice(skills), other, any_template=True)
-        if not is_whole and self.rng.random() < 0.3:
+        if not is_whole and self.rng.random() < 0.25:
+            wrapper = self._chosen(self.rng.choice(self._sayings.wrappers[0].templates))
+            text = self._filled(wrapper, {'first': text})
+        elif not is_whole and self.rng.random() < 0.3:
             text = f'{self.rng.choice(_BEFORE)} {text}'
         if self.rng.random() < 0.15:
             text = f'{text} {self.rng.choice(_AFTER)}'

@@ -52,6 +52,8 @@ def _longest(text: str, words: list[re.Match[str]], place: int) -> tuple[int, Qu
     def read(first: int, last: int) -> tuple[Quantity, ...]:
         return _read(text[words[first].start() : words[last].end()]) if first <= last else ()
 
+    if not _begins(words[place][0]):
+        return 1, None
     for last in range(min(place + _MAX_WORDS, len(words)) - 1, place - 1, -1):
         found = read(place, last)
         if len(found) == 1 and found not in (read(place, last - 1), read(place + 1, last)):
@@ -62,6 +64,12 @@ def _longest(text: str, words: list[re.Match[str]], place: int) -> tuple[int, Qu
 @functools.lru_cache(maxsize=100_000)
 def _read(text: str) -> tuple[Quantity, ...]:
     return tuple(quantities(text))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _begins(word: str) -> bool:
+    """Tell whether a measure may begin with a word."""
+    return bool(quantities(f'{word} metre') or quantities(f'{word} turn'))
 
 
 def _shown(found: Quantity) -> str:

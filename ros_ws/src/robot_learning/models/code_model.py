@@ -144,8 +144,8 @@ class _Layer(nn.Module):
         self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None, index: int
     ) -> Tensor:
         x = x + self.dropout(self.self_attn(self.input_layernorm(x), cos, sin, cache, index))
-        x = x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
-        return x
+        out: Tensor = x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
+        return out
 
 
 class _Attention(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +12,13 @@ import torch
 
 from robot_learning.config import from_mapping
 from robot_learning.errors import CommandError, ModelRefusedError
-from robot_learning.language.code_grammar import NOTHING, CodeGrammar
+from robot_learning.language.code_grammar import NOTHING, CodeGrammar, Walk
 from robot_learning.language.code_prompt import prompt
 from robot_learning.language.program import Program, parse
 from robot_learning.model_store import Array, ModelStore
 from robot_learning.models.code_model import Cache, CodeModel, CodeModelConfig
 from robot_learning.models.code_tokens import CodeTokens
+from robot_learning.serving.code_adapters import Adapter, merged
 
 PRETRAINED = Path(__file__).resolve().parent.parent / 'pretrained'  # A model store.
 NAME = 'code'  # Of the model there.
@@ -97,7 +98,7 @@ class CodeGenerator:
                 f'code" made.'
             )
         self.manifest = manifest
-        self.tensors = tensors
+        self._base = tensors
         self.tokens = CodeTokens(described['tokenizer'])
         config = from_mapping(CodeModelConfig, described.get('model', {}), f'{where}: code.model')
         self._model = CodeModel(config, len(self.tokens))
@@ -132,13 +133,7 @@ class CodeGenerator:
             CommandError: the text is empty, too long or not in plain letters.
         """
         code, probability = self.decode(text)
-        confidence = self._calibration.confidence(probability)
-        if code == NOTHING:
-            return Generated('', confidence, _SAYS_NOTHING)
-        try:
-            return Generated(code, confidence, '', parse(code, abilities))
-        except CommandError as error:
-            return Generated(code, confidence, str(error))
+        return checked(code, self._calibration.confidence(probability), abilities)
 
     @torch.inference_mode()
     def decode(self, text: str) -> tuple[str, float]:
@@ -158,22 +153,71 @@ class CodeGenerator:
                 f'command: has {len(step)} tokens, expected at most {most}. Say less at once.'
             )
         cache: Cache = []
-        walk = self._grammar.walk()
-        found: list[int] = []
-        total, count = 0.0, 0
-        while len(found) < room and not walk.is_over:
-            log_prob = self._model.step(torch.tensor([step]), cache)[0].log_softmax(-1).numpy()
-            token = int(np.where(walk.allowed(), log_prob, -np.inf).argmax())
-            total, count = total + float(log_prob[token]), count + 1
-            if token == self.tokens.end:
-                break
-            walk.take(token)
-            forced = walk.forced()
-            for each in forced:
-                walk.take(each)
-            step = [token, *forced]
-            found += step
-        return self.tokens.decode(found), math.exp(total / max(count, 1))
+
+        def log_prob(tokens: list[int]) -> Array:
+            logits = self._model.step(torch.tensor([tokens]), cache)
+            found: Array = logits[0].log_softmax(-1).numpy()
+            return found
+
+        found, probability = greedy(log_prob, step, self._grammar.walk(), self.tokens.end, room)
+        return self.tokens.decode(found), probability
+
+    def with_adapter(self, adapter: Adapter | None) -> CodeGenerator:
+        """Return a generator of the same base with another adapter merged in; None: with none.
+
+        This one stays as it is, so several adapters can be kept and switched between commands.
+
+        Raises:
+            ModelRefusedError: the adapter was made for another model.
+        """
+        tensors = self._base if adapter is None else merged(self._base, adapter)
+        other = CodeGenerator(tensors, self.manifest, self._grammar)
+        other._base = self._base
+        return other
+
+
+def greedy(
+    log_prob: Callable[[list[int]], Array], prompt: list[int], walk: Walk, end: int, room: int
+) -> tuple[list[int], float]:
+    """Return the likeliest tokens under a grammar, one after the other.
+
+    Args:
+        log_prob: takes the newest tokens, gives the log-probabilities [V] of the next one.
+        prompt: what comes before.
+        walk: through the grammar, at its start.
+        end: the token that ends it.
+        room: tokens at most; what forces itself may go beyond.
+
+    Returns:
+        The tokens, and the geometric mean of their probabilities before the grammar had its say,
+        over those that it left a choice about.
+    """
+    step = prompt
+    found: list[int] = []
+    total, count = 0.0, 0
+    while len(found) < room and not walk.is_over:
+        scores = log_prob(step)
+        token = int(np.where(walk.allowed(), scores, -np.inf).argmax())
+        total, count = total + float(scores[token]), count + 1
+        if token == end:
+            break
+        walk.take(token)
+        forced = walk.forced()
+        for each in forced:
+            walk.take(each)
+        step = [token, *forced]
+        found += step
+    return found, math.exp(total / max(count, 1))
+
+
+def checked(code: str, confidence: float, abilities: frozenset[str] | None = None) -> Generated:
+    """Return code with what the checker says of it."""
+    if code == NOTHING:
+        return Generated('', confidence, _SAYS_NOTHING)
+    try:
+        return Generated(code, confidence, '', parse(code, abilities))
+    except CommandError as error:
+        return Generated(code, confidence, str(error))
 
 
 class CodeVote:
