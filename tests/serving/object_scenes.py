@@ -21,6 +21,9 @@ import mujoco  # isort: skip  # After the simulation, which chooses its graphics
 Array = np.ndarray[Any, Any]
 
 
+_SETTLING_STEPS = 20  # Of 10 ms, until the robot leans on its rear caster as it does at rest.
+
+
 class Truth(NamedTuple):
     """One object in a picture as the world knows it; from the robot's axle to its centre."""
 
@@ -56,21 +59,32 @@ class Scenes:
         self.world.begin(seed)
         return self.world.layout.robot
 
+    def arrange(self, objects: dict[str, Pose2D]) -> Array:
+        """Put objects about a robot at the origin; return its picture, [H, W, 3]."""
+        self.physics.place((0.0, 0.0, 0.0), objects)
+        self._settle()
+        return self.picture()
+
     def look(self, pose: Pose2D) -> tuple[Array, list[Truth]]:
-        """Return the picture [H, W, 3] that the robot takes at a pose, and what is in it."""
-        self.world.set_state(robot=pose)
+        """Return the picture [H, W, 3] that the robot takes at rest there, and what it shows."""
+        self.physics.move_robot(pose)
+        self._settle()
+        return self.observe()
+
+    def observe(self) -> tuple[Array, list[Truth]]:
+        """Return the picture [H, W, 3] from where the robot is now, and what it shows."""
         image = self.picture()
         # Segmentation gives geom and type per pixel; only geoms 0 and up are looked up.
         self._labels.update_scene(self.physics.data, 'camera')
         labels = self._labels.render()
         geom = np.where(labels[..., 1] == mujoco.mjtObj.mjOBJ_GEOM, labels[..., 0], -1)
-        truths = []
+        robot, truths = self.physics.robot_pose(), []
         for item, number in self._geoms.items():
             mask = geom == number
             if mask.any():
                 x, y, _ = self.physics.object_position(item.name)
-                east, north = x - pose[0], y - pose[1]
-                bearing = math.remainder(math.atan2(north, east) - pose[2], math.tau)
+                east, north = x - robot[0], y - robot[1]
+                bearing = math.remainder(math.atan2(north, east) - robot[2], math.tau)
                 color = item.name.split('_')[1]
                 truths.append(Truth(item.kind, color, math.hypot(east, north), bearing, mask))
         return image, truths
@@ -78,6 +92,10 @@ class Scenes:
     def picture(self) -> Array:
         """Return what the camera sees now, [H, W, 3]."""
         return self._camera.image().copy()
+
+    def _settle(self) -> None:
+        self.physics.advance(_SETTLING_STEPS)
+        self.physics.settle()
 
     def close(self) -> None:
         """Free both OpenGL contexts."""

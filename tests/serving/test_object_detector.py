@@ -141,8 +141,8 @@ def test_noise_of_the_sensor_changes_little(looks, detector):
 
 
 def test_an_object_cut_by_the_picture_s_edge_is_placed_where_its_middle_is(scenes, detector):
-    scenes.world.physics.place((0.0, 0.0, 0.0), {'can_blue': (0.7, 0.42, 0.0)})
-    (found,) = detector.detect(scenes.picture())
+    image = scenes.arrange({'can_blue': (0.7, 0.42, 0.0)})
+    (found,) = detector.detect(image)
     assert found.box.left == 0
     assert found.kind == 'can'
     assert found.bearing_rad == pytest.approx(math.atan2(0.42, 0.7), abs=math.radians(2))
@@ -151,8 +151,8 @@ def test_an_object_cut_by_the_picture_s_edge_is_placed_where_its_middle_is(scene
 
 def test_an_object_half_behind_another_is_placed_where_it_stands(scenes, detector):
     places = {'ball_red': (1.0, 0.0, 0.0), 'cube_blue': (0.7, -0.05, 0.0)}
-    scenes.world.physics.place((0.0, 0.0, 0.0), places)
-    near, far = detector.detect(scenes.picture())
+    image = scenes.arrange(places)
+    near, far = detector.detect(image)
     assert (near.color, near.kind) == ('blue', 'cube')
     assert (far.color, far.kind) == ('red', 'ball')
     assert far.distance_m == pytest.approx(1.0, rel=0.1)
@@ -161,16 +161,16 @@ def test_an_object_half_behind_another_is_placed_where_it_stands(scenes, detecto
 
 def test_near_objects_come_first(scenes, detector):
     places = {'ball_red': (1.1, 0.2, 0.0), 'can_yellow': (0.6, -0.1, 0.0)}
-    scenes.world.physics.place((0.0, 0.0, 0.0), places)
-    assert [found.color for found in detector.detect(scenes.picture())] == ['yellow', 'red']
+    image = scenes.arrange(places)
+    assert [found.color for found in detector.detect(image)] == ['yellow', 'red']
 
 
 def test_a_finer_picture_tells_the_same(detector):
     if not can_render():
         pytest.skip('no OpenGL backend on this machine')
     fine = Scenes(120, 160)
-    fine.world.physics.place((0.0, 0.0, 0.0), {'cube_green': (2.2, 0.3, 0.4)})
-    (found,) = detector.detect(fine.picture())
+    image = fine.arrange({'cube_green': (2.2, 0.3, 0.4)})
+    (found,) = detector.detect(image)
     fine.close()
     assert (found.kind, found.color) == ('cube', 'green')
     assert found.distance_m == pytest.approx(math.hypot(2.2, 0.3), rel=0.05)

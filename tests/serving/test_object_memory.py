@@ -77,18 +77,35 @@ def test_objects_of_another_colour_or_farther_apart_are_others(memory):
     assert len(memory.seen()) == 3
 
 
-def test_two_kinds_of_one_colour_side_by_side_are_two_when_both_are_sure(memory):
-    memory.note([seen_at(1.0, 0.0), seen_at(1.0, 0.2, kind='can')], ORIGIN, 0.0)
-    assert sorted(o.kind for o in memory.seen()) == ['ball', 'can']
+def test_two_kinds_side_by_side_in_one_picture_are_two_objects(memory):
+    ball, can = seen_at(1.0, 0.0), seen_at(1.0, 0.2, kind='can')
+    for i in range(5):
+        memory.note([ball, can], ORIGIN, float(i))
+        memory.note([can], ORIGIN, i + 0.5)
+    assert sorted((o.kind, o.num_views) for o in memory.seen()) == [('ball', 5), ('can', 10)]
+
+
+def test_one_object_misread_once_stays_one(memory):
+    for i, kind in enumerate(('can', 'cube', 'can')):
+        memory.note([seen_at(1.0, 0.0, kind=kind)], ORIGIN, float(i))
+    assert [(o.kind, o.num_views) for o in memory.seen()] == [('can', 3)]
 
 
 def test_an_unsure_kind_joins_what_is_there_and_does_not_outvote_it(memory):
     memory.note([seen_at(1.0, 0.0)], ORIGIN, 0.0)
-    memory.note([seen_at(1.0, 0.0, kind='can', confidence=0.6)], ORIGIN, 1.0)
+    memory.note([seen_at(1.0, 0.0, kind='can', confidence=0.6, num_pixels=10)], ORIGIN, 1.0)
     memory.note([seen_at(1.0, 0.0, kind='', confidence=0.4)], ORIGIN, 2.0)
     (found,) = memory.seen()
     assert (found.kind, found.num_views) == ('ball', 3)
-    assert found.confidence == pytest.approx(0.99 / 2)
+    assert found.confidence == pytest.approx(0.99 * 40 / 50)
+
+
+def test_views_that_disagree_leave_the_kind_open(memory):
+    for i, kind in enumerate(('can', 'cube', 'can', 'cube')):
+        memory.note([seen_at(1.0, 0.0, kind=kind, confidence=0.9)], ORIGIN, float(i))
+    assert memory.find('can') is None
+    assert memory.find('cube') is None
+    assert memory.find('', 'red').confidence == pytest.approx(0.45)
 
 
 def test_one_near_view_outvotes_many_far_ones(memory):
@@ -235,6 +252,7 @@ def test_words_for_no_object_are_refused(memory, wanted):
         ('inner_part', 1.1),
         ('aspect', 0.0),
         ('max_misses', 0),
+        ('min_confidence', 2.0),
     ],
 )
 def test_wrong_settings_are_named(key, value):

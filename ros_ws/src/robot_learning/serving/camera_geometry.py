@@ -24,7 +24,8 @@ class CameraGeometry:
 
     height_m: Annotated[float, Field(gt=0, le=10)] = 0.34
     forward_m: Annotated[float, Field(ge=-10, le=10)] = 0.08  # Ahead of the axle.
-    pitch_rad: Annotated[float, Field(gt=-math.pi / 2, lt=math.pi / 2)] = math.atan2(0.34, 0.94)
+    # Down; of the robot at rest, which leans back on its rear caster by 0.3 degrees.
+    pitch_rad: Annotated[float, Field(gt=-math.pi / 2, lt=math.pi / 2)] = 0.3423
     field_of_view_rad: Annotated[float, Field(gt=0, lt=math.pi)] = math.radians(62.0)  # Vertical.
 
     @property

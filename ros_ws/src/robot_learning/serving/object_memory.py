@@ -24,7 +24,6 @@ Pose2D = tuple[float, float, float]  # x, y in metres, yaw in radians, odometry 
 Sight = Callable[[float], float]  # Bearing -> metres to the nearest thing there.
 
 _HEIGHT_M = 0.065  # About the middle of every object.
-_SURE = 0.8  # From this on, two different kinds are two objects.
 _OBJECT_M = 0.15  # Width of an object with some room, for what it hides.
 _MAX_VIEWS = 4.0  # An average over more would follow a moved object too slowly.
 
@@ -39,16 +38,17 @@ class MemoryConfig:
     inner_part: Annotated[float, Field(gt=0, le=1)] = 0.8  # Of the picture; the rim is left out.
     aspect: PositiveFloat = 1.0  # Width of the picture over its height.
     max_misses: PositiveInt = 3  # Looks in a row at an empty place.
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5  # Of naming a kind.
 
 
 class SeenObject(NamedTuple):
     """One object that is remembered."""
 
-    kind: str  # '' while no picture told.
+    kind: str  # '' while no picture told, or several told different ones.
     color: str
     x: float  # Odometry frame, metres.
     y: float
-    confidence: float  # Mean of all views, the nearer ones counting more; 0 for no kind.
+    confidence: float  # In the likeliest kind: mean of all views, near ones counting more.
     distance_m: float  # From where the robot was in the last picture.
     age_s: float  # From when it was last seen to the last picture.
     num_views: int
@@ -137,7 +137,7 @@ class ObjectMemory:
         x, y, _ = self._pose
         objects = [
             SeenObject(
-                entry.kind,
+                entry.kind if entry.confidence >= self._config.min_confidence else '',
                 entry.color,
                 entry.x,
                 entry.y,
@@ -168,13 +168,16 @@ class ObjectMemory:
         y += detection.distance_m * math.sin(yaw + detection.bearing_rad)
         config = self._config
         gate = config.same_place_m + config.same_place_part * detection.distance_m
-        near = [
-            entry
-            for entry in self._entries
-            if math.hypot(entry.x - x, entry.y - y) < gate and _may_be_same(entry, detection)
+        offered = [
+            (_contradicts(entry, detection), distance, index)
+            for index, entry in enumerate(self._entries)
+            if (distance := math.hypot(entry.x - x, entry.y - y)) < gate
+            and entry.color == detection.color
+            # Two kinds in one picture are two objects; at another time one was misread.
+            and not (entry.seen_s == self._time_s and _contradicts(entry, detection))
         ]
-        if near:
-            entry = min(near, key=lambda entry: math.hypot(entry.x - x, entry.y - y))
+        if offered:
+            entry = self._entries[min(offered)[2]]
         else:
             entry = _Entry(detection.color, x, y, self._time_s)
             self._entries.append(entry)
@@ -214,11 +217,8 @@ class ObjectMemory:
         return not any(_hides(detection, bearing, distance) for detection in detections)
 
 
-def _may_be_same(entry: _Entry, detection: Detection) -> bool:
-    if entry.color != detection.color:
-        return False
-    is_told = detection.kind and detection.confidence >= _SURE and entry.confidence >= _SURE
-    return not is_told or entry.kind == detection.kind
+def _contradicts(entry: _Entry, detection: Detection) -> bool:
+    return '' not in (entry.kind, detection.kind) and entry.kind != detection.kind
 
 
 def _hides(detection: Detection, bearing: float, distance: float) -> bool:
