@@ -8,12 +8,14 @@ import pytest
 from robot_learning.commands import intent_data, train
 from robot_learning.commands.train_intent import load_settings, train_intent
 from robot_learning.errors import ConfigError, DataError, EnvironmentSetupError
+from robot_learning.language import frame_corpus
 from robot_learning.language.command_files import Labelled
+from robot_learning.language.intents import INTENTS
 from robot_learning.model_store import ModelStore
 from robot_learning.serving.intent import load
 
 FAST = (
-    'phase: intent\nnum_generated: 300\n'
+    'phase: intent\nnum_generated: 300\nnum_frames: 40\n'
     'config: {model: {width: 32, feedforward: 32}, epochs: 2, min_updates: 0, variants: 0}\n'
 )
 
@@ -88,11 +90,26 @@ def test_the_same_seed_trains_the_same_weights(run):
 
 
 def test_files_keep_their_labels_and_name_their_digest(run):
-    path = write(run.folder / 'a.jsonl', commands())
+    rows = [{'text': f'{n} {n % 7}', 'intent': ('color', 'number')[n % 2]} for n in range(40)]
+    path = write(run.folder / 'a.jsonl', rows)
     result = run(path, name='frames')
-    assert result['labels'] == ['Motion', 'Taking']
+    assert result['labels'] == ['color', 'number']
     data = ModelStore(run.folder / 'models').manifest('frames', 1)['provenance']['data']
     assert data[0]['name'] == 'a.jsonl' and len(data[0]['sha256']) == 64
+
+
+def test_frames_of_huric_get_commands_of_the_frame_grammar(run):
+    path = write(run.folder / 'a.jsonl', commands())
+    result = run(path)
+    assert {'Motion', 'Taking', 'Bringing', 'Closure'} <= set(result['labels'])
+    assert result['training']['rows'] == 96 * 3 + 40  # The same texts are held out as ever.
+    alone = intent_data.with_frames([Labelled('add it', 'sum')], 10, 0)
+    assert alone is None
+
+
+def test_the_frame_grammar_alone_teaches_frames_or_intents_of_the_robot(run):
+    assert set(run('frames')['labels']) <= set(frame_corpus.FRAMES)
+    assert set(run('frames', robot_intents=True)['labels']) <= set(INTENTS)
 
 
 def test_labels_of_public_corpora_become_those_of_the_robot(run):
@@ -104,8 +121,8 @@ def test_commands_of_others_are_named_and_not_among_the_labels(run):
     path = write(run.folder / 'a.jsonl', commands())
     others = write(run.folder / 'b.jsonl', [{'text': 'sing', 'intent': 'music'}] * 5)
     result = run(path, beside=[others])
-    assert result['labels'] == ['Motion', 'Taking']
-    assert result['data'] == ['a.jsonl', 'b.jsonl']
+    assert 'music' not in result['labels']
+    assert result['data'] == ['a.jsonl', 'frames, seed 0', 'b.jsonl']
 
 
 def test_held_out_is_what_the_data_marks_or_other_texts():

@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import importlib
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from robot_learning.errors import ConfigError, DataError, EnvironmentSetupError
-from robot_learning.language import command_files, corpus
+from robot_learning.language import command_files, corpus, frame_corpus
 from robot_learning.language.command_files import Labelled
 from robot_learning.language.intent_mapping import mapped
 
 GRAMMAR = 'grammar'  # As --data: the project's own commands.
+FRAMES = 'frames'  # As --data: its commands for the frames of HuRIC.
+_OWN_LICENCE = 'Apache-2.0 (this project)'
+_OWN_COPIES = 3  # Of commands that people gave, among those that the frame grammar made.
+_LEAST_SHARE = 5  # Commands that a frame counts for although the data may have none of it.
 _MOST_OF_A_SET = 100_000  # Utterances.
 _LICENCES = {  # By how the source of their commands begins.
     'huric': 'Apache-2.0 (crux82/huric)',
@@ -65,8 +70,8 @@ def read(
         found, sha256 = _read_set(str(path)), None
     else:
         raise ConfigError(
-            f'--data {path}: is no file, expected commands as JSON lines, {GRAMMAR}, or one of '
-            f'the sets {", ".join(_SETS)}.'
+            f'--data {path}: is no file, expected commands as JSON lines, {GRAMMAR}, {FRAMES} or '
+            f'one of the sets {", ".join(_SETS)}.'
         )
     found = mapped(found) if is_mapped else found
     if not found:
@@ -120,6 +125,35 @@ def grammar(count: int, held_out_ratio: float, seed: int) -> tuple[Split, Source
     return made, Source(
         f'{GRAMMAR}, seed {seed}', None, sum(map(len, made)), 'Apache-2.0 (this project)'
     )
+
+
+def frames(
+    count: int, seed: int, is_mapped: bool = False, like: Sequence[Labelled] = ()
+) -> tuple[list[Labelled], Source]:
+    """Return commands for the frames of HuRIC, see `language/frame_corpus.py`.
+
+    Args:
+        count: how many.
+        seed: the same gives the same.
+        is_mapped: under the robot's intents.
+        like: commands whose frames say how often each is to be; (): equally.
+    """
+    found = Counter(command.intent for command in like)
+    weights = {name: found[name] + _LEAST_SHARE for name in frame_corpus.FRAMES}
+    made = list(frame_corpus.examples(count, seed, weights if like else None))
+    made = mapped(made) if is_mapped else made
+    return made, Source(f'{FRAMES}, seed {seed}', None, len(made), _OWN_LICENCE)
+
+
+def with_frames(
+    commands: Sequence[Labelled], count: int, seed: int
+) -> tuple[list[Labelled], Source] | None:
+    """Return commands of HuRIC's frames among others made for these; None: they are of others."""
+    if not {command.intent for command in commands} <= set(frame_corpus.FRAMES):
+        return None
+    made, source = frames(count, seed, like=commands)
+    texts = {command.text for command in commands}
+    return [*list(commands) * _OWN_COPIES, *(c for c in made if c.text not in texts)], source
 
 
 def _made(count: int, seed: int, templates: Sequence[str]) -> Iterator[Labelled]:

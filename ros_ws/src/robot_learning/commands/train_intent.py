@@ -13,12 +13,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from robot_learning import config, contract
 from robot_learning.commands import intent_data
-from robot_learning.commands.intent_data import GRAMMAR, Source, Split
+from robot_learning.commands.intent_data import FRAMES, GRAMMAR, Source, Split
 from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.train_report import write_report
@@ -42,6 +42,7 @@ class _RecipeFile:
 
     phase: str
     num_generated: PositiveInt = 12_000  # Commands that the grammar makes.
+    num_frames: NonNegativeInt = 3000  # Commands made for HuRIC's frames, where these are learned.
     most_of_file: PositiveInt | None = None  # Commands taken of each file, at random.
     config: dict[str, Any] = field(default_factory=dict)
 
@@ -67,7 +68,8 @@ def train_intent(options: argparse.Namespace) -> dict[str, Any]:
     """Train an intent model, publish it and return what was measured, as plain data.
 
     Args:
-        options: of `train`. `data` holds files, sets by name or `grammar`; None: the grammar.
+        options: of `train`. `data` holds files, sets by name, `grammar` or `frames`; None: the
+            grammar.
 
     Raises:
         ConfigError: settings or options are wrong.
@@ -139,6 +141,7 @@ class Settings(NamedTuple):
 
     phase: IntentConfig
     num_generated: int
+    num_frames: int
     most_of_file: int | None
 
 
@@ -159,28 +162,39 @@ def load_settings(path: Path | None = None) -> Settings:
         )
     shifted = {key[1:]: line for key, line in lines.items() if key[:1] == ('config',)}
     phase = config.from_mapping(IntentConfig, content.config, f'{file}: config', shifted)
-    return Settings(phase, content.num_generated, content.most_of_file)
+    return Settings(phase, content.num_generated, content.num_frames, content.most_of_file)
 
 
 def _data(options: argparse.Namespace, settings: Settings) -> tuple[Split, list[Source]]:
     """Return all that is named, split; each source is split for itself."""
-    parts, sources = [], []
+    parts: list[Split] = []
+    sources: list[Source] = []
     for path in options.data or [Path(GRAMMAR)]:
-        if str(path) == GRAMMAR:
-            part, source = intent_data.grammar(
-                settings.num_generated, options.held_out, options.seed
-            )
-        else:
-            commands, source = intent_data.read(
-                path, options.robot_intents, settings.most_of_file, options.seed
-            )
-            part = intent_data.split(commands, options.held_out, options.seed)
+        part, source = _part(path, options, settings)
         parts.append(part)
         sources.append(source)
     held = {command.text for part in parts for command in (*part.calibration, *part.held_out)}
     training = [c for part in parts for c in part.training if c.text not in held]
+    more = intent_data.with_frames(training, settings.num_frames, options.seed)
+    if more is not None:
+        training = [command for command in more[0] if command.text not in held]
+        sources.append(more[1])
     calibration = [c for part in parts for c in part.calibration]
     return Split(training, calibration, [c for part in parts for c in part.held_out]), sources
+
+
+def _part(path: Path, options: argparse.Namespace, settings: Settings) -> tuple[Split, Source]:
+    if str(path) == GRAMMAR:
+        return intent_data.grammar(settings.num_generated, options.held_out, options.seed)
+    if str(path) == FRAMES:
+        commands, source = intent_data.frames(
+            settings.num_frames, options.seed, options.robot_intents
+        )
+    else:
+        commands, source = intent_data.read(
+            path, options.robot_intents, settings.most_of_file, options.seed
+        )
+    return intent_data.split(commands, options.held_out, options.seed), source
 
 
 def _run(training: IntentTraining, held_out: Sequence[Labelled], curves: Tracking) -> int:

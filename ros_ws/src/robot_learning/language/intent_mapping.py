@@ -2,7 +2,7 @@
 
 | corpus | becomes | labels |
 | --- | --- | --- |
-| HuRIC frames | go_to_place | Motion to somewhere, Arriving |
+| HuRIC frames, frame_corpus.py | go_to_place | Motion to somewhere, Arriving |
 | | move | Motion forward or backward |
 | | turn | Change_direction |
 | | look_for | Locating |
@@ -35,6 +35,7 @@ from types import MappingProxyType
 
 from robot_learning.errors import DataError
 from robot_learning.language.command_files import Labelled
+from robot_learning.language.frame_corpus import SOURCE
 from robot_learning.language.intents import INTENTS, OUT_OF_SCOPE
 
 _HURIC: Mapping[str, str] = MappingProxyType(
@@ -107,7 +108,7 @@ def _mapped(command: Labelled) -> Labelled | None:
         return command
     source = command.source.casefold()
     intent: str | None
-    if source.startswith('huric'):
+    if source.startswith(('huric', SOURCE)):
         intent = _HURIC.get(command.intent)
         if command.intent == 'Motion' and _is_straight(command.text):
             intent = 'move'
