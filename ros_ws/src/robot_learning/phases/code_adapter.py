@@ -108,6 +108,7 @@ class AdapterTraining:
         self._schedule = schedule_of(config, self._optimizer, self.num_steps)
         self.step = 0
         self.losses: list[tuple[int, float]] = []  # On held-out records, by step.
+        self.best_folder: Path | None = None  # Of the best adapter, where it may stop early.
         self._data_digest = _digest([*records, *held_out], config, seed)
 
     def run(
@@ -261,6 +262,10 @@ class AdapterTraining:
             return None
         loss = self.held_out_loss()
         self.losses.append((self.step, loss))
+        is_best = loss == min(value for _, value in self.losses)
+        if is_best and self.config.early_stopping_patience:
+            self.best_folder = self._folder / 'best'
+            self.model.save_pretrained(self.best_folder)
         return loss
 
     def _is_enough(self) -> bool:
