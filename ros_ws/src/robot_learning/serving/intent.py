@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from robot_learning import config
-from robot_learning.errors import ConfigError, ModelRefusedError
+from robot_learning.errors import CommandError, ConfigError, ModelRefusedError
 from robot_learning.language import commands
 from robot_learning.language.intent_scores import OUT_OF_SCOPE_NAMES
-from robot_learning.language.intents import INTENTS, OUT_OF_SCOPE, Intent
+from robot_learning.language.intents import INTENTS, OUT_OF_SCOPE, SLOT_WORDS, Intent
 from robot_learning.language.skills import Value
 from robot_learning.language.slot_values import value_of
 from robot_learning.language.tags import Span, spans_of
@@ -26,6 +27,7 @@ from robot_learning.serving.policy import tensor_problems
 Array = np.ndarray[Any, Any]
 PRETRAINED = Path(__file__).resolve().parent.parent / 'pretrained'  # A model store.
 _PRONOUN = re.compile(r"\b(?:it|that|this|them|those|these|one)\b(?!\s*'?s\b)")
+_SURE_OF_STRANGE = 0.5  # Of words that mean no value, to be taken for a slot at all.
 _OBJECT_SLOTS = ('object', 'color', 'size')
 
 
@@ -39,6 +41,7 @@ class Prediction(NamedTuple):
     guess: str  # The most likely intent, sure or not.
     spans: tuple[Span, ...]  # Where slots stand in the lower-case text.
     text: str
+    unknown: Mapping[str, str] = MappingProxyType({})  # Words of slots that mean no value.
 
     @property
     def intent(self) -> Intent:
@@ -66,15 +69,20 @@ class IntentModel:
         words = tokens(lowered)[: self.spec.max_tokens]
         tags = [self.spec.tags[tag] for tag in tag_shares.argmax(-1)][: len(words)]
         spans = spans_of(words, tags)
-        slots, sure = {}, {}
-        for start, end, slot in spans:
-            value = self._value(name, slot, lowered[start:end])
-            if value is None or slot in slots:
+        slots: dict[str, Value] = {}
+        sure: dict[str, float] = {}
+        unknown: dict[str, str] = {}
+        for start, end, slot in spans if name == guess else ():
+            if not self._takes(name, slot) or slot in slots:
                 continue
-            slots[slot] = value
             places = [i for i, word in enumerate(words) if start <= word.start < end]
-            sure[slot] = float(tag_shares[places].max(-1).min())
-        return Prediction(name, slots, confidence, sure, guess, spans, text)
+            value = self._value(name, slot, lowered[start:end])
+            if value is not None:
+                slots[slot] = value
+                sure[slot] = float(tag_shares[places].max(-1).min())
+            elif tag_shares[places].max(-1).min() > _SURE_OF_STRANGE:
+                unknown[slot] = lowered[start:end]
+        return Prediction(name, slots, confidence, sure, guess, spans, text, unknown)
 
     def understand(self, text: str) -> list[Intent]:
         """Return what a command of one or more steps means, one intent per step.
@@ -83,16 +91,23 @@ class IntentModel:
         picked up by an earlier step is held already, so that it is only put down there.
 
         Raises:
-            CommandError: it is empty, too long, or not written in plain letters.
+            CommandError: it is empty, too long, not written in plain letters, or names something
+                that nobody would ask for again: a place, color or size that is not known.
         """
         parts = commands.clauses(commands.prepared(text))
-        return resolved([self.predict(part).intent for part in parts])
+        found = [self.predict(part) for part in parts]
+        for each in found:
+            _refuse_unknown(each)
+        return resolved([each.intent for each in found])
 
-    def _value(self, name: str, slot: str, words: str) -> Value | None:
+    @staticmethod
+    def _takes(name: str, slot: str) -> bool:
         kind = INTENTS.get(name)
-        if kind is None:
-            return None if name in OUT_OF_SCOPE_NAMES else words
-        return value_of(slot, words) if slot in (*kind.needed, *kind.possible) else None
+        return kind is None or slot in (*kind.needed, *kind.possible)
+
+    @staticmethod
+    def _value(name: str, slot: str, words: str) -> Value | None:
+        return value_of(slot, words) if name in INTENTS else words
 
 
 def resolved(intents: Sequence[Intent]) -> list[Intent]:
@@ -192,6 +207,16 @@ def load_folder(folder: Path, rules: ModelFileRules | None = None) -> IntentMode
             f'Name the folder of a version in a model store.'
         )
     return load(path.parent.parent, path.parent.name, int(path.name), rules)
+
+
+def _refuse_unknown(found: Prediction) -> None:
+    """Refuse what would be done without a part of what was said; needed slots are asked for."""
+    for slot, words in found.unknown.items():
+        if slot not in INTENTS[found.name].needed and slot in SLOT_WORDS:
+            raise CommandError(
+                f'command: {words!r} is no {slot} that I know. Say one of '
+                f'{", ".join(SLOT_WORDS[slot])}.'
+            )
 
 
 def _says_it(text: str) -> bool:
