@@ -2,7 +2,7 @@ import json
 
 import pytest
 import yaml
-from robot_learning.commands import train
+from robot_learning.commands import evaluate, train
 from robot_learning.commands.train_code import load_settings
 from robot_learning.errors import ConfigError
 from robot_learning.language import code_corpus, code_records
@@ -50,6 +50,20 @@ def test_commands_are_made_where_no_data_is_named_and_the_version_serves(run, tm
     assert '--seed 3' in manifest['provenance']['command']
     assert len(manifest['code']['calibration']) == 2
     assert CodeGenerator.load(store).generate('stop').confidence <= 1
+
+
+def test_a_version_is_scored_on_records(run, tmp_path, capsys):
+    run('--seed', '3')
+    made = list(code_corpus.examples(40, seed=9))
+    code_records.write(tmp_path / 'new.json', made)
+    options = ['--model', 'code', '--models', str(tmp_path / 'models'), '--mode', 'code']
+    assert evaluate.main(options) == 2
+    assert 'a code model is measured on recordings' in capsys.readouterr().err
+    data = ['--data', str(tmp_path / 'new.json'), '--json', str(tmp_path / 'score.json')]
+    assert evaluate.main([*options, *data]) == 0
+    scores = json.loads((tmp_path / 'score.json').read_text())['code']
+    assert scores['categories']['all']['commands'] == 40
+    assert 0 <= scores['calibration_error'] <= 1 and scores['latency_ms']['p50'] > 0
 
 
 def test_records_of_a_file_teach_too(run, tmp_path):

@@ -9,8 +9,6 @@ from robot_learning.phases.code_model import (
     CodeTrainingConfig,
     labelled_rows,
     padded,
-    program_of,
-    score,
 )
 
 pytest.importorskip('tokenizers')
@@ -85,19 +83,3 @@ def test_no_records_too_long_ones_and_a_loss_that_is_not_finite_are_named():
         training.model.model.norm.weight[0] = float('nan')
     with pytest.raises(TrainingError, match='pass 1 is not finite'):
         next(training.epoch())
-
-
-def test_scores_count_what_they_say():
-    records = [
-        Example('a', 'robot.turn(angle=90.0)', 'turning'),
-        Example('b', 'robot.stop()', 'safety'),
-        Example('c', 'robot.wait(duration=5.0)', 'safety'),
-        Example('d', 'pass', 'out_of_scope'),
-    ]
-    codes = ['robot.turn(angle=90)', 'robot.stop()', 'robot.fly()', 'pass']
-    assert score(records, codes) == (4, 0.5, 0.75, pytest.approx(2 / 3))
-
-
-def test_programs_compare_by_what_they_do():
-    assert program_of('robot.turn(angle=90)') == program_of('robot.turn(90.0)')
-    assert program_of('import os') is None

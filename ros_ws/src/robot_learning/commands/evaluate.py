@@ -18,6 +18,7 @@ from robot_learning import contract as contracts
 from robot_learning.commands.argument_types import whole_number
 from robot_learning.commands.demo_evaluation import EvaluationProgress
 from robot_learning.commands.demo_metrics import machine
+from robot_learning.commands.evaluate_code import ADAPTER, MODEL, evaluate_code
 from robot_learning.commands.evaluate_environment import environment_of, evaluate_environment
 from robot_learning.commands.evaluate_intent import evaluate_intent
 from robot_learning.commands.evaluate_offline import evaluate_offline
@@ -57,6 +58,7 @@ _EXAMPLES = """examples:
   ./run evaluate --model cart                          a version of train --env, in its environment
   ./run evaluate --model neural_policy --data synthetic          labels that are right
   ./run evaluate --mode intent --model intent --data commands.jsonl --json score.json
+  ./run evaluate --mode code --model code --data records.json    {input, output, category}
 With --mode everything that applies is measured: recorded actions where --data is given, its own
 task, and the waypoint course.
 LAYOUTS is a JSON list of seeds or of {"seed": 1, "start": [x, y, yaw], "goal": [x, y]}."""
@@ -71,6 +73,8 @@ _MODES = {
     'sequence_cloning': ('supervised',),
     'neural_policy': ('supervised',),
     'intent': ('intent',),
+    MODEL: ('code',),
+    ADAPTER: ('code',),
 }
 
 
@@ -121,6 +125,8 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
         data = _data(options, where, 'an intent model')
         pictures = options.pictures or (options.json.parent if options.json else None)
         result['intent'] = evaluate_intent(tensors, manifest, where, data, pictures)
+    elif manifest.get('phase') in (MODEL, ADAPTER):
+        result['code'] = evaluate_code(tensors, manifest, _data(options, where, 'a code model'))
     elif environment is not None:
         result['environment'] = evaluate_environment(
             tensors, manifest, where, environment, options.episodes
@@ -309,7 +315,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--mode',
-        choices=('world_model', 'policy', 'dreamer', 'supervised', 'intent'),
+        choices=('world_model', 'policy', 'dreamer', 'supervised', 'intent', 'code'),
         help='what the version must be; measure everything that applies to it',
     )
     parser.add_argument(

@@ -24,7 +24,8 @@ from robot_learning.model_signatures import Signer, read_signer
 from robot_learning.model_store import ModelStore, parse_reference
 
 if TYPE_CHECKING:
-    from robot_learning.phases.code_model import CodeTraining, CodeTrainingConfig, Scores
+    from robot_learning.language.code_scores import Scores
+    from robot_learning.phases.code_model import CodeTraining, CodeTrainingConfig
 
 PHASE = 'code'
 MADE = 'grammar'  # What the data is called that no file holds.

@@ -6,7 +6,7 @@ Commands belong to no episode; so this phase has a loop of its own, in passes ov
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -16,12 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robot_learning.config import STRICT
-from robot_learning.errors import CommandError, NotEnoughDataError, TrainingError
+from robot_learning.errors import NotEnoughDataError, TrainingError
 from robot_learning.language.code_corpus import Example
-from robot_learning.language.code_grammar import NOTHING
 from robot_learning.language.code_prompt import prompt
-from robot_learning.language.code_sayings import OUT_OF_SCOPE
-from robot_learning.language.program import parse
+from robot_learning.language.code_scores import Scores, score
 from robot_learning.models.code_model import CodeModel, CodeModelConfig, continued
 from robot_learning.models.code_tokens import CodeTokens
 
@@ -46,15 +44,6 @@ class CodeTrainingConfig:
     gradient_norm: PositiveFloat = 1.0
     word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Tokens of prompts that are hidden.
     num_validation: NonNegativeInt = 1500  # Examples made of templates that are held out.
-
-
-class Scores(NamedTuple):
-    """Of generated code; see `score`."""
-
-    num_commands: int
-    exact: float  # The same text.
-    parsed: float  # The same checked program, whatever the spelling.
-    executable: float  # Accepted by the checker, or rightly nothing.
 
 
 class CodeTraining:
@@ -194,30 +183,3 @@ def padded(rows: Sequence[tuple[Sequence[int], int]], pad: int = 0) -> tuple[Ten
         found[index, : len(tokens)] = torch.tensor(tokens)
         labels[index, num_prompt : len(tokens)] = torch.tensor(tokens[num_prompt:])
     return found, labels
-
-
-def program_of(code: str) -> Any:
-    """Return what the checker makes of code, to compare; None: it is refused."""
-    if code.strip() == NOTHING:
-        return NOTHING
-    try:
-        return parse(code)
-    except CommandError:
-        return None
-
-
-def score(records: Sequence[Example], codes: Sequence[str]) -> Scores:
-    """Compare generated code with what was wanted.
-
-    `executable` counts the commands that the robot can do; of those, what the checker accepts.
-    """
-    parsed = [program_of(code) for code in codes]
-    pairs = list(zip(records, codes, parsed, strict=True))
-    doable = [program for record, _, program in pairs if record.category != OUT_OF_SCOPE]
-    runs = [program is not None and program != NOTHING for program in doable]
-    return Scores(
-        len(pairs),
-        float(np.mean([record.output == code for record, code, _ in pairs])),
-        float(np.mean([p is not None and p == program_of(r.output) for r, _, p in pairs])),
-        float(np.mean(runs)) if runs else float('nan'),
-    )
