@@ -85,6 +85,14 @@ def test_a_skeleton_knows_values_from_words():
     assert text == '# bring the <size> <color> <object> to <place> in <number> s\n'
 
 
+def test_values_are_known_by_their_own_words():
+    found = code_records.values('bring the tiny violet box to my office in two minutes')
+    assert found == [
+        ('size', 'small'), ('color', 'purple'), ('object', 'cube'), ('place', 'office'),
+        ('number', '120'),
+    ]  # fmt: skip
+
+
 def test_too_few_kinds_of_commands_cannot_be_split():
     made = [Example(f'go {n} m', f'robot.move_forward(distance={n}.0)', '') for n in (1, 2, 3)]
     with pytest.raises(DataError, match='3 with 1 different commands'):

@@ -26,8 +26,8 @@ from robot_learning.language.program import parse
 _MAX_BYTES = 1 << 28
 _MAX_NAMED = 10  # Records that one error names.
 _REFUSE = Refusal(DataError, 'Name a JSON file with records of input and output.')
-_VALUES = {  # Word -> slot, for commands that differ in values only.
-    word: slot
+_VALUES = {  # Word -> slot and value, for commands that differ in values only.
+    word: (slot, value)
     for slot, known in SLOT_WORDS.items()
     if slot in ('object', 'color', 'size', 'place', 'path')
     for value in known
@@ -130,7 +130,16 @@ def split(
 
 def skeleton(text: str) -> str:
     """Return a command with its values replaced by what they are."""
-    return _VALUE.sub(lambda found: f'<{_VALUES.get(found[0], "number")}>', prompt(text))
+    return _VALUE.sub(lambda found: f'<{_value(found[0])[0]}>', prompt(text))
+
+
+def values(text: str) -> list[tuple[str, str]]:
+    """Return the values of a command in their order: slot, or 'number', and value."""
+    return [_value(found[0]) for found in _VALUE.finditer(prompt(text))]
+
+
+def _value(word: str) -> tuple[str, str]:
+    return _VALUES[word] if word in _VALUES else ('number', f'{float(word):g}')
 
 
 def _raise(problems: Sequence[str], where: Path | str) -> None:
