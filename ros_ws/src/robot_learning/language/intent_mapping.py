@@ -24,7 +24,10 @@ Perception_active |
 | SNIPS | out_of_scope | all |
 | CLINC150 | out_of_scope | all but what a robot may be asked: timer, directions, cancel, … |
 
-What becomes nothing is left out. Of slots only those of the GPSR rules fit the schema's words.
+What becomes nothing is left out. As of HuRIC the first frame, so of the others the first step
+gives the intent: words that begin with a drive, a turn or a grasp are go_to_place, turn or
+pick_up, whatever else follows; `put it …` is put_down. Of GPSR's fndobj questions for a number or a property are out_of_scope.
+Of slots only those of the GPSR rules fit the schema's words.
 """
 
 from __future__ import annotations
@@ -85,6 +88,34 @@ _GPSR_SLOTS: Mapping[str, str] = MappingProxyType(
 )
 _STRAIGHT = re.compile(r'\b(?:forwards?|backwards?|ahead|straight)\b')
 _TOWARDS = re.compile(r'\b(?:to|near|into|in|towards?|at|from)\b')
+_POLITE = re.compile(r'^(?:(?:robot|please|could you|can you)\b,?\s*)+')
+_QUESTION = re.compile(r'^tell me\b')
+_FIRST_STEPS = (
+    (
+        re.compile(
+            r'^(?:turn|rotate|spin|veer|hang|make)\b(?! (?:on|off)).*\b(?:left|right|around|'
+            r'about|back|back around|degrees)\b'
+        ),
+        'turn',
+    ),
+    (
+        re.compile(
+            r'^(?:go|navigate|walk|head|drive|proceed|travel|cross|step|move)\b '
+            r'(?:(?:over|up|back|straight|forward|right|left|ahead|across|on)\b,? ?)*'
+            r'(?:to|towards?|into|near|past|through|around|and)\b'
+        ),
+        'go_to_place',
+    ),
+    (
+        re.compile(
+            r'^(?:pick up|pick|grab|grasp|lift|collect|take|get)\b.*'
+            r'(?:\band\b|,|\bthen\b).*\b(?:put|place|give|bring|deliver|take|move|turn|set|'
+            r'carry|look|examine|hand|heat|cool|wash|clean|throw)\b'
+        ),
+        'pick_up',
+    ),
+    (re.compile(r'^(?:put|place|set|lay|leave|drop)\b (?:it|them|that)\b'), 'put_down'),
+)
 
 
 def mapped(commands: Iterable[Labelled]) -> list[Labelled]:
@@ -119,9 +150,14 @@ def _mapped(command: Labelled) -> Labelled | None:
             for start, end, name in command.spans
             if name in _GPSR_SLOTS
         )
-        return None if intent is None else command._replace(intent=intent, spans=spans)
+        if intent is None:
+            return None
+        if command.intent == 'fndobj' and _QUESTION.search(_POLITE.sub('', command.text)):
+            intent = OUT_OF_SCOPE
+        return command._replace(intent=_first_step(command.text) or intent, spans=spans)
     elif source.startswith('alfred'):
         intent = _ALFRED.get(command.intent)
+        intent = intent and (_first_step(command.text) or intent)
     elif source.startswith('snips'):
         intent = OUT_OF_SCOPE
     elif source.startswith('clinc'):
@@ -135,6 +171,11 @@ def _mapped(command: Labelled) -> Labelled | None:
     if intent is None:
         return None
     return command._replace(intent=intent, spans=(), has_slots=False)
+
+
+def _first_step(text: str) -> str | None:
+    bare = _POLITE.sub('', text)
+    return next((intent for start, intent in _FIRST_STEPS if start.search(bare)), None)
 
 
 def _is_straight(text: str) -> bool:

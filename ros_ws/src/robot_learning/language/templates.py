@@ -198,7 +198,6 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             'release (what you hold|your grip|the object)',
             'put down the [red|blue|green] (ball|cube|can|book|cup)',
             '(drop|release|set down) the [yellow|small] (ball|cube|can|bottle|box) [here]',
-            '(put|place|leave|drop) the [purple|large] (ball|cube|can|plate|tin) (in|at) {place}',
             'get rid of it',
         ),
         'bring': (
@@ -214,6 +213,7 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             f'I (want|need) {_OBJECT}',
             f'(bring|fetch|get) {_OBJECT} (here|for me|to me)',
             f'get {_OBJECT} (to|into) {{place}}',
+            f'(put|place|leave) {_OBJECT} (in|into|at) {{place}}',
         ),
         'return_home': (
             '(go|come|drive|get|head) [back] home',
