@@ -26,8 +26,8 @@ Perception_active |
 
 What becomes nothing is left out. As of HuRIC the first frame, so of the others the first step
 gives the intent: words that begin with a drive, a turn or a grasp are go_to_place, turn or
-pick_up, whatever else follows; `put it …` is put_down. Of GPSR's fndobj questions for a number or a property are out_of_scope.
-Of slots only those of the GPSR rules fit the schema's words.
+pick_up, whatever else follows; `put it …` is put_down. Of GPSR's fndobj, questions for a number
+or a property are out_of_scope. Of slots only those of the GPSR rules fit the schema's words.
 """
 
 from __future__ import annotations
