@@ -313,7 +313,7 @@ def test_the_numbers_are_those_of_the_results():
 
 def test_the_table_of_phases_is_complete():
     rows = readme.table('| phase | `train` | what it learns |')
-    assert {row[0].strip('`') for row in rows} - {'---'} == {*PHASES, 'neural_policy'}
+    assert {row[0].strip('`') for row in rows} - {'---'} == {*PHASES, 'neural_policy', 'intent'}
 
 
 def test_settings_that_the_text_speaks_of_are_those_of_the_demo():
