@@ -43,7 +43,12 @@ setup(
     license='Apache-2.0',
     package_dir={'': 'ros_ws/src'},
     packages=find_packages('ros_ws/src', include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['**/*.xml', '**/*.yaml', '**/*.html', '**/*.css']},
+    package_data={
+        NAME: [
+            *(f'**/*.{kind}' for kind in ('xml', 'yaml', 'html', 'css')),
+            *(f'pretrained/**/*.{kind}' for kind in ('json', 'safetensors')),
+        ]
+    },
     data_files=shared_files(),
     python_requires='>=3.10',
     install_requires=['setuptools'],
