@@ -53,7 +53,7 @@ def test_what_is_behind_the_camera_is_not_seen():
 @pytest.mark.parametrize(
     ('key', 'value'),
     [
-        ('height_m', 0.0),
+        ('height_m', 0.1),
         ('forward_m', math.nan),
         ('pitch_rad', 1.6),
         ('field_of_view_rad', 3.2),

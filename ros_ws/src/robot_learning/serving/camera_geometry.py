@@ -22,7 +22,8 @@ Array = np.ndarray[Any, Any]
 class CameraGeometry:
     """One camera on the robot; the defaults are the embedded world's."""
 
-    height_m: Annotated[float, Field(gt=0, le=10)] = 0.34
+    # Not lower than objects are high, or where they are seen says little about how far they are.
+    height_m: Annotated[float, Field(ge=0.15, le=10)] = 0.34
     forward_m: Annotated[float, Field(ge=-10, le=10)] = 0.08  # Ahead of the axle.
     # Down; of the robot at rest, which leans back on its rear caster by 0.3 degrees.
     pitch_rad: Annotated[float, Field(gt=-math.pi / 2, lt=math.pi / 2)] = 0.3423
