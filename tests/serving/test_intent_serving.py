@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from robot_learning.errors import CommandError, ModelRefusedError, StoreError
+from robot_learning.errors import ModelRefusedError, StoreError
 from robot_learning.language import corpus
 from robot_learning.language.command_files import Labelled
 from robot_learning.language.intents import OUT_OF_SCOPE, Intent
@@ -73,17 +73,6 @@ def test_it_answers_what_the_trained_model_answers(trained, model):
         assert found.confidence == pytest.approx(known.confidence, abs=1e-4)
 
 
-def test_slots_have_the_values_of_the_schema_and_each_its_confidence(model):
-    found = model.predict('Bring the tiny RED box to the kitchen')
-    assert found.name == 'bring'
-    assert found.slots == {'size': 'small', 'color': 'red', 'object': 'cube', 'place': 'kitchen'}
-    assert set(found.slot_confidence) == set(found.slots)
-    assert all(0 < sure <= 1 for sure in found.slot_confidence.values())
-    assert model.predict('drive forward half a metre').slots['distance'] == 0.5
-    assert model.predict('back up 2 m').slots == {'direction': 'backward', 'distance': 2.0}
-    assert found.intent == Intent('bring', found.slots, found.confidence, found.text)
-
-
 def test_out_of_scope_is_a_class_and_also_too_little_confidence(trained, store):
     tensors, manifest = store.load('intent')
     model = build_intent_model(tensors, manifest, 'intent@1')
@@ -92,15 +81,6 @@ def test_out_of_scope_is_a_class_and_also_too_little_confidence(trained, store):
     doubtful = dict(manifest, policy={**manifest['policy'], 'min_confidence': 1.0})
     found = build_intent_model(tensors, doubtful, 'intent@1').predict('turn left')
     assert (found.name, found.guess, found.slots) == (OUT_OF_SCOPE, 'turn', {})
-
-
-def test_several_steps_are_understood_one_by_one(model):
-    found = model.understand('Go to the red cube, then pick it up and bring it to the kitchen.')
-    assert [intent.name for intent in found] == ['go_to_object', 'pick_up', 'put_down']
-    assert found[1].slots == {'object': 'cube', 'color': 'red'}
-    assert found[2].slots == {'place': 'kitchen'}
-    with pytest.raises(CommandError, match='is empty'):
-        model.understand(' ')
 
 
 def test_it_is_the_object_of_the_step_before():

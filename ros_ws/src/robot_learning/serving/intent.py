@@ -27,6 +27,8 @@ from robot_learning.serving.policy import tensor_problems
 Array = np.ndarray[Any, Any]
 PRETRAINED = Path(__file__).resolve().parent.parent / 'pretrained'  # A model store.
 _PRONOUN = re.compile(r"\b(?:it|that|this|them|those|these|one)\b(?!\s*'?s\b)")
+_NEGATED = re.compile(r"(?:(?:please|robot|hey|ok|now)\W+)*(?:don't|dont|do not|never)\b")
+_FROM = re.compile(r'\bfrom (?:the |my |your )?$')
 _SURE_OF_STRANGE = 0.5  # Of words that mean no value, to be taken for a slot at all.
 _OBJECT_SLOTS = ('object', 'color', 'size')
 
@@ -55,6 +57,7 @@ class IntentModel:
     def __init__(self, spec: IntentSpec, tensors: Mapping[str, Array]):
         self.spec = spec
         self._network = IntentNetwork(spec, tensors)
+        self._is_robots = set(spec.intents) <= set(INTENTS)
 
     def predict(self, text: str) -> Prediction:
         """Return what one command means; upper case counts as lower case."""
@@ -63,7 +66,11 @@ class IntentModel:
         shares = softmax(intent_logits / np.float32(self.spec.temperature))
         best = int(shares.argmax())
         confidence, guess = float(shares[best]), self.spec.intents[best]
-        is_rejected = guess in OUT_OF_SCOPE_NAMES or confidence < self.spec.min_confidence
+        is_rejected = (
+            guess in OUT_OF_SCOPE_NAMES
+            or confidence < self.spec.min_confidence
+            or (self._is_robots and guess != 'stop' and _NEGATED.match(lowered) is not None)
+        )
         name = OUT_OF_SCOPE if is_rejected else guess
         tag_shares = softmax(tag_logits)
         words = tokens(lowered)[: self.spec.max_tokens]
@@ -75,6 +82,8 @@ class IntentModel:
         for start, end, slot in spans if name == guess else ():
             if not self._takes(name, slot) or slot in slots:
                 continue
+            if self._is_robots and slot == 'place' and _FROM.search(lowered[:start]):
+                continue  # Where a thing is now, not where it shall be.
             places = [i for i, word in enumerate(words) if start <= word.start < end]
             value = self._value(name, slot, lowered[start:end])
             if value is not None:
