@@ -8,6 +8,8 @@ NAME = 'robot_learning'
 NODES = ('simulator', 'recorder', 'bag_recorder', 'policy', 'trainer', 'replicator')
 COMMANDS = (
     'train',
+    'train_robot',
+    'robot_demo',
     'collect',
     'evaluate',
     'bags',
