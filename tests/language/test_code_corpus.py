@@ -77,3 +77,9 @@ def test_a_few_letters_are_wrong_where_asked():
     for example in typed:
         if example.output != NOTHING:
             parse(example.output)
+
+
+def test_categories_come_as_often_as_asked():
+    counts = Counter(e.category for e in code_corpus.examples(2000, 0, weights={'loops': 12.0}))
+    assert 850 < counts['loops'] < 1150
+    assert max(count for name, count in counts.items() if name != 'loops') < 150

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from robot_learning.language.code_frames import CONDITIONS, FRAMES, WRAPPERS, Frame
@@ -24,7 +25,10 @@ _PIECES = ('first', 'second', 'third')
 _BEFORE = ('please', 'robot', 'hey robot', 'ok', 'ok robot', 'now', 'robot please', 'hey')
 _AFTER = ('please', 'now', 'for me', 'thanks', 'right away', 'thank you', 'if you can', 'robot')
 _OTHER_UNITS = ('movement', 'turning', 'safety', 'parameters')  # Of what is said in other units.
-_WEIGHTS = {'sequences': 2.0, 'conditions': 2.0, 'loops': 1.5, OUT_OF_SCOPE: 1.0}
+# How often categories teach: what is joined is hardest to learn, and holds all of the others.
+TEACHING: Mapping[str, float] = MappingProxyType(
+    {'sequences': 5.0, 'conditions': 5.0, 'loops': 2.0}
+)
 
 
 class Wrapper(NamedTuple):
@@ -82,7 +86,11 @@ def split(held_out_ratio: float = 0.2, seed: int = 0) -> tuple[Sayings, Sayings]
 
 
 def examples(
-    count: int, seed: int, sayings: Sayings = ALL, typo_ratio: float = 0.0
+    count: int,
+    seed: int,
+    sayings: Sayings = ALL,
+    typo_ratio: float = 0.0,
+    weights: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[Example]:
     """Yield commands of all categories, and some that are for no robot.
 
@@ -91,12 +99,13 @@ def examples(
         seed: the same gives the same.
         sayings: to make them from.
         typo_ratio: share of commands with a letter wrong in a word that is no value.
+        weights: how often a category comes, of those that are not named 1.
     """
     maker = _Maker(sayings, random.Random(seed), typo_ratio)
     names = (*CATEGORIES, OUT_OF_SCOPE)
-    weights = [_WEIGHTS.get(name, 1.0) for name in names]
+    how_often = [weights.get(name, 1.0) for name in names]
     for _ in range(count):
-        yield maker.example(maker.rng.choices(names, weights)[0])
+        yield maker.example(maker.rng.choices(names, how_often)[0])
 
 
 def disjoint(found: Sequence[Example], seen: Sequence[Example]) -> list[Example]:

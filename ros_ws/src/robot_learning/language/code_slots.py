@@ -22,7 +22,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         'purple': ('violet',),
         'small': ('little', 'tiny'),
         'large': ('big', 'huge'),
-        'home': ('the base', 'the start', 'your dock', 'the charging station'),
+        'home': ('the charging station', 'your home'),
         'kitchen': ('the kitchen',),
         'bedroom': ('the bedroom',),
         'office': ('the office', 'my office', 'the study'),
