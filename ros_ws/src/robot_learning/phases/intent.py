@@ -33,6 +33,7 @@ from robot_learning.models.intent import IntentLogits, IntentModel, IntentModelC
 
 _IGNORED = -100  # Tag of what is no token, or is not known.
 _ROWS_AT_ONCE = 512
+_VOTES_WEIGHTS = (0.01, 0.25, 0.5, 1.0)  # Candidates of `calibrate`.
 _MOST_VARIANTS = 20_000  # Of all own commands together; many commands need fewer each.
 
 
@@ -121,6 +122,7 @@ class IntentTraining:
             (c.text for group in (commands, *auxiliary) for c in group), config.min_count
         )
         self.temperature = 1.0  # Of the intent's logits, see `calibrate`.
+        self.votes_weight = 1.0  # Beside the encoder's logits; never 0, so that it can be undone.
         self.min_confidence = 0.0  # Below it a command is out of scope.
         self.num_epochs = 0
         self.num_updates = 0
@@ -184,7 +186,7 @@ class IntentTraining:
         return total / len(order)
 
     def calibrate(self, commands: Sequence[Labelled]) -> float:
-        """Choose the temperature that makes the intents of these commands most likely.
+        """Choose temperature and weight of the votes: these commands' intents become most likely.
 
         Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2. Also choose the
         confidence below which a command is out of scope, so that `rejected_ratio` of those that
@@ -194,12 +196,19 @@ class IntentTraining:
         known = [command for command in commands if command.intent in self.intents]
         if not known:
             return self.temperature
-        logits = self._logits(self.vocabulary.encode([c.text for c in known])).intent
+        logits = self._logits(self.vocabulary.encode([c.text for c in known]))
         target = torch.tensor([self.intents.index(command.intent) for command in known])
-        candidates = torch.logspace(-1, 1, 81)
-        losses = [F.cross_entropy(logits / each, target) for each in candidates]
-        self.temperature = float(candidates[int(torch.stack(losses).argmin())])
-        confidence = (logits / self.temperature).softmax(-1).amax(-1).numpy()
+        voted = logits.voted / self.votes_weight
+        losses = {
+            (weight, float(temperature)): float(
+                F.cross_entropy((logits.encoded + weight * voted) / temperature, target)
+            )
+            for weight in _VOTES_WEIGHTS
+            for temperature in torch.logspace(-1, 1, 81)
+        }
+        self.votes_weight, self.temperature = min(losses, key=lambda key: losses[key])
+        intent = logits.encoded + self.votes_weight * voted
+        confidence = (intent / self.temperature).softmax(-1).amax(-1).numpy()
         is_in_scope = [command.intent not in OUT_OF_SCOPE_NAMES for command in known]
         if any(is_in_scope):
             inside = confidence[np.array(is_in_scope)]
@@ -258,7 +267,7 @@ class IntentTraining:
         for name, count in (('intent', len(self.intents)), ('tags', len(self.tags))):
             for part in ('weight', 'bias'):
                 state[f'{name}.{part}'] = state[f'{name}.{part}'][:count]
-        state['votes.weight'] = state['votes.weight'][:, : len(self.intents)]
+        state['votes.weight'] = self.votes_weight * state['votes.weight'][:, : len(self.intents)]
         model = self.config.model
         description = {
             'kind': 'intent_transformer',
@@ -322,9 +331,8 @@ class IntentTraining:
         ]
         encoded, voted, tags = (torch.cat(column) for column in zip(*parts, strict=True))
         num_intents = len(self.intents)
-        return IntentLogits(
-            encoded[:, :num_intents], voted[:, :num_intents], tags[..., : len(self.tags)]
-        )
+        voted = self.votes_weight * voted[:, :num_intents]
+        return IntentLogits(encoded[:, :num_intents], voted, tags[..., : len(self.tags)])
 
     def _targets_of(
         self, everything: Sequence[Sequence[Labelled]]
