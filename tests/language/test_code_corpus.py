@@ -57,6 +57,12 @@ def test_what_is_measured_on_has_templates_of_its_own_for_every_skill():
         assert {e.category for e in made} == {*CATEGORIES, OUT_OF_SCOPE}
 
 
+def test_every_split_has_something_to_say_for_every_category():
+    for seed in range(12):
+        for part in code_corpus.split(0.1, seed):
+            assert len(list(code_corpus.examples(120, seed, part))) == 120
+
+
 def test_another_seed_splits_otherwise():
     assert code_corpus.split(0.2, seed=1)[1].templates != HELD_OUT.templates
 

@@ -124,10 +124,15 @@ class _Maker:
         for skill in sayings.skills:
             self._of_category.setdefault(skill.category, []).append(skill)
         self._pieces = {
-            category: [skill for skill in skills if _joinable(skill)]
+            category: [skill for skill in skills if _pieces_of(skill)]
             for category, skills in self._of_category.items()
             if category != OUT_OF_SCOPE
         }
+        measured = {
+            category: [skill for skill in self._of_category[category] if _has_measure(skill)]
+            for category in _OTHER_UNITS
+        }
+        self._measured = {category: skills for category, skills in measured.items() if skills}
 
     def example(self, category: str) -> Example:
         frames = [frame for frame in self._sayings.frames if frame.category == category]
@@ -135,10 +140,10 @@ class _Maker:
             text, code, is_whole = *self._joined(self.rng.choice(frames)), False
         else:
             other = category == 'units'
-            source = self.rng.choice(_OTHER_UNITS) if other else category
-            skills = self._of_category[source]
             if other:
-                skills = [skill for skill in skills if _has_measure(skill)]
+                skills = self._measured[self.rng.choice(tuple(self._measured))]
+            else:
+                skills = self._of_category[category]
             text, code, is_whole = self._spoken(self.rng.choice(skills), other, any_template=True)
         if not is_whole and self.rng.random() < 0.25:
             wrapper = self._chosen(self.rng.choice(self._sayings.wrappers[0].templates))
@@ -203,10 +208,6 @@ class _Maker:
 
 def _pieces_of(skill: Skill) -> tuple[str, ...]:
     return tuple(template for template in skill.templates if not template.startswith('!'))
-
-
-def _joinable(skill: Skill) -> bool:
-    return bool(_pieces_of(skill))
 
 
 def _measures(template: str) -> bool:
