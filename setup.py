@@ -5,7 +5,15 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = 'robot_learning'
-NODES = ('simulator', 'recorder', 'bag_recorder', 'policy', 'trainer', 'replicator')
+NODES = (
+    'simulator',
+    'recorder',
+    'bag_recorder',
+    'policy',
+    'trainer',
+    'replicator',
+    'commander',
+)
 COMMANDS = (
     'train',
     'train_robot',
@@ -13,6 +21,7 @@ COMMANDS = (
     'collect',
     'evaluate',
     'bags',
+    'say',
     'teleop',
     'models',
     'store',

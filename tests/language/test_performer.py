@@ -60,11 +60,11 @@ def test_a_named_path_is_driven_point_by_point():
 def test_fetches_an_object_and_puts_it_down_elsewhere():
     world = ErrandWorld(1, (-1.0, 0.0, 0.0), CUBE)
     assert world.do('gripper.pick_up', object_type='cube', color='red').success
-    assert world.performer.is_holding
+    assert world.performer.is_holding and world.performer.held_color == 'red'
     assert world.world.physics.object_position('cube_red')[2] > 0.2
     assert not world.do('gripper.pick_up', object_type='cube').success  # The hand is full.
     assert world.do('gripper.drop_at', room='kitchen').success
-    assert not world.performer.is_holding
+    assert not world.performer.is_holding and world.performer.held_color == ''
     assert world.world.physics.object_position('cube_red')[2] < 0.1
     assert distance(world, 'cube_red', PLACES['kitchen']) < 0.45
 

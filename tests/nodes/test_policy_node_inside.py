@@ -162,7 +162,8 @@ def test_a_person_whose_twists_cannot_be_heard_beside_another_is_named(context, 
     monkeypatch.setattr(listener, 'get_logger', lambda: log)
     first.create_publisher(TwistStamped, TOPIC, 10)
     second.create_publisher(Twist, TOPIC, 10)
-    TeleopInput(listener, CONTRACT, TeleopConfig(), Takeover(0.5, CONTRACT.action_stop))
+    takeover = Takeover(0.5, CONTRACT.action_stop)
+    TeleopInput(listener, CONTRACT, TeleopConfig(), takeover, on_stop=lambda: None)
     with turning(context, listener, first):
         wait_until(lambda: log.errors, 'complaint')
         second.destroy_node()

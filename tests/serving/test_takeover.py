@@ -46,6 +46,16 @@ def test_two_people_do_not_pull_the_robot_to_and_fro(takeover):
     assert takeover.driver(1.6) == 'joy'
 
 
+def test_who_yields_gives_way_to_a_person_at_once_and_goes_on_after_them():
+    takeover = Takeover(0.5, STOP, yielding={'commander'})
+    assert takeover.command('commander', LEFT, 1.0)
+    assert takeover.command('keys', RIGHT, 1.1)
+    assert not takeover.command('commander', LEFT, 1.2)
+    assert takeover.driver(1.2) == 'keys'
+    assert takeover.command('commander', LEFT, 1.7)
+    assert takeover.driver(1.7) == 'commander'
+
+
 def test_handed_back_by_word_who_still_sends_must_pause_first(takeover):
     takeover.command('keys', LEFT, 1.0)
     takeover.hand_back(1.1)

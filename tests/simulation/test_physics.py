@@ -157,3 +157,12 @@ def test_a_sleeping_object_can_be_moved_and_is_then_seen_there(physics):
     assert physics.data.geom('ball_red').xpos[:2] == pytest.approx((0.0, -2.0), abs=1e-3)
     with pytest.raises(SimulationError, match=r"'ball_pink'.*ball_red"):
         physics.move_object('ball_pink', (0.0, 0.0, 0.0))
+
+
+def test_the_camera_turns_with_the_robot_and_not_a_step_behind(physics):
+    physics.place((0.0, 0.0, 0.0), {})
+    physics.drive(0.0, 1.5)
+    live(physics, 1.0)
+    forward = -physics.data.cam('camera').xmat.reshape(3, 3)[:, 2]  # It looks along its -z.
+    yaw = math.atan2(forward[1], forward[0])
+    assert math.remainder(yaw - physics.robot_pose()[2], 2 * math.pi) == pytest.approx(0, abs=1e-4)

@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +25,7 @@ from robot_learning.errors import ConfigError
 Scalar = bool | int | float | str
 Restart = Literal['never', 'on_failure', 'always']
 
-LAUNCH_FILES = ('bringup', 'simulation', 'recording', 'training', 'inference')
+LAUNCH_FILES = ('bringup', 'simulation', 'recording', 'training', 'inference', 'commands')
 
 _CLOCK = '/clock'
 _REFERENCE = re.compile(r'\$\((\w+)\)')
@@ -81,6 +81,8 @@ class ProcessTable:
 
     arguments: dict[str, Argument]
     processes: dict[str, ProcessEntry]
+    # Launch file -> argument -> its default there, where that differs.
+    defaults: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     folder: Path = field(default_factory=Path)  # Where the table was read from.
 
     def of_launch_file(self, name: str) -> dict[str, ProcessEntry]:
@@ -92,7 +94,12 @@ class ProcessTable:
         used = {'namespace', 'clock', 'network', 'peers'}
         for entry in self.of_launch_file(launch_file).values():
             used.update(entry.arguments())
-        return {name: spec for name, spec in self.arguments.items() if name in used}
+        own = self.defaults.get(launch_file, {})
+        return {
+            name: replace(spec, default=own.get(name, spec.default))
+            for name, spec in self.arguments.items()
+            if name in used
+        }
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -178,7 +185,7 @@ def resolve(
                 f'process {name!r}: {launch_file} has none of that name. '
                 f'Choose from: {", ".join(entries)}.'
             )
-    values = argument_values(table, given or {})
+    values = argument_values(table, given or {}, launch_file)
     reach = network.environment(
         str(values.get('network', 'environment')), str(values.get('peers', ''))
     )
@@ -224,7 +231,9 @@ def check(processes: Sequence[ResolvedProcess]) -> None:
             recipe.load(str(phase), str(path) if path else None)
 
 
-def argument_values(table: ProcessTable, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def argument_values(
+    table: ProcessTable, given: Mapping[str, Scalar], launch_file: str = 'bringup'
+) -> dict[str, Scalar]:
     """Return every argument's value: the given ones checked and typed, else the defaults."""
     unknown = [name for name in given if name not in table.arguments]
     if unknown:
@@ -236,7 +245,8 @@ def argument_values(table: ProcessTable, given: Mapping[str, Scalar]) -> dict[st
         if name in given:
             values[name] = _typed(name, spec, given[name])
         else:
-            values[name] = default_value(spec)
+            own = table.defaults.get(launch_file, {})
+            values[name] = own[name] if name in own else default_value(spec)
     return values
 
 
@@ -284,6 +294,19 @@ def _problems(table: ProcessTable) -> list[tuple[config.KeyPath, str]]:
     known = ', '.join(table.arguments)
     if 'namespace' not in table.arguments:
         problems.append((('arguments',), "lacks 'namespace'. Add it."))
+    for launch_file, own in table.defaults.items():
+        if launch_file not in LAUNCH_FILES:
+            text = f'is no launch file. Choose from: {", ".join(LAUNCH_FILES)}.'
+            problems.append((('defaults', launch_file), text))
+        for argument, value in own.items():
+            spec = table.arguments.get(argument)
+            if spec is None:
+                text = f'is no argument. Choose from: {known}.'
+            elif type(value) is not type(spec.default):
+                text = f'found {value!r}, expected a {type(spec.default).__name__}. Correct it.'
+            else:
+                continue
+            problems.append((('defaults', launch_file, argument), text))
     for name, entry in table.processes.items():
         for argument in entry.arguments():
             if argument not in table.arguments:

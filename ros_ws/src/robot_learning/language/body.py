@@ -69,6 +69,7 @@ class Body:
         nowhere = View(0.0, 0.0, 0.0, 0.0)
         self.senses = Senses(nowhere, nowhere)  # Of this step; the owner sets it.
         self.progress = -1.0  # Of the call, 0 to 1; -1: unknown.
+        self.held_color = ''  # Of what the gripper holds, as far as it is known.
         self.is_holding = False
 
     def follow(

@@ -34,6 +34,7 @@ def pick_up(body: Body, arguments: Arguments) -> Skill:
             return Outcome(False, reason or found.reason)
         reason = yield from _grasp(body, kind)
         if not reason:
+            body.held_color = found.color
             return Outcome(True)
     return Outcome(False, reason)
 

@@ -32,6 +32,11 @@ class Performer:
         """Whether the gripper holds something."""
         return self._body.is_holding
 
+    @property
+    def held_color(self) -> str:
+        """Colour of what the gripper holds; '' if nothing, or if it is not known."""
+        return self._body.held_color if self._body.is_holding else ''
+
     def begin(self, step: Step) -> None:
         """Take the next call."""
         self.cancel()

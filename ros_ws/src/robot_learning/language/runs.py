@@ -19,9 +19,17 @@ from robot_learning.language.skills import Step, Value
 class Run(Protocol):
     """What whoever moves the robot needs of it."""
 
-    done: list[str]  # Calls that were carried out, as they would be written.
-    not_done: list[str]  # Those that were not, with the reason.
-    said: list[str]  # What the robot tells, in order.
+    @property
+    def done(self) -> list[str]:
+        """Calls that were carried out, as they would be written."""
+
+    @property
+    def not_done(self) -> list[str]:
+        """Those that were not, with the reason."""
+
+    @property
+    def said(self) -> list[str]:
+        """What the robot tells, in order."""
 
     @property
     def skill(self) -> str:
@@ -47,11 +55,16 @@ class PlanRun:
     """
 
     def __init__(self, steps: Sequence[Step], performer: Performer):
-        self.said: list[str] = []
+        self._said: list[str] = []
         self._leaves = [_Leaf(step, performer) for step in steps]
         self._root = py_trees.composites.Sequence('plan', memory=True, children=self._leaves)
         self._reason = ''  # Why it was given up.
         self._is_over = False
+
+    @property
+    def said(self) -> list[str]:
+        """What the robot tells, in order."""
+        return self._said
 
     @property
     def done(self) -> list[str]:
@@ -89,7 +102,7 @@ class PlanRun:
         self._is_over = self._root.status != Status.RUNNING
         for leaf in self._leaves:
             if leaf.told:
-                self.said.append(leaf.told)
+                self._said.append(leaf.told)
                 leaf.told = ''
         running = self._running()
         return None if running is None else running.order
@@ -149,14 +162,29 @@ class ProgramRun:
     """
 
     def __init__(self, program: Program, performer: Performer):
-        self.done: list[str] = []
-        self.not_done: list[str] = []
-        self.said: list[str] = []
+        self._done: list[str] = []
+        self._not_done: list[str] = []
+        self._said: list[str] = []
         self._walk = interpreter.steps(program)
         self._performer = performer
         self._step: Step | None = None
         self._result: Value | None = None  # Of the last call.
         self._has_begun = False
+
+    @property
+    def done(self) -> list[str]:
+        """Calls that were carried out."""
+        return self._done
+
+    @property
+    def not_done(self) -> list[str]:
+        """The call that failed, and why."""
+        return self._not_done
+
+    @property
+    def said(self) -> list[str]:
+        """What the robot tells, in order."""
+        return self._said
 
     @property
     def skill(self) -> str:
@@ -182,7 +210,7 @@ class ProgramRun:
         """Give up."""
         if self._step is not None:
             self._performer.cancel()
-            self.not_done.append(f'{self._step.text}: {reason}')
+            self._not_done.append(f'{self._step.text}: {reason}')
             self._step = None
         self._walk.close()
         self._has_begun = True
@@ -198,7 +226,7 @@ class ProgramRun:
         except StopIteration:
             return False
         except CommandError as error:
-            self.not_done.append(str(error))
+            self._not_done.append(str(error))
             return False
         self._performer.begin(self._step)
         return True
@@ -206,10 +234,10 @@ class ProgramRun:
     def _take(self, step: Step, outcome: Outcome) -> None:
         self._step = None
         if outcome.said:
-            self.said.append(outcome.said)
+            self._said.append(outcome.said)
         if outcome.success:
             self._result = outcome.value
-            self.done.append(step.text)
+            self._done.append(step.text)
         else:
-            self.not_done.append(f'{step.text}: {outcome.reason}')
+            self._not_done.append(f'{step.text}: {outcome.reason}')
             self._walk.close()

@@ -75,20 +75,29 @@ def distances(angles: Array, ranges: Array) -> dict[str, float]:
 
     Args:
         angles: [N] of the beams, from straight ahead, left positive, any multiple of a turn.
-        ranges: [N]; inf where nothing was hit; NaN and what is not above 0 is no beam.
+        ranges: [N] as REP 117 has them: inf where nothing was hit, -inf for too near, which counts
+            as 0 here; NaN is no beam.
     """
+    ranges = np.where(np.isneginf(ranges), 0.0, ranges)
     found = {}
     for name, bearing in DIRECTIONS.items():
         off = np.abs(np.angle(np.exp(1j * (angles - bearing))))
-        beams = ranges[(off <= _SECTOR_RAD) & (ranges > 0)]
+        beams = ranges[(off <= _SECTOR_RAD) & (ranges >= 0)]
         found[name] = float(np.median(beams)) if len(beams) else math.nan
     return found
 
 
 def free_ahead_m(angles: Array, ranges: Array, half_width_m: float) -> float:
-    """Return how far the robot's width is free straight ahead; NaN where no beam looks there."""
+    """Return how far the robot's width is free straight ahead; NaN where no beam looks there.
+
+    Args:
+        angles: see `distances`.
+        ranges: likewise.
+        half_width_m: of the robot, with some room.
+    """
+    ranges = np.where(np.isneginf(ranges), 0.0, ranges)
     off = np.abs(np.angle(np.exp(1j * angles)))
-    known = (off < math.pi / 2) & (ranges > 0)
+    known = (off < math.pi / 2) & (ranges >= 0)
     if not known.any():
         return math.nan
     with np.errstate(invalid='ignore'):  # An infinite beam at angle 0.

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +33,7 @@ from robot_learning.nodes.policy_status import GateParts, PolicyStatus
 from robot_learning.nodes.reading_input import ReadingInput
 from robot_learning.nodes.run import run_node
 from robot_learning.nodes.run_goals import RunGoals
-from robot_learning.nodes.teleop_input import TeleopConfig, TeleopInput
+from robot_learning.nodes.teleop_input import COMMANDER_TOPIC, TeleopConfig, TeleopInput
 from robot_learning.nodes.version_notices import VersionNotices
 from robot_learning.serving.action_gate import ActionGate
 from robot_learning.serving.driver import Command, PolicyDriver
@@ -94,7 +95,8 @@ class PolicyNode(Node):
             state_path(config.state_directory, self.get_fully_qualified_name(), contract.robot)
         )
         self._gate = ActionGate(contract, is_pressed=self._stop.is_pressed)
-        self._takeover = Takeover(config.teleop.takeover_timeout_s, contract.action_stop)
+        timeout_s = config.teleop.takeover_timeout_s
+        self._takeover = Takeover(timeout_s, contract.action_stop, yielding={COMMANDER_TOPIC})
         self._is_taken_over = False  # At the last tick.
         fields = (*features.fields, *config.images)
         readings = ReadingInput(self, contract, fields, self._on_reading)
@@ -115,7 +117,9 @@ class PolicyNode(Node):
             config.status_rate_hz,
         )
         self._output = DecisionOutput(self, outputs, self._status)
-        self._teleop = TeleopInput(self, contract, config.teleop, self._takeover)
+        self._teleop = TeleopInput(
+            self, contract, config.teleop, self._takeover, self._on_wanted_stop
+        )
         self._decides_on_arrival = config.mode == 'free_running' and config.decide_on == 'arrival'
         self._goals = RunGoals(self, contract, self._observations)
         self._is_autonomous = config.drive_at_start
@@ -156,7 +160,7 @@ class PolicyNode(Node):
         if self._config.decide_on == 'arrival':
             self.create_timer(period_s / 4, self._on_watchdog, clock=clock)
         else:
-            self.create_timer(period_s, self._on_tick, clock=clock)
+            self.create_timer(period_s, lambda: self._decide(self._now_ns()), clock=clock)
         self.create_timer(self._config.keep_alive_s, self._on_keep_alive, clock=clock)
 
     # --- lock-step ---------------------------------------------------------------------------
@@ -217,9 +221,6 @@ class PolicyNode(Node):
 
     # --- free running ------------------------------------------------------------------------
 
-    def _on_tick(self) -> None:
-        self._decide(self._now_ns())
-
     def _on_watchdog(self) -> None:
         """Decide with what there is when a complete observation does not come."""
         now_ns = self._now_ns()
@@ -275,6 +276,14 @@ class PolicyNode(Node):
             return self._driver.refuse(now_ns, 'other_publishers', step_ns)
         run = self._goals.run
         return self._driver.step(now_ns, None if run is None else run.explore, step_ns, person)
+
+    def _on_wanted_stop(self) -> None:
+        """Stop now rather than at the next tick; in lock-step the next step is answered so."""
+        last = self._output.last
+        is_due = self._config.mode == 'free_running' and last is not None
+        if is_due and (last.executed != self._contract.action_stop).any():
+            stop = self._driver.stop(self._now_ns())
+            self._output.publish(stop._replace(intervention=True))
 
     def _note_driver(self, driver: str) -> None:
         """Tell when a person takes over and lets go."""
@@ -340,14 +349,8 @@ class PolicyNode(Node):
 
     def take_over(self, is_person: bool) -> None:
         """Give the robot to a person until they hand it back, or to the policy."""
-
-        def change() -> None:
-            if is_person:
-                self._takeover.hold()
-            else:
-                self._takeover.hand_back(time.monotonic())
-
-        self._on_control_thread(change)
+        hand_back = partial(self._takeover.hand_back, time.monotonic())
+        self._on_control_thread(self._takeover.hold if is_person else hand_back)
 
     def _keep_pressed(self, by: str) -> str:
         problem = self._stop.press(self._gate, by)
@@ -384,8 +387,7 @@ class PolicyNode(Node):
 
 
 def _stamp_ns(outcome: StepOutcome) -> int:
-    stamp = outcome.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    return int(outcome.header.stamp.sec) * 1_000_000_000 + int(outcome.header.stamp.nanosec)
 
 
 def main(args: list[str] | None = None) -> int:

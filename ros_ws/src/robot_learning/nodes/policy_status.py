@@ -83,6 +83,9 @@ class PolicyStatus:
         status.missed_ticks = counts.missed_ticks
         status.last_executed = self._gate.last_executed.tolist() if counts.commands else []
         status.reason = ', '.join(self._gate.last_reasons)
+        served = self._server.served
+        status.model = '' if served is None else served.model
+        status.version = -1 if served is None else served.version
         self._publisher.publish(status)
 
     def _look_around(self) -> None:

@@ -1,8 +1,10 @@
-"""Where a person's commands come in: a topic of twists, and a joystick."""
+"""Where the commands of people and of the commander come in: topics of twists, and a joystick."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -23,6 +25,7 @@ from robot_learning.serving.takeover import Takeover
 Array = np.ndarray[Any, Any]
 
 TOPIC = 'teleop/cmd_vel'
+COMMANDER_TOPIC = 'commander/cmd_vel'  # Of who carries out what people say; yields to them.
 _JOY = 'joy'
 _LOOK_AROUND_S = 0.5
 _TWISTS = ('geometry_msgs/msg/TwistStamped', 'geometry_msgs/msg/Twist')
@@ -44,14 +47,16 @@ class TeleopConfig:
 class TeleopInput:
     """Turns twists and joystick messages into action vectors for a `Takeover`.
 
-    Components of twist fields are taken from the person; other learned fields stay at the
-    contract's stop. A robot without a twist field cannot be driven like this.
+    Who wants the robot to stand gets it at once. Components of twist fields are taken from the
+    person; other learned fields stay at the contract's stop. A robot without a twist field cannot
+    be driven like this.
 
     Args:
         node: owns the subscriptions.
         contract: of the robot.
         config: which axes and buttons.
         takeover: told what the person wants.
+        on_stop: called when they want it to stand, besides.
     """
 
     def __init__(
@@ -60,8 +65,10 @@ class TeleopInput:
         contract: RobotContract,
         config: TeleopConfig,
         takeover: Takeover,
+        on_stop: Callable[[], None],
     ):
         self._node = node
+        self._on_stop = on_stop
         self._config = config
         self._takeover = takeover
         self._low, self._high = contract.action_low, contract.action_high
@@ -74,20 +81,24 @@ class TeleopInput:
             node.get_logger().info(f'{contract.robot}: has no twist to teleoperate')
             return
         any_offer = qos_profile('sensor')  # Best effort hears every publisher.
-        self._twists = TwistInput(node, TOPIC, 'auto', self._on_twist, any_offer)
+        self._twists = [
+            TwistInput(node, topic, 'auto', partial(self._on_twist, topic), any_offer)
+            for topic in (TOPIC, COMMANDER_TOPIC)
+        ]
         node.create_subscription(Joy, _JOY, self._on_joy, any_offer)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(_LOOK_AROUND_S, self._look_around, clock=steady)
 
     def _look_around(self) -> None:
-        self._twists.look_around()
-        problem = self._twists.problem
+        for twists in self._twists:
+            twists.look_around()
+        problem = ' '.join(twists.problem for twists in self._twists if twists.problem)
         if problem and problem != self._unheard:
             self._node.get_logger().error(problem)
         self._unheard = problem
 
-    def _on_twist(self, stamp_ns: int | None, twist: Twist) -> None:
-        self._want(TOPIC, [read(twist) for read in self._readers])
+    def _on_twist(self, topic: str, stamp_ns: int | None, twist: Twist) -> None:
+        self._want(topic, [read(twist) for read in self._readers])
 
     def _on_joy(self, message: Joy) -> None:
         config = self._config
@@ -116,7 +127,9 @@ class TeleopInput:
     def _want(self, source: str, values: list[float]) -> None:
         action = self._stop.copy()
         action[list(self._places.values())] = values
-        self._takeover.command(source, action, time.monotonic())
+        counts = self._takeover.command(source, action, time.monotonic())
+        if counts and np.array_equal(action, self._stop):
+            self._on_stop()
 
     def _complain(self, problem: str) -> None:
         if problem != self.problem:

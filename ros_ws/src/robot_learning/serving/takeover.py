@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,21 @@ class Takeover:
 
     A person drives from their first command until no command has come for `timeout_s`, until
     `release` (a dead-man switch let go) or `hand_back`. While one source drives, others are not
-    listened to: two people cannot pull the robot to and fro. Times are wall clock, on any steady
+    listened to: two people cannot pull the robot to and fro. But who yields, a program that
+    carries out commands, gives way to a person at once. Times are wall clock, on any steady
     clock: a person does not live in simulated time.
 
     Args:
         timeout_s: a command older than this is none. It bounds how long a teleoperation that
             died or lost its connection goes on driving.
         stop: [A] contract units, commanded while a person holds the robot and says nothing.
+        yielding: sources that give way to the others.
     """
 
-    def __init__(self, timeout_s: float, stop: Array):
+    def __init__(self, timeout_s: float, stop: Array, yielding: Collection[str] = ()):
         self._timeout_s = timeout_s
         self._stop = stop
+        self._yielding = frozenset(yielding)
         self._wanted = stop
         self._source = ''
         self._heard_s: dict[str, float] = {}  # Source -> its newest command.
@@ -46,7 +50,8 @@ class Takeover:
             if before_s is not None and now_s - before_s <= self._timeout_s:
                 return False
             self._dismissed.discard(source)
-        if source != self._source and self._is_heard(now_s):
+        gives_way = self._source in self._yielding and source not in self._yielding
+        if source != self._source and self._is_heard(now_s) and not gives_way:
             return False
         self._source, self._wanted = source, action.astype(np.float32)
         return True

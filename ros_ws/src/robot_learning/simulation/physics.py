@@ -134,6 +134,7 @@ class Physics:
         """Note contacts and bring all poses up to the newest joint positions."""
         self._note_contacts()
         mujoco.mj_kinematics(self.model, self.data)  # mj_step leaves those one step earlier.
+        mujoco.mj_camlight(self.model, self.data)
 
     def robot_pose(self) -> Pose2D:
         """True pose of the axle's centre."""

@@ -1,0 +1,167 @@
+"""Commands a robot in plain words: `./run say`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGINT
+
+from robot_learning_interfaces.action import ExecuteCommand
+
+from robot_learning.commands.child_process import ChildProcess
+from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.nodes.command_link import CommandLink
+
+_LISTEN_S = 3.0  # So long a commander that runs already is looked for.
+_START_S = 90.0
+_END_S = 15.0
+_EXAMPLES = """examples:
+  ./run say "drive forward 1 metre, then turn left"
+  ./run say "go to the red cube" "pick it up" "bring it home"
+  ./run say --dry-run "fetch the blue ball"     understand and plan, move nothing
+  ./run say                                     type one command after the other
+
+Where no commander runs, the embedded world is started with one and ended afterwards. Ctrl-C
+stops the robot. On a ROS 2 installation the same is:
+  ros2 launch robot_learning commands.launch.py
+  ros2 action send_goal /execute_command robot_learning_interfaces/action/ExecuteCommand \\
+      "{text: 'go to the red cube, then come back home'}" --feedback"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return 0 if all was done, 1 if not, 2 if it cannot be tried."""
+    options = _parser().parse_args(argv)
+    with StopRequests() as stop, CommandLink(options.namespace) as link:
+        if link.is_there(_LISTEN_S, lambda: not stop.is_requested):
+            return _say_all(link, options, stop)
+        if stop.is_requested:
+            return 1
+        if options.namespace:
+            print(
+                f'say: no commander answers in namespace {options.namespace!r}. Start one: '
+                f'./run up --launch-file commands --namespace {options.namespace}',
+                file=sys.stderr,
+            )
+            return 2
+        with _embedded_world(options) as log:
+            if not link.is_there(_START_S, lambda: not stop.is_requested):
+                if not stop.is_requested:
+                    print(f'say: the commander did not start. {log} says why.', file=sys.stderr)
+                return 2
+            return _say_all(link, options, stop)
+
+
+def _say_all(link: CommandLink, options: argparse.Namespace, stop: StopRequests) -> int:
+    code = 0
+    for text in options.text or _typed(stop):
+        if stop.is_requested:
+            return 1
+        goal = ExecuteCommand.Goal(text=text, dry_run=options.dry_run)
+        goal.time_limit = options.time_limit
+        print(f'> {text}', flush=True)
+        result = link.execute(goal, _Progress().show, lambda: stop.is_requested)
+        if result is None:
+            print('say: the commander has gone.', file=sys.stderr)
+            return 2
+        _show(result)
+        code = code if result.success else 1
+    return code
+
+
+def _typed(stop: StopRequests) -> Iterator[str]:
+    """Yield one line of the terminal after the other, until its end or Ctrl-C."""
+    print('Say what to do, for example: look for the red ball. Ctrl-D ends.')
+    while not stop.is_requested:
+        try:
+            line = input('> ')
+        except EOFError:
+            return
+        if line.strip():
+            yield line
+
+
+class _Progress:
+    """Shows intent and plan once, and each skill when it begins."""
+
+    def __init__(self) -> None:
+        self._has_plan = False
+        self._step = -1
+
+    def show(self, feedback: ExecuteCommand.Feedback) -> None:
+        if not self._has_plan and feedback.intent:
+            self._has_plan = True
+            print(f'  understood: {feedback.intent}')
+            for number, step in enumerate(feedback.plan, 1):
+                print(f'  plan {number}: {step}')
+        if feedback.skill and feedback.step != self._step:
+            self._step = feedback.step
+            print(f'  doing {feedback.step + 1}: {feedback.skill}', flush=True)
+
+
+def _show(result: ExecuteCommand.Result) -> None:
+    for text in result.done:
+        print(f'  done: {text}')
+    for text in result.not_done:
+        print(f'  not done: {text}')
+    if result.needs_clarification:
+        print(f'  question: {result.question}')
+    if result.refusal:
+        print(f'  refused: {result.refusal}')
+    sys.stdout.flush()
+
+
+@contextmanager
+def _embedded_world(options: argparse.Namespace) -> Iterator[Path]:
+    """Start world, policy node and commander; yield the file with what they write."""
+    folder = options.out / time.strftime('%Y%m%d-%H%M%S')
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / 'log.txt'
+    print(f'No commander runs: starting the embedded world ({log}).', flush=True)
+    arguments = ['--launch-file', 'commands', '--models', str(options.models)]
+    arguments += ['--seed', str(options.seed)]
+    if options.intent_model:
+        arguments += ['--intent-model', options.intent_model]
+    with log.open('w') as file:
+
+        def write(name: str, line: str) -> None:
+            file.write(f'{line}\n')
+            file.flush()
+
+        command = [sys.executable, '-m', 'robot_learning.commands.up', *arguments]
+        child = ChildProcess('up', command, {}, write)
+        try:
+            yield log
+        finally:
+            child.signal(SIGINT)
+            child.wait(_END_S)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='./run say',
+        description='Tell a robot in plain words what to do, and see what it makes of it.',
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('text', nargs='*', help='commands, one after the other; none: type them')
+    parser.add_argument('--dry-run', action='store_true', help='understand and plan, move nothing')
+    parser.add_argument(
+        '--time-limit', type=float, default=0.0, metavar='S', help='seconds per command'
+    )
+    parser.add_argument('--namespace', default='', help='ROS namespace of the commander')
+    world = parser.add_argument_group('the embedded world, where no commander runs')
+    world.add_argument('--seed', type=int, default=0, help='of the layout (default: 0)')
+    world.add_argument('--models', type=Path, default=Path('runs/models'), help='model store')
+    world.add_argument(
+        '--intent-model', default='', metavar='NAME', help='of the store, not the one that ships'
+    )
+    world.add_argument('--out', type=Path, default=Path('runs/say'), help='for its log')
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())
