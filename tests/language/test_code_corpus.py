@@ -47,24 +47,36 @@ def test_a_seed_gives_the_same_again_and_another_something_else():
     assert list(code_corpus.examples(3000, seed=1)) != MADE
 
 
-def test_what_is_measured_on_has_templates_of_its_own_for_every_skill():
-    assert not TRAINING.templates & HELD_OUT.templates
-    assert TRAINING.templates | HELD_OUT.templates == code_corpus.ALL.templates
+def test_what_is_measured_on_has_phrases_of_its_own():
+    assert not TRAINING.phrases & HELD_OUT.phrases
+    assert TRAINING.phrases | HELD_OUT.phrases == code_corpus.ALL.phrases
     for part in (TRAINING, HELD_OUT):
-        for kind in part:
-            assert all(entry.templates for entry in kind)
         made = code_corpus.examples(300, 0, part)
         assert {e.category for e in made} == {*CATEGORIES, OUT_OF_SCOPE}
 
 
-def test_every_split_has_something_to_say_for_every_category():
+def test_families_of_phrases_can_be_held_out_as_a_whole():
+    training, held_out = code_corpus.split_families(0.2, seed=0)
+    assert not training.phrases & held_out.phrases
+    for (kind, whole), taught in zip(code_corpus.ALL._asdict().items(), training, strict=True):
+        for entry, part in zip(whole, taught, strict=True):
+            assert part.templates and set(part.templates) < set(entry.templates), kind
+    assert len(held_out.phrases) > 0.1 * len(training.phrases)
+
+
+def test_a_template_becomes_each_of_its_phrases():
+    found = code_corpus.phrases_of('!(go|drive [on]) to {place}')
+    assert sorted(found) == ['drive on to {place}', 'drive to {place}', 'go to {place}']
+
+
+def test_every_split_has_something_to_say():
     for seed in range(12):
-        for part in code_corpus.split(0.1, seed):
+        for part in (*code_corpus.split(0.1, seed), *code_corpus.split_families(0.1, seed)):
             assert len(list(code_corpus.examples(120, seed, part))) == 120
 
 
 def test_another_seed_splits_otherwise():
-    assert code_corpus.split(0.2, seed=1)[1].templates != HELD_OUT.templates
+    assert code_corpus.split(0.2, seed=1)[1].phrases != HELD_OUT.phrases
 
 
 def test_commands_that_are_known_or_come_twice_are_left_out():

@@ -42,7 +42,7 @@ class _RecipeFile:
 
 class _Data(NamedTuple):
     training: list[Example]
-    held_out: list[Example]  # None of their templates, or none of their commands, is learned from.
+    held_out: list[Example]  # None of their phrases, or none of their commands, is learned from.
     sources: list[str]
     split: str  # How they were parted, in words.
 
@@ -125,7 +125,7 @@ def _data(
         known, unknown = code_corpus.split(settings.held_out_ratio, seed)
         made = list(code_corpus.examples(settings.num_examples, seed, known, settings.typo_ratio))
         other = code_corpus.examples(settings.num_validation, seed + 1, unknown)
-        words = f'{settings.held_out_ratio:.0%} of the templates are held out'
+        words = f'{settings.held_out_ratio:.0%} of the phrases are held out'
         return _Data(made, code_corpus.disjoint(list(other), made), [MADE], words)
     records = [record for path in paths for record in code_records.read(path)]
     code_records.check(records, ', '.join(map(str, paths)))

@@ -1,15 +1,18 @@
 """Commands with the robot-API code that does them, made from sayings: `{input, output, category}`.
 
-Templates, not sentences, are split into those to learn from and those to measure on: a command to
-measure on is joined by a frame, asks a condition and says its pieces in ways of which none
-occurred in training.
+Phrases, that is templates with their alternatives chosen, are split into those to learn from and
+those to measure on: a command to measure on is joined by a frame, asks a condition and says its
+pieces in phrases of which none occurred in training. Harder still is `split_families`, where all
+that one template can become is on one side.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -46,13 +49,14 @@ class Sayings(NamedTuple):
     wrappers: tuple[Wrapper, ...] = (Wrapper(WRAPPERS),)
 
     @property
-    def templates(self) -> set[tuple[str, int, str]]:
-        """All of them, each with where it stands."""
+    def phrases(self) -> set[str]:
+        """All that may be said, slots left open."""
         return {
-            (kind, index, template)
-            for kind, entries in self._asdict().items()
-            for index, entry in enumerate(entries)
+            phrase
+            for entries in self
+            for entry in entries
             for template in entry.templates
+            for phrase in phrases_of(template)
         }
 
 
@@ -67,8 +71,54 @@ class Example(NamedTuple):
 ALL = Sayings()
 
 
-def split(held_out_ratio: float = 0.2, seed: int = 0) -> tuple[Sayings, Sayings]:
-    """Return sayings to learn from and to measure on; of every skill and frame some of both."""
+def split(held_out_ratio: float = 0.1, seed: int = 0) -> tuple[Sayings, Sayings]:
+    """Return sayings to learn from and to measure on, which have no phrase in common."""
+
+    def is_held_out(phrase: str) -> bool:
+        digest = hashlib.sha256(f'{seed} {phrase}'.encode()).digest()
+        return int.from_bytes(digest[:4], 'big') < held_out_ratio * 2**32
+
+    return _only(ALL, lambda phrase: not is_held_out(phrase)), _only(ALL, is_held_out)
+
+
+def _only(sayings: Sayings, is_wanted: Callable[[str], bool]) -> Sayings:
+    kept = {
+        kind: tuple(e._replace(templates=_joined_again(e.templates, is_wanted)) for e in entries)
+        for kind, entries in sayings._asdict().items()
+    }
+    return Sayings(**{k: tuple(e for e in v if e.templates) for k, v in kept.items()})
+
+
+def _joined_again(templates: Sequence[str], is_wanted: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return each template as those phrases that are wanted, if there are any."""
+    found = []
+    for template in templates:
+        phrases = [phrase for phrase in phrases_of(template) if is_wanted(phrase)]
+        if phrases:
+            found.append(f'{"!" * template.startswith("!")}({"|".join(phrases)})')
+    return tuple(found)
+
+
+def phrases_of(template: str) -> list[str]:
+    """Return all that a template can become, slots left open, in their order."""
+    found: dict[str, None] = {}
+    left = [template.removeprefix('!')]
+    while left:
+        each = left.pop()
+        match = _PART.search(each)
+        if match is None:
+            found[' '.join(each.split())] = None
+            continue
+        options = match[1].split('|') if match[1] is not None else ['', *match[2].split('|')]
+        left += [each[: match.start()] + option + each[match.end() :] for option in options]
+    return list(found)
+
+
+def split_families(held_out_ratio: float = 0.2, seed: int = 0) -> tuple[Sayings, Sayings]:
+    """Return sayings to learn from and to measure on, which have no template in common.
+
+    What a held-out template shares with one that is learned from is left out of it.
+    """
     rng = random.Random(seed)
     training: dict[str, list[object]] = {}
     held_out: dict[str, list[object]] = {}
@@ -82,7 +132,8 @@ def split(held_out_ratio: float = 0.2, seed: int = 0) -> tuple[Sayings, Sayings]
         Sayings(**{kind: tuple(entries) for kind, entries in part.items()})  # type: ignore[arg-type]
         for part in (training, held_out)
     )
-    return first, second
+    known = first.phrases
+    return first, _only(second, lambda phrase: phrase not in known)
 
 
 def examples(
@@ -102,7 +153,7 @@ def examples(
         weights: how often a category comes, of those that are not named 1.
     """
     maker = _Maker(sayings, random.Random(seed), typo_ratio)
-    names = (*CATEGORIES, OUT_OF_SCOPE)
+    names = [name for name in (*CATEGORIES, OUT_OF_SCOPE) if maker.can_say(name)]
     how_often = [weights.get(name, 1.0) for name in names]
     for _ in range(count):
         yield maker.example(maker.rng.choices(names, how_often)[0])
@@ -133,6 +184,12 @@ class _Maker:
             for category in _OTHER_UNITS
         }
         self._measured = {category: skills for category, skills in measured.items() if skills}
+
+    def can_say(self, category: str) -> bool:
+        """Tell whether there are templates for a category."""
+        of_frames = {frame.category for frame in self._sayings.frames}
+        is_unit = category == 'units' and bool(self._measured)
+        return category in of_frames or category in self._of_category or is_unit
 
     def example(self, category: str) -> Example:
         frames = [frame for frame in self._sayings.frames if frame.category == category]
@@ -189,6 +246,8 @@ class _Maker:
 
     def _chosen(self, template: str) -> str:
         """Return the template with its alternatives chosen."""
+        if template.startswith('(') and template.endswith(')') and template.count('(') == 1:
+            return self.rng.choice(_options(template))
         while (match := _PART.search(template)) is not None:
             options = (match[1] if match[1] is not None else match[2]).split('|')
             is_said = match[1] is not None or self.rng.random() < 0.5
@@ -204,6 +263,12 @@ class _Maker:
                 place = self.rng.choice(places)
                 words[place] = _misspelt(words[place], self.rng)
         return ' '.join(texts[w[1:-1]] if w.startswith('{') else w for w in words)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _options(template: str) -> tuple[str, ...]:
+    """Return the alternatives of a template that is nothing but these."""
+    return tuple(template[1:-1].split('|'))
 
 
 def _pieces_of(skill: Skill) -> tuple[str, ...]:

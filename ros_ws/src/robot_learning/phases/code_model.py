@@ -35,7 +35,7 @@ class CodeTrainingConfig:
     num_tokens: Annotated[int, Field(ge=300, le=20_000)] = 1024  # Of the tokenizer, at most.
     num_examples: PositiveInt = 75_000  # Made, where no records are given.
     typo_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05  # Of the examples that are made.
-    held_out_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.15  # Of the templates, or records.
+    held_out_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.1  # Of the phrases, or records.
     epochs: PositiveInt = 2
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 2e-3  # Rises over the warm-up, then falls to 0 in a cosine.
@@ -43,7 +43,7 @@ class CodeTrainingConfig:
     weight_decay: NonNegativeFloat = 0.05
     gradient_norm: PositiveFloat = 1.0
     word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Tokens of prompts that are hidden.
-    num_validation: NonNegativeInt = 1500  # Examples made of templates that are held out.
+    num_validation: NonNegativeInt = 1500  # Examples made of phrases that are held out.
 
 
 class CodeTraining:
