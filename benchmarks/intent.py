@@ -44,7 +44,7 @@ sys.path.insert(0, str(ROOT / 'ros_ws' / 'src'))
 from robot_learning import config  # noqa: E402
 from robot_learning.commands import intent_data  # noqa: E402
 from robot_learning.commands.evaluate_intent import scores  # noqa: E402
-from robot_learning.language import command_files, corpus  # noqa: E402
+from robot_learning.language import command_files  # noqa: E402
 from robot_learning.language.command_files import Labelled  # noqa: E402
 from robot_learning.language.intent_mapping import mapped  # noqa: E402
 from robot_learning.phases.intent import IntentConfig, IntentTraining  # noqa: E402
@@ -113,7 +113,8 @@ def folds(task: str, data: dict[str, list[Labelled]], seed: int) -> Iterator[Fol
         for name in CORPORA[:4]:
             others = [c for other in known if other != name for c in known[other]]
             frames, _ = intent_data.frames(MOST, seed, is_mapped=True)
-            yield Fold(name, [*others, *_grammar(2 * MOST, seed), *frames], known[name])
+            made, _ = intent_data.grammar(2 * MOST, 0.1, seed)
+            yield Fold(name, [*others, *made.training, *frames], known[name])
 
 
 def learn(fold: Fold, settings: IntentConfig, seed: int) -> tuple[Any, float]:
@@ -238,13 +239,6 @@ def _settings() -> tuple[IntentConfig, int]:
     """Return those of config/phases/intent.yaml: of the phase, and of the frame grammar."""
     content, _ = config.load_yaml(ROOT / 'config' / 'phases' / 'intent.yaml')
     return config.from_mapping(IntentConfig, content['config'], 'config'), content['num_frames']
-
-
-def _grammar(count: int, seed: int) -> list[Labelled]:
-    return [
-        Labelled(example.text.lower(), example.intent, example.spans, source='grammar')
-        for example in corpus.examples(count, seed)
-    ]
 
 
 def _some(commands: list[Labelled], seed: int, most: int = MOST) -> list[Labelled]:

@@ -1,5 +1,5 @@
 from robot_learning.language import corpus
-from robot_learning.language.augmentation import variants
+from robot_learning.language.augmentation import joined, variants
 from robot_learning.language.command_files import Labelled
 
 COMMANDS = [
@@ -44,3 +44,13 @@ def test_a_seed_gives_the_same_again():
     first, second = variants(COMMANDS, 2, seed=5)
     assert first != second
     assert variants(COMMANDS, 0, seed=5) == []
+
+
+def test_a_second_step_changes_neither_meaning_nor_slots():
+    found = joined(COMMANDS, 0.3, seed=0)
+    longer = [(f, c) for f, c in zip(found, COMMANDS, strict=True) if f != c]
+    assert 60 < len(longer) < 120
+    for command, first in longer:
+        assert command.text.startswith(first.text) and command.intent == first.intent
+        assert command.spans == first.spans
+    assert joined(COMMANDS, 0.0, seed=0) == COMMANDS

@@ -57,3 +57,9 @@ def test_it_survives_as_plain_data():
     for one, same in zip(vocabulary.encode(TEXTS), other.encode(TEXTS), strict=True):
         np.testing.assert_array_equal(one, same)
     assert len(other) == len(vocabulary)
+
+
+def test_the_end_of_a_sentence_is_no_token():
+    assert [t.text for t in tokens('go on. turn 1.5!! really?')] == [
+        *('go', 'on', 'turn', '1.5', 'really', '?')
+    ]

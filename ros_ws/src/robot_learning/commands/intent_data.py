@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from robot_learning.errors import ConfigError, DataError, EnvironmentSetupError
 from robot_learning.language import command_files, corpus, frame_corpus
+from robot_learning.language.augmentation import joined
 from robot_learning.language.command_files import Labelled
 from robot_learning.language.intent_mapping import mapped
 
@@ -19,6 +20,7 @@ GRAMMAR = 'grammar'  # As --data: the project's own commands.
 FRAMES = 'frames'  # As --data: its commands for the frames of HuRIC.
 _OWN_LICENCE = 'Apache-2.0 (this project)'
 _OWN_COPIES = 3  # Of commands that people gave, among those that the frame grammar made.
+_JOINED = 0.2  # Share of the grammar's commands that have another one behind them.
 _LEAST_SHARE = 5  # Commands that a frame counts for although the data may have none of it.
 _MOST_OF_A_SET = 100_000  # Utterances.
 _LICENCES = {  # By how the source of their commands begins.
@@ -115,12 +117,17 @@ def split(commands: Sequence[Labelled], held_out_ratio: float, seed: int) -> Spl
 
 
 def grammar(count: int, held_out_ratio: float, seed: int) -> tuple[Split, Source]:
-    """Return commands of the project's own grammar; held out are templates, not only texts."""
+    """Return commands of the project's own grammar; held out are templates, not only texts.
+
+    Some of those to learn from have a second step behind, which does not change their meaning.
+    """
     learned, held = corpus.split_templates(held_out_ratio, seed)
     num_held = max(round(held_out_ratio * count), 2)
     held_out = list(_made(num_held, seed + 1, held))
     made = Split(
-        list(_made(count, seed, learned)), held_out[: num_held // 2], held_out[num_held // 2 :]
+        joined(list(_made(count, seed, learned)), _JOINED, seed),
+        held_out[: num_held // 2],
+        held_out[num_held // 2 :],
     )
     return made, Source(
         f'{GRAMMAR}, seed {seed}', None, sum(map(len, made)), 'Apache-2.0 (this project)'

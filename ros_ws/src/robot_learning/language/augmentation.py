@@ -17,6 +17,7 @@ _BEFORE = (
     *("let 's", 'i want you to', 'i need you to', 'i would like you to', 'sorry', 'hey robot'),
     *("i 'm tired", 'i am in a hurry', 'it is late', 'the guests are coming', 'i am busy'),
 )
+_JOINTS = (' and ', ' and then ', ', ', ', then ', ', and ', ' then ')
 _BEHIND = ('please', 'for me', 'now', 'quickly', 'thank you', 'robot', 'as soon as possible')
 
 
@@ -32,6 +33,17 @@ def variants(commands: Sequence[Labelled], copies: int, seed: int) -> list[list[
             known[name].add(command.text[start:end])
     pool = {name: sorted(words) for name, words in known.items()}
     return [[_varied(command, pool, rng) for command in commands] for _ in range(copies)]
+
+
+def joined(commands: Sequence[Labelled], ratio: float, seed: int) -> list[Labelled]:
+    """Return commands, a share of them with another one behind; the first gives the meaning."""
+    rng = random.Random(seed)
+    return [
+        command._replace(text=f'{command.text}{rng.choice(_JOINTS)}{rng.choice(commands).text}')
+        if rng.random() < ratio
+        else command
+        for command in commands
+    ]
 
 
 def _varied(command: Labelled, pool: dict[str, list[str]], rng: random.Random) -> Labelled:

@@ -14,7 +14,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 PAD, UNKNOWN = 0, 1  # The first two word numbers.
 _FIRST_WORD = 2
-_TOKEN = re.compile(r"-?\d+(?:\.\d+)?|[a-z]+(?:'[a-z]+)?|[^\sa-z\d]")
+# What only ends a sentence says nothing; corpora differ in whether they have it.
+_TOKEN = re.compile(r"-?\d+(?:\.\d+)?|[a-z]+(?:'[a-z]+)?|(?![.!]+(?:\s|$))[^\sa-z\d]")
 _GRAMS = (2, 3, 4)  # Lengths of pieces, edges of the word included.
 _MAX_GRAMS = 24  # Per word; what is longer is cut.
 
