@@ -154,7 +154,8 @@ def talk(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> Non
     _, *argv = shlex.split(command)
     if argv[0] != 'launch':
         project.demo()
-        project.start('./run up')
+        is_said = 'execute_command' in command
+        project.start('./run up --launch-file commands' if is_said else './run up')
     if 'rollback_model' in command:  # Goes back from what was loaded before.
         talk(next(c for c in COMMANDS if 'load_model' in c), project, monkeypatch)
     answer = ros2_stand_in.perform(argv, project.root / 'launch', monkeypatch)
@@ -167,6 +168,18 @@ def talk(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> Non
         assert answer.num_steps > 0
     if argv[-1] == '--show-args':
         assert all(argument.description for argument in answer)
+
+
+def start_commander(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.start(command)
+    echo = ['topic', 'echo', '--once', '/gate_status']
+    ros2_stand_in.perform(echo, ROOT / 'launch', monkeypatch)
+
+
+def say(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.stop()  # It starts what it needs.
+    said = project.run(command)
+    assert 'plan 2: ' in said and 'refused' not in said and 'question' not in said
 
 
 def clone(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +250,9 @@ HANDLERS = [
     (r'\./run doctor --live', look_at_the_system),
     (r'\./run up --list$', run_once),
     (r'\./run up .*--replicate ', list_processes),  # Driven in test_replication.py.
+    (r'\./run up --launch-file commands$', start_commander),
     (r'\./run up', start_system),
+    (r'\./run say ', say),
     (r'\./run ', run_once),
     (r'ros2 ', talk),
     (r'git clone REPOSITORY ', clone),
