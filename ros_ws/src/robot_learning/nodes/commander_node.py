@@ -6,8 +6,9 @@ import sys
 import threading
 import time
 from dataclasses import field
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from geometry_msgs.msg import TwistStamped
@@ -31,16 +32,24 @@ from robot_learning.language.runs import PlanRun, ProgramRun, Run
 from robot_learning.language.senses import Order, Senses
 from robot_learning.language.skills import Step
 from robot_learning.model_files import ModelFileRules
+from robot_learning.model_folders import parse_reference
+from robot_learning.model_store import ModelStore
+from robot_learning.nodes.code_services import CodeServices
 from robot_learning.nodes.command_output import CommandOutput
 from robot_learning.nodes.command_senses import CommandSenses
-from robot_learning.nodes.commander_services import CommanderServices, Job
+from robot_learning.nodes.commander_services import CommanderServices
 from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
+from robot_learning.nodes.job_desk import Job, JobDesk
 from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.policy_navigator import PolicyNavigator
 from robot_learning.nodes.qos import COMMAND_QOS
 from robot_learning.nodes.run import ServiceThread, run_node
 from robot_learning.nodes.teleop_input import COMMANDER_TOPIC
+from robot_learning.serving import intent as intent_models
 from robot_learning.serving.camera_geometry import CameraGeometry
+
+if TYPE_CHECKING:
+    from robot_learning.serving.code import CodeGenerator
 
 _SILENT_S = 2.0  # Wall time without odometry after which what runs is given up.
 _STARTING_S = 60.0  # The same before the first one: the robot may be starting.
@@ -143,18 +152,23 @@ class CommanderNode(Node):
         self._senses = CommandSenses(
             self, contract, config.camera, obstacles, config.robot_radius_m, self._on_step
         )
-        self._requests = CommanderServices(self._thread, config, self)
+        self._desk = JobDesk(self._thread, self, config.when_busy, config.time_limit_s)
+        self._commands = CommanderServices(self._thread, self._desk, self, _intent_model(config))
+        self._code = CodeServices(
+            self._thread, self._desk, partial(_code_model, config), self.program_run, found
+        )
         diagnostics = Diagnostics(self, hardware_id=contract.robot)
         diagnostics.add('senses', self._senses_health)
-        diagnostics.add('commands', self._requests.health)
+        diagnostics.add('commands', self._commands_health)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_KEEP_ALIVE_S, self._keep_alive, clock=steady)
-        self._requests.start()
+        self._thread.start()
 
     def close(self) -> None:
         """Stop the robot and answer no more."""
         self.end_job('the commander was stopped')
-        self._requests.stop()
+        self._code.close()
+        self._thread.stop()
 
     # --- called from the services' thread ----------------------------------------------------
 
@@ -194,7 +208,7 @@ class CommanderNode(Node):
             if job is not None:
                 job.run.cancel(reason)
         if job is not None:
-            job.end(reason)
+            job.end()
 
     # --- control thread ----------------------------------------------------------------------
 
@@ -217,7 +231,7 @@ class CommanderNode(Node):
             self._order(Order())
             if reason:
                 job.run.cancel(reason)
-        job.end(reason)
+        job.end()
 
     def _ending(self, job: Job, now_s: float) -> str:
         assert job.start_s is not None, 'set at its first step'
@@ -257,6 +271,29 @@ class CommanderNode(Node):
         if silent_s > _SILENT_S:
             return Health(ERROR, f'no odometry for {silent_s:.0f} s')
         return Health(OK, 'sees and hears')
+
+    def _commands_health(self) -> Health:
+        values = {'done': self._commands.num_done, 'refused': self._commands.num_refused}
+        text = self._desk.text
+        return Health(OK, f'carries out: {text[:80]}' if text else 'waits for a command', values)
+
+
+def _intent_model(config: CommanderConfig) -> intent_models.IntentModel:
+    """Load the model that the configuration names, else the one that ships."""
+    if not config.intent_model:
+        return intent_models.load()
+    name, version = parse_reference(config.intent_model)
+    return intent_models.load(config.models, name, version, config)
+
+
+def _code_model(config: CommanderConfig) -> CodeGenerator:
+    """Load the model that the configuration names, else the one that ships."""
+    from robot_learning.serving.code import CodeGenerator  # Brings in torch.
+
+    if not config.code_model:
+        return CodeGenerator.load()
+    name, version = parse_reference(config.code_model)
+    return CodeGenerator.load(ModelStore(config.models, config), name, version)
 
 
 def main(args: list[str] | None = None) -> int:
