@@ -13,8 +13,10 @@
              model that never saw it, only the others, both grammars, and SNIPS as out of scope
     speed    the published model in numpy on one core: one command, and from start to ready
 
-Nothing is tuned on what is measured here; the settings are those of config/phases/intent.yaml
-but for what SETTINGS names. Confidence thresholds come from a tenth of what is learned from.
+The settings are those of config/phases/intent.yaml but for what SETTINGS names. Temperature,
+weight of the votes and confidence thresholds come from a tenth of what is learned from. These
+corpora were looked at while the model, the grammars and the settings were made: what counts is
+data that nobody here has seen.
 
     python benchmarks/intent.py [--quick] [--seeds N] [--only TASK ...] [--data DIR]
 """
@@ -47,8 +49,9 @@ from robot_learning.commands.evaluate_intent import scores  # noqa: E402
 from robot_learning.language import command_files  # noqa: E402
 from robot_learning.language.command_files import Labelled  # noqa: E402
 from robot_learning.language.intent_mapping import mapped  # noqa: E402
+from robot_learning.models.intent import IntentModelConfig  # noqa: E402
 from robot_learning.phases.intent import IntentConfig, IntentTraining  # noqa: E402
-from robot_learning.phases.publishing import code_version  # noqa: E402
+from robot_learning.phases.publishing import code_version, plain  # noqa: E402
 from robot_learning.proportions import wilson_interval  # noqa: E402
 from robot_learning.serving.intent import build_intent_model, load  # noqa: E402
 from tfidf_baseline import TfidfRegression  # noqa: E402
@@ -61,11 +64,18 @@ GOALS = {
     'snips': 0.97,
     'unseen': 0.75,
 }
-# Larger corpora need fewer passes; chosen on splits of what is learned from.
+# Larger corpora need fewer passes, and CLINC150's many intents more restraint.
 SETTINGS: dict[str, dict[str, Any]] = {
     'huric': {'epochs': 6, 'min_updates': 0, 'variants': 0},
     'gpsr': {'epochs': 10},
-    'clinc': {'epochs': 8, 'batch_size': 64, 'variants': 0},
+    'clinc': {
+        'epochs': 12,
+        'batch_size': 64,
+        'variants': 0,
+        'label_smoothing': 0.1,
+        'rejected_ratio': 0.01,
+        'model': IntentModelConfig(dropout=0.3, word_dropout=0.2),
+    },
     'snips': {'epochs': 4, 'batch_size': 64, 'variants': 0},
     'unseen': {'epochs': 3, 'variants': 0},
 }
@@ -278,7 +288,7 @@ def _write(task: str, rows: list[dict[str, Any]], arguments: argparse.Namespace)
         'code_version': code_version(),
         'load_average_1min': round(os.getloadavg()[0], 2),
         'seeds': arguments.seeds,
-        'settings': SETTINGS.get(task, {}),
+        'settings': plain(SETTINGS.get(task, {})),
         'rows': rows,
     }
     return write('intent', {'goals': GOALS, 'tasks': known}, arguments.quick)

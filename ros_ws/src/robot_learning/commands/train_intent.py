@@ -102,7 +102,8 @@ def train_intent(options: argparse.Namespace) -> dict[str, Any]:
         auxiliary = [commands for commands, _ in beside]
         sources += [source for _, source in beside]
         phase = settings.phase
-        if any(source.name.startswith(f'{FRAMES},') for source in sources):
+        are_frames = any(source.name.startswith(f'{FRAMES},') for source in sources)
+        if are_frames and not options.robot_intents:
             phase = dataclasses.replace(phase, variants=0)  # That grammar varies enough.
         training = IntentTraining(split.training, phase, options.seed, auxiliary)
         update = _run(training, split.held_out, begin(options, destination, PHASE, phase))

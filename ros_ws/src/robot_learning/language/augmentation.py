@@ -36,14 +36,24 @@ def variants(commands: Sequence[Labelled], copies: int, seed: int) -> list[list[
 
 
 def joined(commands: Sequence[Labelled], ratio: float, seed: int) -> list[Labelled]:
-    """Return commands, a share of them with another one behind; the first gives the meaning."""
+    """Return commands, a share of them with another one behind; the first gives the intent."""
     rng = random.Random(seed)
     return [
-        command._replace(text=f'{command.text}{rng.choice(_JOINTS)}{rng.choice(commands).text}')
+        _joined(command, rng.choice(commands), rng.choice(_JOINTS))
         if rng.random() < ratio
         else command
         for command in commands
     ]
+
+
+def _joined(first: Labelled, second: Labelled, joint: str) -> Labelled:
+    behind = len(first.text) + len(joint)
+    moved = tuple((start + behind, end + behind, name) for start, end, name in second.spans)
+    return first._replace(
+        text=f'{first.text}{joint}{second.text}',
+        spans=(*first.spans, *moved),
+        has_slots=first.has_slots and second.has_slots,
+    )
 
 
 def _varied(command: Labelled, pool: dict[str, list[str]], rng: random.Random) -> Labelled:
