@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from robot_learning.errors import ModelRefusedError, StoreError
+from robot_learning.errors import CommandError, ModelRefusedError, StoreError
 from robot_learning.language import corpus
 from robot_learning.language.command_files import Labelled
 from robot_learning.language.intents import OUT_OF_SCOPE, Intent
@@ -126,6 +126,28 @@ def test_other_schemas_keep_their_words():
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     found = build_intent_model(arrays, {'policy': policy}, 'x@1').predict('Play some JAZZ')
     assert (found.name, found.slots) == ('PlayMusic', {'genre': 'jazz'})
+
+
+def test_words_that_mean_no_value_are_told_but_not_articles(store):
+    tensors, manifest = store.load('intent')
+    model = build_intent_model(tensors, manifest, 'intent@1')
+    tags = model.spec.tags
+    marked = {'red': 'B-color', 'pink': 'B-color', 'the': 'B-object', 'ball': 'B-object'}
+
+    def network(text):
+        intent = np.full(len(model.spec.intents), -9.0)
+        intent[model.spec.intents.index('pick_up')] = 9.0
+        logits = np.full((len(text.split()), len(tags)), -9.0)
+        for place, word in enumerate(text.split()):
+            logits[place, tags.index(marked.get(word, 'O'))] = 9.0
+        return intent, logits
+
+    model._network = network
+    found = model.predict('take the red ball')
+    assert (found.slots, found.unknown) == ({'color': 'red', 'object': 'ball'}, {})
+    assert model.predict('take the pink ball').unknown == {'color': 'pink'}
+    with pytest.raises(CommandError, match="'pink' is no color that I know"):
+        model.understand('take the pink ball')
 
 
 @pytest.mark.parametrize(

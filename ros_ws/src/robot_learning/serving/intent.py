@@ -29,6 +29,7 @@ PRETRAINED = Path(__file__).resolve().parent.parent / 'pretrained'  # A model st
 _PRONOUN = re.compile(r"\b(?:it|that|this|them|those|these|one)\b(?!\s*'?s\b)")
 _NEGATED = re.compile(r"(?:(?:please|robot|hey|ok|now)\W+)*(?:don't|dont|do not|never)\b")
 _FROM = re.compile(r'\bfrom (?:the |my |your )?$')
+_FILLERS = re.compile(r'(?:(?:the|a|an|my|your|that|this|it|me|here|there|to|in|at|of)\b\W*)*')
 _SURE_OF_STRANGE = 0.5  # Of words that mean no value, to be taken for a slot at all.
 _OBJECT_SLOTS = ('object', 'color', 'size')
 
@@ -89,8 +90,12 @@ class IntentModel:
             if value is not None:
                 slots[slot] = value
                 sure[slot] = float(tag_shares[places].max(-1).min())
-            elif tag_shares[places].max(-1).min() > _SURE_OF_STRANGE:
+            elif (
+                tag_shares[places].max(-1).min() > _SURE_OF_STRANGE
+                and _FILLERS.fullmatch(lowered, start, end) is None
+            ):
                 unknown[slot] = lowered[start:end]
+        unknown = {slot: said for slot, said in unknown.items() if slot not in slots}
         return Prediction(name, slots, confidence, sure, guess, spans, text, unknown)
 
     def understand(self, text: str) -> list[Intent]:
