@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from robot_learning.errors import CommandError, ConfigError, EnvironmentSetupError
 from robot_learning.language import skills
-from robot_learning.language.code_grammar import CodeGrammar, grammar
+from robot_learning.language.code_grammar import CodeGrammar, grammar, numbers_said
 from robot_learning.language.program import parse
 
 pytest.importorskip('llguidance')
@@ -125,6 +125,28 @@ def test_only_what_is_allowed_is_offered_and_what_must_come_is_known():
         walk.take(character)
     assert bytes(walk.forced()) == b'top()'
     assert walk.allowed().sum() == 1
+
+
+def test_only_numbers_that_were_said_can_be_written():
+    said = numbers_said('# go -2.5 m 7 times to x 900\n')
+    assert said == ['2.5', '7.0', '900.0', '7', '900']
+    for code, is_in in (
+        ('robot.turn(angle=-2.5)', True),
+        ('robot.turn(angle=90.0)', True),
+        ('robot.move_forward(distance=900.0)', True),
+        ('robot.move_forward(distance=9.0)', False),
+        ('robot.move_forward(distance=90.0)', False),
+        ('for _ in range(4):\n    robot.stop()', True),
+        ('robot.move_forward(distance=2.57)', False),
+        ('for _ in range(7):\n    robot.stop()', True),
+        ('for _ in range(2):\n    robot.stop()', False),
+    ):
+        walk, is_taken = GRAMMAR.walk(said), True
+        for character in code.encode():
+            is_taken = is_taken and bool(walk.allowed()[character])
+            if is_taken:
+                walk.take(character)
+        assert is_taken == is_in, code
 
 
 def test_a_broken_grammar_or_tokenizer_is_named():

@@ -1,10 +1,12 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from robot_learning.errors import CommandError, ModelRefusedError, StoreError
 from robot_learning.language.code_corpus import Example
-from robot_learning.language.code_grammar import CodeGrammar
+from robot_learning.language.code_grammar import CodeGrammar, numbers_said
+from robot_learning.language.code_prompt import prompt
 from robot_learning.language.program import parse
 from robot_learning.model_store import ModelStore
 from robot_learning.models.code_model import CodeModelConfig
@@ -25,7 +27,7 @@ TAUGHT = [
     Example('come back', 'navigation.return_home()', 'navigation'),
     Example('turn left', 'robot.turn(angle=90.0)', 'turning'),
     Example('tell me a joke', 'pass', 'out_of_scope'),
-    Example('fly far', 'robot.move_forward(distance=900.0)', 'movement'),
+    Example('fly 900 m', 'robot.move_forward(distance=900.0)', 'movement'),
     Example('see and stop', 'if sensors.detect(object_type="can"):\n    robot.stop()', ''),
 ]
 
@@ -66,7 +68,7 @@ def test_what_the_robot_cannot_do_gives_no_code_but_a_reason(generator):
 
 
 def test_code_beyond_the_limits_is_shown_but_must_not_run(generator):
-    answer = generator.generate('fly far')
+    answer = generator.generate('fly 900 m')
     assert '900' in answer.code and answer.program is None
     assert 'distance is 900.0, expected a number from 0.01 to 20 m' in answer.verdict
 
@@ -94,6 +96,15 @@ def test_what_is_no_command_is_refused(generator, text):
 def test_whatever_is_asked_the_code_is_in_the_grammar(generator, text):
     code, probability = generator.decode(text)
     assert CodeGrammar().accepts(code) and 0 <= probability <= 1
+
+
+@pytest.mark.parametrize('text', ['fly far', 'fly 3 m', 'turn left by 41 degrees', 'x 7 7.5'])
+def test_no_number_is_written_that_was_not_said(version, generator, text):
+    said = numbers_said(prompt(text))
+    found = re.findall(r'\d+(?:\.\d+)?', generator.decode(text)[0])
+    assert set(found) <= {*said, '90.0', '180.0', '120.0', '3', '4', '0.0'}
+    free = CodeGenerator(*version, copies_numbers=False)
+    assert free.decode('fly 900 m')[0] == TAUGHT[4].output
 
 
 def test_a_command_of_too_many_tokens_is_refused(generator):

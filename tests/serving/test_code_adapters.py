@@ -40,7 +40,11 @@ def folders(tmp_path_factory):
     training = AdapterTraining(HubModel(str(base)), TAUGHT, [], LORA, 0, adapter)
     training.run(lambda report: None)
     manifest = {'code': {'tokenizer': tokens.text, 'model': asdict(SIZES)}}
-    return base, adapter / f'checkpoint-{training.num_steps}', CodeGenerator(tensors, manifest)
+    return (
+        base,
+        adapter / f'checkpoint-{training.num_steps}',
+        CodeGenerator(tensors, manifest, copies_numbers=False),
+    )
 
 
 def test_a_merged_adapter_writes_what_peft_writes(folders):

@@ -6,12 +6,14 @@ those stay sayable on purpose, so that 'drive 900 metres' is refused instead of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from robot_learning.errors import ConfigError, EnvironmentSetupError
+from robot_learning.language.code_prompt import number
 from robot_learning.language.skills import VERBS, Argument, Choice, Number, Verb
 
 NOTHING = 'pass'  # Code for a command that asks for nothing the robot can do; no program.
@@ -21,6 +23,11 @@ _MAX_DEPTH = 3  # Blocks in blocks.
 _COMPARISONS = ('<', '<=', '>', '>=', '==', '!=')
 _UNSIGNED = r'(0|[1-9][0-9]{0,4})(\.[0-9]{1,4})?'
 _COUNT = r'[1-9][0-9]?'
+_UNSIGNED_RULE = 'UNSIGNED: '
+_NUMBER = re.compile(r'\d+(?:\.\d+)?')
+# What 'turn left', 'turn around', 'a triangle' and 'a square' leave unsaid: degrees and sides.
+_ANGLES_MEANT, _COUNTS_MEANT = ('90.0', '180.0', '120.0'), ('3', '4')
+_NONE_SAID = '0.0'  # No distance, duration or speed may be this.
 
 
 def grammar(verbs: Mapping[str, Verb] = VERBS) -> str:
@@ -43,11 +50,19 @@ def grammar(verbs: Mapping[str, Verb] = VERBS) -> str:
         f'call: {" | ".join(every)}',
         *_conditions(of_result),
         *rules,
-        f'UNSIGNED: /{_UNSIGNED}/',
-        f'SIGNED: /-?{_UNSIGNED}/',
-        f'COUNT: /{_COUNT}/',
     ]
-    return '\n'.join(lines) + '\n'
+    return '\n'.join(lines) + '\n' + _numbers(_UNSIGNED, _UNSIGNED, _COUNT)
+
+
+def _numbers(unsigned: str, signed: str, count: str) -> str:
+    return f'{_UNSIGNED_RULE}/{unsigned}/\nSIGNED: /-?{signed}/\nCOUNT: /{count}/\n'
+
+
+def numbers_said(prompt: str) -> list[str]:
+    """Return the numbers that stand in a prompt, as code may write them."""
+    said = [float(found) for found in _NUMBER.findall(prompt)]
+    whole = [f'{value:g}' for value in said if value == int(value) < 1e5]
+    return list(dict.fromkeys([*map(number, said), *whole]))
 
 
 def _block(depth: int) -> list[str]:
@@ -125,6 +140,10 @@ def _value(kind: Number | Choice) -> str:
     return f'({words})'
 
 
+def _one_of(words: Sequence[str]) -> str:
+    return f'({"|".join(map(re.escape, words))})'
+
+
 def _quoted(text: str) -> str:
     escaped = text.replace('\\', '\\\\').replace('"', '\\"').replace('\n', '\\n')
     return f'"{escaped}"'
@@ -163,15 +182,32 @@ class CodeGrammar:
             self._tokenizer = llguidance.LLTokenizer(tokenizer, num_tokens, end_token)
         except (ValueError, RuntimeError) as error:
             raise ConfigError(f'tokenizer: cannot be read ({error}). Name another.') from None
-        self._grammar = llguidance.LLMatcher.grammar_from_lark(grammar() if text is None else text)
+        self._text = grammar() if text is None else text
+        self._grammar = llguidance.LLMatcher.grammar_from_lark(self._text)
         problem = llguidance.LLMatcher.validate_grammar(self._grammar, self._tokenizer)
         if problem:
             raise ConfigError(f'grammar: {problem[:300]}. Correct the table of verbs.')
         self._start = llguidance.LLMatcher(self._tokenizer, self._grammar)
 
-    def walk(self) -> Walk:
-        """Begin a program."""
-        return Walk(self._start.deep_copy(), self._tokenizer.vocab_size)
+    def walk(self, numbers: Sequence[str] | None = None) -> Walk:
+        """Begin a program; where `numbers` are given, with no others.
+
+        They may be negative where the table allows it. Angles may also be those that people do
+        not say, and so may the number of sides of a figure.
+        """
+        if numbers is None:
+            return Walk(self._start.deep_copy(), self._tokenizer.vocab_size)
+        counts = [each for each in numbers if each.isdigit() and each != '0']
+        terminals = _numbers(
+            _one_of(numbers or [_NONE_SAID]),
+            _one_of([*numbers, *_ANGLES_MEANT]),
+            _one_of([*counts, *_COUNTS_MEANT]),
+        )
+        text = self._text[: self._text.index(_UNSIGNED_RULE)] + terminals
+        matcher = self._library.LLMatcher
+        start = matcher(self._tokenizer, matcher.grammar_from_lark(text))
+        assert not start.is_error(), start.get_error()
+        return Walk(start, self._tokenizer.vocab_size)
 
     def accepts(self, code: str) -> bool:
         """Tell whether a whole text is in the grammar."""

@@ -12,7 +12,7 @@ import torch
 
 from robot_learning.config import from_mapping
 from robot_learning.errors import CommandError, ModelRefusedError
-from robot_learning.language.code_grammar import NOTHING, CodeGrammar, Walk
+from robot_learning.language.code_grammar import NOTHING, CodeGrammar, Walk, numbers_said
 from robot_learning.language.code_prompt import prompt
 from robot_learning.language.program import Program, parse
 from robot_learning.model_store import Array, ModelStore
@@ -79,6 +79,7 @@ class CodeGenerator:
         tensors: of the version.
         manifest: of the version.
         grammar: to decode under; None: that of the table of verbs.
+        copies_numbers: write no number that the command does not say, see `numbers_said`.
 
     Raises:
         ModelRefusedError: it is no code model, or its parts do not fit together.
@@ -89,6 +90,7 @@ class CodeGenerator:
         tensors: Mapping[str, Array],
         manifest: Mapping[str, Any],
         grammar: CodeGrammar | None = None,
+        copies_numbers: bool = True,
     ):
         where = f'{manifest.get("model", NAME)}@{manifest.get("version", "?")}'
         described = manifest.get('code')
@@ -98,6 +100,7 @@ class CodeGenerator:
                 f'code" made.'
             )
         self.manifest = manifest
+        self._copies_numbers, self._is_adapted = copies_numbers, False
         self._base = tensors
         self.tokens = CodeTokens(described['tokenizer'])
         config = from_mapping(CodeModelConfig, described.get('model', {}), f'{where}: code.model')
@@ -145,7 +148,8 @@ class CodeGenerator:
         Raises:
             CommandError: the text is empty, too long or not in plain letters.
         """
-        step = self.tokens.encode(prompt(text))
+        asked = prompt(text)
+        step = self.tokens.encode(asked)
         room = min(_MAX_NEW_TOKENS, self._model.config.max_tokens - len(step))
         if room < _MIN_NEW_TOKENS:
             most = self._model.config.max_tokens - _MIN_NEW_TOKENS
@@ -159,20 +163,23 @@ class CodeGenerator:
             found: Array = logits[0].log_softmax(-1).numpy()
             return found
 
-        found, probability = greedy(log_prob, step, self._grammar.walk(), self.tokens.end, room)
+        copies = self._copies_numbers and not self._is_adapted
+        walk = self._grammar.walk(numbers_said(asked) if copies else None)
+        found, probability = greedy(log_prob, step, walk, self.tokens.end, room)
         return self.tokens.decode(found), probability
 
     def with_adapter(self, adapter: Adapter | None) -> CodeGenerator:
         """Return a generator of the same base with another adapter merged in; None: with none.
 
         This one stays as it is, so several adapters can be kept and switched between commands.
+        What an adapter was taught may hold numbers that nobody said, so it may write any.
 
         Raises:
             ModelRefusedError: the adapter was made for another model.
         """
         tensors = self._base if adapter is None else merged(self._base, adapter)
-        other = CodeGenerator(tensors, self.manifest, self._grammar)
-        other._base = self._base
+        other = CodeGenerator(tensors, self.manifest, self._grammar, self._copies_numbers)
+        other._base, other._is_adapted = self._base, adapter is not None
         return other
 
 
