@@ -5,13 +5,14 @@ import math
 import numpy as np
 from robot_learning import contract as contracts
 from robot_learning.language.body import Hand, Surroundings
-from robot_learning.language.dead_reckoning import DeadReckoning
-from robot_learning.language.motions import Limits, View, wrapped
+from robot_learning.language.motions import Limits, wrapped
 from robot_learning.language.obstacle_map import ObstacleMap
 from robot_learning.language.performer import Performer
 from robot_learning.language.planner import Zone
-from robot_learning.language.senses import Outcome, Seen, Senses, distances, free_ahead_m
+from robot_learning.language.senses import Outcome, Seen, Senses
 from robot_learning.language.skills import Step, verb
+from robot_learning.serving.camera_geometry import CameraGeometry
+from robot_learning.serving.sense_fusion import SenseFusion
 from robot_learning.simulation.geometry import FIELD_OF_VIEW_DEG, OBJECTS
 from robot_learning.simulation.world import World, WorldConfig
 
@@ -21,15 +22,28 @@ PATHS = {'square': ((0.5, 0.0), (0.5, 0.5), (0.0, 0.5), (0.0, 0.0))}
 HAND = Hand(open_m=0.16, low_m=0.0, high_m=0.25, reach_m=0.13)
 _SEEN_M = 2.5
 _KINDS = {item.name: item.kind for item in OBJECTS}
-_ANGLES = np.array([wrapped(a) for a in np.linspace(0, 2 * np.pi, 360, endpoint=False)])
 
 
 class ErrandWorld:
-    """Carries out steps in the world; objects are known by ground truth where a camera looks."""
+    """Carries out steps in the world.
 
-    def __init__(self, seed=0, robot=None, objects=None, navigator=None, forbidden=()):
+    Unless it `sees`, objects are known by ground truth where a camera would look.
+    """
+
+    def __init__(
+        self,
+        seed=0,
+        robot=None,
+        objects=None,
+        navigator=None,
+        forbidden=(),
+        sees=False,
+        places=PLACES,
+        paths=PATHS,
+    ):
         self.contract = contracts.load('errands')
-        self.world = World(self.contract, WorldConfig(camera='off'))
+        self.world = World(self.contract, WorldConfig(camera='auto' if sees else 'off'))
+        self._sees = sees
         self.world.begin(seed, robot)
         if objects is not None:
             far = {name: (9.0, float(n), 0.0) for n, name in enumerate(self.world.layout.objects)}
@@ -38,13 +52,20 @@ class ErrandWorld:
         limits = Limits(-float(low[0]), float(high[0]), float(high[1]))
         self.obstacles = ObstacleMap(ARENA, 0.2, forbidden)
         around = Surroundings(
-            limits, self.obstacles, PLACES, PATHS, forbidden, ARENA, hand=HAND, navigator=navigator
+            limits,
+            self.obstacles,
+            places,
+            paths,
+            forbidden,
+            ARENA,
+            HAND,
+            navigator,
         )
         self.performer = Performer(around)
         self.time_s = 0.0
         self.orders = []
         self._memory = {}
-        self._reckoning = DeadReckoning()
+        self._fusion = SenseFusion(self.contract, CameraGeometry(), self.obstacles, 0.2)
         self._hear()
 
     @property
@@ -59,26 +80,20 @@ class ErrandWorld:
         for _ in range(2000):
             answer = self.performer.tick(self.senses())
             if isinstance(answer, Outcome):
-                self._live(None)
+                self.live(None)
                 return answer
             self.orders.append(answer)
-            self._live(answer)
+            self.live(answer)
         raise AssertionError(f'{name} never ended')
 
     def senses(self) -> Senses:
         """What is known now."""
-        seen = self._readings
-        x, y, yaw = self._reckoning.pose
-        ranges = np.where(seen['scan'] >= 3.5, np.inf, seen['scan'])
-        self.obstacles.note((x, y, yaw), _ANGLES, ranges)
-        front = free_ahead_m(_ANGLES, ranges, 0.2)
-        view = View(self.time_s, x, y, yaw, *map(float, seen['velocity']), front)
-        opening = float(seen['joint_position'][3] + seen['joint_position'][4])
-        x, y, yaw = self._reckoning.uncorrected
-        smooth = view._replace(x=x, y=y, yaw=yaw)
-        return Senses(view, smooth, distances(_ANGLES, ranges), opening, objects=self._objects())
+        self._fusion.held_color = self.performer.held_color
+        senses = self._fusion.sense(self._readings, self.time_s)
+        return senses if self._sees else senses._replace(objects=self._objects())
 
-    def _live(self, order):
+    def live(self, order):
+        """Obey for a control period; None: stand."""
         world = self.world
         if order is None or order.drive is None:
             world.apply({'base': np.zeros(2)})
@@ -95,10 +110,6 @@ class ErrandWorld:
 
     def _hear(self):
         self._readings = self.world.observe()
-        seen = self._readings
-        gyro_yaw = 2 * math.atan2(seen['imu'][2], seen['imu'][3])
-        self._reckoning.move(tuple(map(float, seen['odometry'])), gyro_yaw)
-        self._reckoning.correct(*map(float, seen['pose']))
 
     def _objects(self):
         x, y, yaw = self.pose

@@ -14,9 +14,9 @@ def test_a_first_localisation_is_taken_as_it_is_and_later_ones_slowly():
     reckoning = DeadReckoning()
     reckoning.move((5.0, 5.0, 1.0))
     assert reckoning.pose == pytest.approx((5.0, 5.0, 1.0))
-    reckoning.correct(1.0, 2.0, -1.0)
+    assert reckoning.correct(1.0, 2.0, -1.0)
     assert reckoning.pose == pytest.approx((1.0, 2.0, -1.0))
-    reckoning.correct(1.1, 2.0, -1.0)
+    assert not reckoning.correct(1.1, 2.0, -1.0)
     assert reckoning.pose == pytest.approx((1.01, 2.0, -1.0))
     for _ in range(60):
         reckoning.correct(1.1, 2.0, -0.9)
@@ -27,7 +27,7 @@ def test_who_was_carried_away_is_there_at_once():
     reckoning = DeadReckoning()
     reckoning.move((0.0, 0.0, 0.0))
     reckoning.correct(0.0, 0.0, 0.0)
-    reckoning.correct(2.0, -1.0, 3.0)
+    assert reckoning.correct(2.0, -1.0, 3.0)
     assert reckoning.pose == pytest.approx((2.0, -1.0, 3.0))
 
 

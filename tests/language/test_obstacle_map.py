@@ -63,6 +63,13 @@ def test_what_moved_away_is_forgotten():
     assert length(obstacles.way((-1.5, -0.5), (1.5, -0.5))) < 3.1
 
 
+def test_all_can_be_forgotten_at_once():
+    obstacles = make()
+    obstacles.note((-1.0, 0.0, 0.0), ANGLES, wall_seen_from(-1.0, 0.0))
+    obstacles.clear()
+    assert length(obstacles.way((-1.5, -0.5), (1.5, -0.5))) < 3.1
+
+
 def test_a_disc_can_be_taken_for_free_at_once():
     obstacles = make()
     obstacles.note((-1.0, 0.0, 0.0), ANGLES, wall_seen_from(-1.0, 0.0))

@@ -57,3 +57,20 @@ def test_it_gives_up_after_its_time():
     route = Route(ObstacleMap(ARENA, 0.2), 1.5, 0.0, LIMITS, timeout_s=3.0)
     route.tick(View(0.0, -1.5, 0.0, 0.0))
     assert route.tick(View(3.1, -1.5, 0.0, 0.0)) == Ended(False, 'it took longer than 3 s')
+
+
+def test_where_something_stands_at_the_goal_it_ends_as_near_as_can_be():
+    table = Zone('table', 1.3, -1.0, 1.9, 1.0)
+    route = Route(ObstacleMap(ARENA, 0.2, (table,)), 1.5, 0.0, LIMITS, timeout_s=60.0)
+    assert route.tick(View(0.0, -1.5, 0.0, 0.0)).forward_m_s > 0.4
+    ended = route.tick(View(1.0, 1.08, 0.0, 0.0))
+    assert ended == Ended(False, 'something stands at (1.5, 0.0)')
+    mat = Zone('mat', 1.45, -0.05, 1.55, 0.05)
+    route = Route(ObstacleMap(ARENA, 0.2, (mat,)), 1.5, 0.0, LIMITS, 60.0, tolerance_m=0.15)
+    assert route.tick(View(0.0, 1.25, 0.0, 0.0)) == Ended(True)  # Good enough.
+
+
+def test_what_stands_behind_the_goal_is_not_in_the_way():
+    route = Route(ObstacleMap(ARENA, 0.2), 1.5, 0.0, LIMITS, timeout_s=60.0)
+    assert route.tick(View(0.0, 1.3, 0.0, 0.0, front_m=0.45)).forward_m_s > 0
+    assert route.tick(View(0.2, 1.3, 0.0, 0.0, front_m=0.25)).forward_m_s == 0

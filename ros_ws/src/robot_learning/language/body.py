@@ -29,6 +29,8 @@ _LOOK_RAD_S = math.radians(40.0)
 _ROUND_RAD = math.radians(365.0)
 _STANDOFF_M = 0.48  # From an object's middle, where the robot stops in front of it.
 _NEAR_M = 0.08
+PLACE_M = 0.25  # A place is no point.
+_SURE = 0.7  # Confidence in a kind from which on it is believed.
 _LOOK_M = 0.05  # Between two points of a line that are looked at.
 _NUM_SIDES = 12  # From which an object may be approached.
 _APPROACH_S = 90.0
@@ -145,14 +147,14 @@ class Body:
         return (yield from self.follow(motion, shares=(self.progress, self.progress)))
 
     def find(self, kind: str, color: str | None, within_s: float = _REMEMBERED_S) -> Seen | None:
-        """Return the nearest object that fits and was seen lately."""
+        """Return the nearest object that fits and was seen lately; a sure one before others."""
         view = self.senses.view
         fitting = [
             seen
             for seen in self.senses.objects
             if seen.fits(kind, color) and seen.age_s <= within_s
         ]
-        sure = [seen for seen in fitting if seen.kind == kind]
+        sure = [seen for seen in fitting if seen.kind == kind and seen.confidence >= _SURE]
         return min(
             sure or fitting,
             key=lambda seen: math.dist((seen.x, seen.y), (view.x, view.y)),
@@ -160,19 +162,40 @@ class Body:
         )
 
     def sees(self, kind: str, color: str | None) -> bool:
-        """Tell whether such an object is in view now."""
-        return self.find(kind, color, _NOW_S) is not None
+        """Tell whether such an object is in view now, beyond doubt."""
+        seen = self.find(kind, color, _NOW_S)
+        return seen is not None and seen.kind == kind and seen.confidence >= _SURE
 
     def look_for(self, kind: str, color: str | None) -> Generator[Order, None, Seen | None]:
-        """Turn until an object that fits comes into view; at most once round."""
+        """Turn until an object that fits comes into view; then look round from other places."""
+        turned = yield from self._turn_until_seen(kind, color)
+        start = self.senses.view
+        for x, y in self._viewpoints(start):
+            if turned:
+                break
+            yield from self.go_to(x, y, _APPROACH_S, PLACE_M)
+            turned = yield from self._turn_until_seen(kind, color)
+        return self.find(kind, color, _NOW_S)
+
+    def _turn_until_seen(self, kind: str, color: str | None) -> Generator[Order, None, bool]:
+        """Turn once round at most; return whether such an object is in view at the end."""
         motion = Turn(_ROUND_RAD, _LOOK_RAD_S, self.around.limits)
         while not self.sees(kind, color):
             answer = motion.tick(self.senses.smooth)
             self.progress = motion.progress
             if isinstance(answer, Ended):
-                return None
+                return self.find(kind, color, _NOW_S) is not None
             yield Order(answer)
-        return self.find(kind, color, _NOW_S)
+        return True
+
+    def _viewpoints(self, start: View) -> list[Point]:
+        """Return the places that are known, each the nearest to the one before."""
+        left, here, order = list(self.around.places.values()), (start.x, start.y), []
+        while left:
+            here = min(left, key=lambda place: math.dist(place, here))
+            left.remove(here)
+            order.append(here)
+        return order
 
     def look_round(self) -> Motions:
         """Turn once round."""
@@ -242,5 +265,7 @@ class Body:
             and math.dist((other.x, other.y), (seen.x, seen.y)) < 0.4
         ]
         return min(
-            near, key=lambda other: math.dist((other.x, other.y), (seen.x, seen.y)), default=seen
+            near,
+            key=lambda other: math.dist((other.x, other.y), (seen.x, seen.y)),
+            default=seen._replace(age_s=math.inf),
         )

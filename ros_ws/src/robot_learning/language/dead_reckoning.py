@@ -60,15 +60,21 @@ class DeadReckoning:
         self._y += gone_m * math.sin(along + self._turned)
         self._heading = heading
 
-    def correct(self, x: float, y: float, yaw: float) -> None:
-        """Take a localisation in the map frame into account; ignored before any odometry."""
+    def correct(self, x: float, y: float, yaw: float) -> bool:
+        """Take a localisation in the map frame into account; ignored before any odometry.
+
+        Returns:
+            whether it is somewhere else than it believed, the first time included.
+        """
         pose = self.pose
         if pose is None:
-            return
+            return False
         off_yaw = wrapped(yaw - pose[2])
         is_far = math.dist((x, y), pose[:2]) > _JUMP_M or abs(off_yaw) > _JUMP_RAD
-        gain = 1.0 if is_far or not self._is_localised else _GAIN
+        is_far = is_far or not self._is_localised
+        gain = 1.0 if is_far else _GAIN
         self._is_localised = True
         self._x += gain * (x - self._x)
         self._y += gain * (y - self._y)
         self._turned = wrapped(self._turned + gain * off_yaw)
+        return is_far

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 
-from robot_learning.language.body import Body, Hand, Motions
+from robot_learning.language.body import PLACE_M, Body, Hand, Motions
 from robot_learning.language.motions import Ended, Straight, View
 from robot_learning.language.senses import Order, Outcome, Skill
 from robot_learning.language.skills import Value
@@ -77,7 +77,7 @@ def put_down(body: Body, arguments: Arguments) -> Skill:
 def drop_at(body: Body, arguments: Arguments) -> Skill:
     """Carry what is held to a place and put it down there."""
     x, y = body.around.places[str(arguments['room'])]
-    ended = yield from body.go_to(x, y, 120.0, shares=(0.0, 0.8))
+    ended = yield from body.go_to(x, y, 120.0, PLACE_M, (0.0, 0.8))
     if not ended.success:
         return Outcome(False, ended.reason)
     return (yield from put_down(body, {}))

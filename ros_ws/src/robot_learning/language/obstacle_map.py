@@ -73,6 +73,10 @@ class ObstacleMap:
         change[hits] = _HIT
         np.clip(self._odds + change.reshape(self._shape), _LEAST, _MOST, out=self._odds)
 
+    def clear(self) -> None:
+        """Take all for free: the robot is in another place, or the world began anew."""
+        self._odds[:] = 0.0
+
     def forget(self, x: float, y: float, radius_m: float) -> None:
         """Take a disc for free: what stood there is carried away."""
         rows, columns = np.indices(self._shape)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from robot_learning.language import handling
-from robot_learning.language.body import Body, Surroundings
+from robot_learning.language.body import PLACE_M, Body, Surroundings
 from robot_learning.language.handling import Arguments
 from robot_learning.language.motions import Ended, Turn, Wait
 from robot_learning.language.senses import Order, Outcome, Senses, Skill
@@ -94,12 +94,12 @@ def _report(body: Body, arguments: Arguments) -> Skill:
 
 
 def _go_home(body: Body, arguments: Arguments) -> Skill:
-    return _outcome((yield from body.go_to(*body.around.places['home'], 120.0)))
+    return _outcome((yield from body.go_to(*body.around.places['home'], 120.0, PLACE_M)))
 
 
 def _go_to_room(body: Body, arguments: Arguments) -> Skill:
     x, y = body.around.places[str(arguments['room'])]
-    return _outcome((yield from body.go_to(x, y, float(arguments['timeout']))))
+    return _outcome((yield from body.go_to(x, y, float(arguments['timeout']), PLACE_M)))
 
 
 def _go_to_object(body: Body, arguments: Arguments) -> Skill:

@@ -24,6 +24,9 @@ _DIRECT_M = 0.35  # Within it of the goal it turns and drives straight there.
 _TURN_GAIN = 2.0  # Turning speed per error of the heading, 1/s.
 _FACING_RAD = math.radians(35.0)  # Farther off it turns before it drives.
 _NO_WAY_S = 5.0  # So long it looks for a way before it gives up.
+_THERE_M = 0.12  # From the end of a way that leads no farther.
+_SHORT_M = 0.2  # So much farther off is good enough where something stands at the goal.
+_BEHIND_M = 0.2  # From the goal to what stands behind it.
 _CREEP_M_S = 0.06  # Backwards, out of what it stands too close to.
 
 
@@ -53,6 +56,7 @@ class Route:
         self._goal = x, y
         self._limits = limits
         self._last_bit = ToPoint(x, y, limits, timeout_s, tolerance_m)
+        self._tolerance_m = tolerance_m
         self._patience = Patience(timeout_s)
         self._way: list[Point] = []
         self._length_m: float | None = None  # Of the first way.
@@ -64,9 +68,14 @@ class Route:
         if view.time_s - self._planned_s >= _REPLAN_S:
             self._planned_s = view.time_s
             self._way = self._obstacles.way((view.x, view.y), self._goal)
+        if self._is_taken(view):
+            return self._as_near_as_can_be(view)
         left_m = self._left_m(view)
         if left_m <= _DIRECT_M:
-            return self._last_bit.tick(view)
+            is_behind = view.front_m > left_m + _BEHIND_M  # What stands there is not in the way.
+            answer = self._last_bit.tick(view._replace(front_m=math.inf) if is_behind else view)
+            is_stuck = isinstance(answer, Ended) and not answer.success
+            return self._as_near_as_can_be(view) if is_stuck else answer
         ended = self._patience.ended(view, moves_ahead=False) or self._is_lost(view)
         if ended is not None:
             return ended
@@ -82,6 +91,21 @@ class Route:
         if is_blocked(view):  # Nearer than the map knows: back off while it is looked at.
             return Command(self._limits.forward(-_CREEP_M_S), 0.0)
         return Command(self._limits.forward(self._limits.forward_m_s * math.cos(bearing)), turn)
+
+    def _is_taken(self, view: View) -> bool:
+        """Tell whether the way ends short of the goal, and it stands there already."""
+        if not self._way:
+            return False
+        end = self._way[-1]
+        is_short = math.dist(end, self._goal) > self._tolerance_m
+        return is_short and math.dist(end, (view.x, view.y)) < _THERE_M
+
+    def _as_near_as_can_be(self, view: View) -> Ended:
+        """Return how it ends where something stands in the way of the last bit."""
+        x, y = self._goal
+        if math.dist(self._goal, (view.x, view.y)) <= self._tolerance_m + _SHORT_M:
+            return Ended(True)
+        return Ended(False, f'something stands at ({x:.1f}, {y:.1f})')
 
     def _left_m(self, view: View) -> float:
         """Return how long the rest of the way is; straight to the goal where there is none."""

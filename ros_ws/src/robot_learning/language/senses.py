@@ -28,6 +28,7 @@ class Seen(NamedTuple):
     x: float
     y: float
     age_s: float = 0.0  # Since it was last seen.
+    confidence: float = 1.0  # That its kind is right.
 
     def fits(self, kind: str, color: str | None) -> bool:
         """Tell whether it may be what is looked for."""

@@ -237,7 +237,7 @@ VERBS: dict[str, Verb] = {
         ),
         Verb(
             'sensors.look_for',
-            'Turn until such an object is seen; whether one was.',
+            'Look round, then from known places too, for such an object; whether it is seen.',
             (_OBJECT, _COLOR),
             result='truth',
             needs=('drive', 'camera'),

@@ -47,6 +47,7 @@ from robot_learning.nodes.run import ServiceThread, run_node
 from robot_learning.nodes.teleop_input import COMMANDER_TOPIC
 from robot_learning.serving import intent as intent_models
 from robot_learning.serving.camera_geometry import CameraGeometry
+from robot_learning.serving.sense_fusion import SenseFusion
 
 if TYPE_CHECKING:
     from robot_learning.serving.code import CodeGenerator
@@ -149,9 +150,8 @@ class CommanderNode(Node):
         self._job: Job | None = None
         self._is_driving = False  # By the newest order; else the policy does.
         self._heard_s = time.monotonic()
-        self._senses = CommandSenses(
-            self, contract, config.camera, obstacles, config.robot_radius_m, self._on_step
-        )
+        self._fusion = SenseFusion(contract, config.camera, obstacles, config.robot_radius_m)
+        self._senses = CommandSenses(self, contract, self._fusion, self._on_step)
         self._desk = JobDesk(self._thread, self, config.when_busy, config.time_limit_s)
         self._commands = CommanderServices(self._thread, self._desk, self, _intent_model(config))
         self._code = CodeServices(
@@ -215,7 +215,7 @@ class CommanderNode(Node):
     def _on_step(self, senses: Senses) -> None:
         with self._lock:
             self._heard_s = time.monotonic()
-            self._senses.held_color = self._performer.held_color
+            self._fusion.held_color = self._performer.held_color
             job = self._job
             if job is None:
                 return
