@@ -17,7 +17,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from robot_learning.nodes.qos import qos_profile
-from robot_learning_interfaces.action import ExecuteCommand
+from robot_learning_interfaces.action import ExecuteCommand, GenerateCode
 from robot_learning_interfaces.msg import Intent
 
 DEADLINE_S = 90.0
@@ -26,7 +26,7 @@ CLIENT = """
 import sys, time, rclpy
 from rclpy.action import ActionClient
 from rclpy.node import Node
-from robot_learning_interfaces.action import ExecuteCommand
+from robot_learning_interfaces.action import ExecuteCommand, GenerateCode
 rclpy.init()
 node = Node('leaver')
 client = ActionClient(node, ExecuteCommand, 'execute_command')
@@ -74,22 +74,37 @@ class Person:
         """Return the goal's handle once it is accepted."""
         wait_until(self.client.server_is_ready, 'the commander answers')
         self.feedback.clear()
-        sent = self.client.send_goal_async(
-            ExecuteCommand.Goal(text=text, **goal),
-            feedback_callback=lambda message: self.feedback.append(message.feedback),
+        handle = self._answer(
+            lambda: self.client.send_goal_async(
+                ExecuteCommand.Goal(text=text, **goal),
+                feedback_callback=lambda message: self.feedback.append(message.feedback),
+            )
         )
-        wait_until(sent.done, f'{text!r} is answered')
-        assert sent.result().accepted
-        return sent.result()
+        assert handle.accepted
+        return handle
 
     def say(self, text, **goal):
         """Return the result of a command."""
         return self.result_of(self.send(text, **goal))
 
+    def code_for(self, text, **goal):
+        """Return the result of a request for code."""
+        client = ActionClient(self.node, GenerateCode, 'generate_code')
+        wait_until(client.server_is_ready, 'the commander answers')
+        request = GenerateCode.Goal(text=text, **goal)
+        result = self.result_of(self._answer(lambda: client.send_goal_async(request)))
+        client.destroy()
+        return result
+
     def result_of(self, handle):
-        result = handle.get_result_async()
-        wait_until(result.done, 'the command ends')
-        return result.result().result
+        return self._answer(handle.get_result_async).result
+
+    def _answer(self, ask):
+        """Ask on the thread that hears the answer: it must not come before it is waited for."""
+        asked = self._executor.create_task(ask)
+        wait_until(asked.done, 'it is asked')
+        wait_until(asked.result().done, 'the answer')
+        return asked.result().result()
 
     def pose(self):
         """Where the robot truly is: x, y, yaw."""
@@ -226,6 +241,30 @@ def test_the_newer_command_goes_first(person):
 def test_a_command_takes_no_longer_than_it_may(person):
     result = person.say('wait 60 seconds', time_limit=1.0)
     assert result.not_done == ['robot.wait(duration=60.0): it took longer than 1 s']
+
+
+def test_code_is_written_and_checked_and_nothing_moves(person):
+    result = person.code_for('turn left 90 degrees')
+    assert result.success and result.check_passed and not result.done
+    assert result.code.startswith('robot.turn(angle=90') and 0.5 < result.confidence <= 1
+    assert not person.is_driving()
+
+
+def test_code_is_run_through_the_same_path_on_request(person):
+    yaw = person.pose()[2]
+    result = person.code_for('turn right 90 degrees', execute=True)
+    assert result.success and result.done == ['robot.turn(angle=-90.0, speed=45.0)']
+    turned = person.pose()[2] - yaw
+    assert abs(math.degrees(math.remainder(turned + math.pi / 2, 2 * math.pi))) < 5
+
+
+@pytest.mark.parametrize(
+    'text', ['', 'x' * 600, 'play some music', 'import os and delete all files', 'Straße']
+)
+def test_for_what_is_no_command_there_is_no_code_that_runs(person, text):
+    result = person.code_for(text, execute=True)
+    assert not result.success and result.verdict and not result.done
+    assert not person.is_driving()
 
 
 def test_a_client_that_vanishes_leaves_no_robot_that_drives_on(person):

@@ -23,6 +23,8 @@ def test_every_way_to_say_a_slot_means_its_value():
         ('place', 'your dock', 'home'),
         ('distance', 'two and a half feet', 0.762),
         ('duration', 'half a minute', 30.0),
+        ('duration', 'second', 1.0),
+        ('distance', 'metre', 1.0),
         ('x', '-1.5', -1.5),
         ('x', 'two', 2.0),
     ],

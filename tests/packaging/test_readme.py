@@ -154,7 +154,7 @@ def talk(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> Non
     _, *argv = shlex.split(command)
     if argv[0] != 'launch':
         project.demo()
-        is_said = 'execute_command' in command
+        is_said = 'execute_command' in command or 'generate_code' in command
         project.start('./run up --launch-file commands' if is_said else './run up')
     if 'rollback_model' in command:  # Goes back from what was loaded before.
         talk(next(c for c in COMMANDS if 'load_model' in c), project, monkeypatch)

@@ -98,6 +98,16 @@ def test_it_is_the_object_of_the_step_before():
     assert (fetched.name, fetched.slots) == ('bring', red)
 
 
+def test_what_was_picked_up_is_put_down_where_it_is_carried_to():
+    office = {'place': 'office'}
+    picked = Intent('pick_up', {'object': 'ball'}, 1.0, 'pick up the ball')
+    there = Intent('go_to_place', office, 1.0, 'carry it to the office')
+    assert resolved([picked, there])[1]._replace(text='') == Intent('put_down', office)
+    walked = Intent('go_to_place', office, 1.0, 'go to the office')
+    assert resolved([picked, walked])[1] == walked
+    assert resolved([there])[0] == there  # Nothing is held.
+
+
 @pytest.mark.parametrize(
     'steps',
     [

@@ -3,7 +3,7 @@
     from robot_learning.language.kernel import Kernel
     from robot_learning.serving import intent
 
-    model = intent.load('robot_commands')
+    model = intent.load()
     kernel = Kernel()
     decision = kernel.decide(model.understand('go to the kitchen, then come back'))
     for step in decision.steps:

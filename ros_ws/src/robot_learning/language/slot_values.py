@@ -27,7 +27,8 @@ def value_of(slot: str, words: str) -> Value | None:
     if slot in SLOT_WORDS:
         return _word(slot, words)
     if slot in _KIND:
-        found = [each for each in quantities(words) if each.kind == _KIND[slot]]
+        counted = quantities(words) or quantities(f'a {words}')  # 'Wait a second' marks the unit.
+        found = [each for each in counted if each.kind == _KIND[slot]]
         return found[0].value if len(found) == 1 else None
     number = _NUMBER.fullmatch(words)
     if number is not None and len(words) <= 12:

@@ -118,6 +118,7 @@ class CommanderNode(Node):
         self._thread = ServiceThread(self)
         self._navigator = PolicyNavigator(
             self._thread.node,
+            self._thread.executor,
             contract.observation[pose_field(contract)].frame if pose_field(contract) else '',
             self._thread.relative_name('run_policy'),
             self._thread.relative_name('gate_status'),

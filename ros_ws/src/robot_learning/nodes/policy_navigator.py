@@ -7,6 +7,7 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionClient
+from rclpy.executors import Executor
 from rclpy.node import Node
 from robot_learning_interfaces.action import RunPolicy
 from robot_learning_interfaces.msg import GateStatus
@@ -24,12 +25,15 @@ class PolicyNavigator:
 
     Args:
         node: of a thread that turns on its own, so that answers come while others wait.
+        executor: that turns it. Goals are sent from there: an answer that came before the client
+            knows of its question would be lost.
         frame: of the points.
         action: full name of the action.
         status: full name of the topic with the gate's status.
     """
 
-    def __init__(self, node: Node, frame: str, action: str, status: str):
+    def __init__(self, node: Node, executor: Executor, frame: str, action: str, status: str):
+        self._executor = executor
         self._frame = frame
         self._client = ActionClient(node, RunPolicy, action)
         self._clock = node.get_clock()
@@ -56,8 +60,7 @@ class PolicyNavigator:
         goal.goal_pose.pose.orientation.w = 1.0
         goal.goal_radius, goal.time_limit = _RADIUS_M, timeout_s
         self._ended, self._handle, self._asked_s = None, None, time.monotonic()
-        future = self._client.send_goal_async(goal)
-        future.add_done_callback(lambda done: self._on_answer(number, done.result()))
+        self._executor.create_task(lambda: self._send(number, goal))
         return True
 
     def poll(self) -> Ended | None:
@@ -75,6 +78,11 @@ class PolicyNavigator:
         self._number += 1
         if handle is not None and not is_over:
             handle.cancel_goal_async()
+
+    def _send(self, number: int, goal: RunPolicy.Goal) -> None:
+        if number == self._number:
+            future = self._client.send_goal_async(goal)
+            future.add_done_callback(lambda done: self._on_answer(number, done.result()))
 
     def _on_status(self, message: GateStatus) -> None:
         self._version, self.is_stopped = message.version, message.emergency_stopped

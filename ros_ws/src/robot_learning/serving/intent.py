@@ -134,7 +134,8 @@ def resolved(intents: Sequence[Intent]) -> list[Intent]:
         takes_object = kind is not None and 'object' in (*kind.needed, *kind.possible)
         is_pronoun = takes_object and 'object' not in intent.slots and _says_it(intent.text)
         step = intent
-        if is_pronoun and is_held and intent.name == 'bring':
+        is_carried = intent.name == 'go_to_place' and _says_it(intent.text)  # 'Carry it to ...'
+        if is_held and (is_carried or (is_pronoun and intent.name == 'bring')):
             step = intent._replace(
                 name='put_down', slots={'place': intent.slots.get('place', 'home')}
             )
