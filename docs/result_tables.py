@@ -8,6 +8,7 @@ Quick results (`*.quick.json`) are never shown; what was not measured is named a
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -16,6 +17,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / 'docs'))
+
+import language_tables  # noqa: E402
+
 README = ROOT / 'README.md'
 PAGE = ROOT / 'docs' / 'results.md'
 RESULTS = ROOT / 'benchmarks' / 'results'
@@ -391,6 +396,10 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'swap_campaign': _swaps,
     'crash_campaign': _crashes,
     'soak': _soak,
+    **{
+        name: functools.partial(getattr(language_tables, name), table=_table)
+        for name in ('commands', 'cancel_latency', 'perception', 'intent')
+    },
 }
 _IN_README = ('closed_loop', 'latency')
 
