@@ -77,4 +77,18 @@ def intent(results: Any, table: Table) -> str:
     )
 
 
+def robot_code(results: Any, table: Table) -> str:
+    """Code for commands whose phrases were not learned."""
+    categories = results['held_out']['categories']
+    rows = [
+        [name, row['commands'], f'{row["exact_match"]:.3f}', f'{row.get("executable", 1.0):.3f}']
+        for name, row in categories.items()
+    ]
+    head = ['category', 'commands', 'exact match', 'executable']
+    return (
+        f'Phrases that were held out, {results["parameters"] / 1e6:.1f} million parameters, '
+        f'{results["weights_mb"]:.0f} MB:\n\n{table(head, rows)}'
+    )
+
+
 _QUANTILES = ('p50', 'p99', 'max')

@@ -398,7 +398,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'soak': _soak,
     **{
         name: functools.partial(getattr(language_tables, name), table=_table)
-        for name in ('commands', 'cancel_latency', 'perception', 'intent')
+        for name in ('commands', 'cancel_latency', 'perception', 'intent', 'robot_code')
     },
 }
 _IN_README = ('closed_loop', 'latency')
