@@ -32,7 +32,7 @@ os.environ['PYTHONPATH'] = os.pathsep.join(
 
 import numpy as np  # noqa: E402
 from reporting import table, write  # noqa: E402
-from test_commands import Person, wait_until  # noqa: E402
+from test_spoken_commands import Person, wait_until  # noqa: E402
 
 NAME = 'cancel_latency'
 COMMAND = 'turn left 360 degrees'

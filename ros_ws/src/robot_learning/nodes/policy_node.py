@@ -160,7 +160,7 @@ class PolicyNode(Node):
         if self._config.decide_on == 'arrival':
             self.create_timer(period_s / 4, self._on_watchdog, clock=clock)
         else:
-            self.create_timer(period_s, lambda: self._decide(self._now_ns()), clock=clock)
+            self.create_timer(period_s, self._on_tick, clock=clock)
         self.create_timer(self._config.keep_alive_s, self._on_keep_alive, clock=clock)
 
     # --- lock-step ---------------------------------------------------------------------------
@@ -192,8 +192,7 @@ class PolicyNode(Node):
     def _on_step_wait(self) -> None:
         """Answer with what there is: a sensor is slower than steps, or a message is lost."""
         self._late_timer.cancel()
-        outcome = self._pending
-        if outcome is not None:
+        if (outcome := self._pending) is not None:
             step_ns = _stamp_ns(outcome)
             self._observations.give_up(self._observations.awaited(step_ns, outcome.is_first))
             self._answer(outcome, step_ns)
@@ -220,6 +219,9 @@ class PolicyNode(Node):
         return command or self._driver.stop(step_ns)
 
     # --- free running ------------------------------------------------------------------------
+
+    def _on_tick(self) -> None:
+        self._decide(self._now_ns())
 
     def _on_watchdog(self) -> None:
         """Decide with what there is when a complete observation does not come."""
@@ -363,8 +365,7 @@ class PolicyNode(Node):
             self._output.publish(self._driver.refuse(self._now_ns(), 'emergency_stop'))
 
     def _finish_run(self, reason: str) -> None:
-        run = self._goals.take()
-        if run is None:
+        if (run := self._goals.take()) is None:
             return
         self._schedule.clear()
         if self._config.mode == 'free_running':
@@ -374,8 +375,7 @@ class PolicyNode(Node):
         run.end(reason)
 
     def _update_run(self, command: Command, now_ns: int) -> None:
-        reason = self._goals.update(command, now_ns)
-        if reason:
+        if reason := self._goals.update(command, now_ns):
             self._finish_run(reason)
 
     def _on_control_thread(self, work: Callable[[], None]) -> None:

@@ -90,11 +90,12 @@ class Person:
     def code_for(self, text, **goal):
         """Return the result of a request for code."""
         client = ActionClient(self.node, GenerateCode, 'generate_code')
-        wait_until(client.server_is_ready, 'the commander answers')
         request = GenerateCode.Goal(text=text, **goal)
-        result = self.result_of(self._answer(lambda: client.send_goal_async(request)))
-        client.destroy()
-        return result
+        try:
+            wait_until(client.server_is_ready, 'the commander answers')
+            return self.result_of(self._answer(lambda: client.send_goal_async(request)))
+        finally:
+            client.destroy()
 
     def result_of(self, handle):
         return self._answer(handle.get_result_async).result
