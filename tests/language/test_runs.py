@@ -1,10 +1,13 @@
 import pytest
+from robot_learning.language.kernel import ALL_ABILITIES
 from robot_learning.language.motions import Command, View
+from robot_learning.language.planner import Situation, Zone
 from robot_learning.language.program import parse
 from robot_learning.language.runs import PlanRun, ProgramRun
 from robot_learning.language.senses import Order, Outcome, Senses
 from robot_learning.language.skills import Step, verb
 
+SITUATION = Situation(ALL_ABILITIES, bounds=Zone('the map', -2.0, -2.0, 2.0, 2.0))
 NOWHERE = View(0.0, 0.0, 0.0, 0.0)
 SENSES = Senses(NOWHERE, NOWHERE)
 DRIVE = Order(Command(0.1, 0.0))
@@ -106,7 +109,7 @@ robot.report(about="pose")
             sensors__measure_distance=Outcome(True, value=distance),
             robot__report=Outcome(True, said='I am here.'),
         )
-        run = ProgramRun(parse(text), actor)
+        run = ProgramRun(parse(text), actor, SITUATION)
         assert run.tick(SENSES) == DRIVE and run.skill == 'sensors.measure_distance'
         live(run)
         assert [called.split('(')[0] for called in run.done] == [
@@ -121,6 +124,7 @@ def test_a_call_that_fails_ends_the_program():
     run = ProgramRun(
         parse('robot.turn(angle=90)\nrobot.stop()'),
         Actor(robot__turn=Outcome(False, 'it is stuck')),
+        SITUATION,
     )
     live(run)
     assert run.done == [] and run.not_done == [f'{TURN.text}: it is stuck']
@@ -129,7 +133,7 @@ def test_a_call_that_fails_ends_the_program():
 def test_a_measured_value_beyond_an_arguments_range_ends_the_program_by_name():
     text = 'd = sensors.measure_distance()\nrobot.move_forward(distance=d)'
     actor = Actor(sensors__measure_distance=Outcome(True, value=float('inf')))
-    run = ProgramRun(parse(text), actor)
+    run = ProgramRun(parse(text), actor, SITUATION)
     live(run)
     assert len(run.done) == 1
     assert 'line 2: robot.move_forward: distance is inf' in run.not_done[0]
@@ -137,12 +141,30 @@ def test_a_measured_value_beyond_an_arguments_range_ends_the_program_by_name():
 
 def test_a_program_that_is_canceled_does_nothing_more():
     actor = Actor()
-    run = ProgramRun(parse('robot.turn(angle=90)\nrobot.stop()'), actor)
+    run = ProgramRun(parse('robot.turn(angle=90)\nrobot.stop()'), actor, SITUATION)
     run.tick(SENSES)
     run.cancel('canceled')
     assert run.tick(SENSES) is None
     assert actor.begun == [TURN.text] and actor.canceled == 1
     assert run.not_done == [f'{TURN.text}: canceled']
-    untouched = ProgramRun(parse('robot.stop()'), actor)
+    untouched = ProgramRun(parse('robot.stop()'), actor, SITUATION)
     untouched.cancel('canceled')
     assert untouched.tick(SENSES) is None and actor.canceled == 1
+
+
+@pytest.mark.parametrize(
+    ('call', 'reason'),
+    [
+        ('navigation.go_to_room(room="garage")', 'nobody has told me where garage is'),
+        ('navigation.return_home()', 'nobody has told me where home is'),
+        ('navigation.follow_path(path="circle")', 'nobody has shown me that path'),
+        ('robot.move_to(x=50, y=0)', 'leads out of the map'),
+    ],
+)
+def test_a_program_goes_nowhere_that_a_plan_would_not(call, reason):
+    actor = Actor()
+    run = ProgramRun(parse(f'robot.stop()\n{call}\nrobot.stop()'), actor, SITUATION)
+    live(run)
+    assert run.done == ['robot.stop()'] == actor.begun
+    assert len(run.not_done) == 1 and reason in run.not_done[0]
+    assert run.tick(SENSES) is None

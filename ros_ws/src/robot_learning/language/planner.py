@@ -69,7 +69,7 @@ def plan(wanted: Sequence[Intent], situation: Situation) -> Plan:
     for intent in wanted:
         for step in _steps(intent):
             skills.check_abilities(step.verb, situation.abilities)
-            _check_target(step, situation)
+            check_target(step, situation)
             is_holding = _after(step, is_holding)
             steps.append(step)
     if len(steps) > MAX_ACTIONS:
@@ -164,8 +164,12 @@ def _after(step: Step, is_holding: bool) -> bool:
     return is_holding
 
 
-def _check_target(step: Step, situation: Situation) -> None:
-    """Refuse what leads to where the robot must not be, or where nobody knows the way to."""
+def check_target(step: Step, situation: Situation) -> None:
+    """Refuse what leads to where the robot must not be, or where nobody knows the way to.
+
+    Raises:
+        CommandError: says which place, path or zone.
+    """
     for point in _targets(step, situation):
         if problem := off_limits(*point, situation.forbidden, situation.bounds):
             raise CommandError(f'{step.text}: leads {problem}.')

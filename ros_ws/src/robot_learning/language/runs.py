@@ -11,6 +11,7 @@ from py_trees.common import Status
 from robot_learning.errors import CommandError
 from robot_learning.language import interpreter
 from robot_learning.language.performer import Performer
+from robot_learning.language.planner import Situation, check_target
 from robot_learning.language.program import Program
 from robot_learning.language.senses import Order, Outcome, Senses
 from robot_learning.language.skills import Step, Value
@@ -159,14 +160,15 @@ class ProgramRun:
     Args:
         program: checked.
         performer: carries its calls out.
+        situation: what each call is held against when it is due.
     """
 
-    def __init__(self, program: Program, performer: Performer):
+    def __init__(self, program: Program, performer: Performer, situation: Situation):
         self._done: list[str] = []
         self._not_done: list[str] = []
         self._said: list[str] = []
         self._walk = interpreter.steps(program)
-        self._performer = performer
+        self._performer, self._situation = performer, situation
         self._step: Step | None = None
         self._result: Value | None = None  # Of the last call.
         self._has_begun = False
@@ -223,10 +225,13 @@ class ProgramRun:
             else:
                 self._has_begun = True
                 self._step = next(self._walk)
+            check_target(self._step, self._situation)
         except StopIteration:
             return False
         except CommandError as error:
             self._not_done.append(str(error))
+            self._step = None
+            self._walk.close()
             return False
         self._performer.begin(self._step)
         return True

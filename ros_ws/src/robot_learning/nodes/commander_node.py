@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -97,8 +97,8 @@ class CommanderConfig(ModelFileRules):
 class CommanderNode(Node):
     """Ticks what is carried out at every control step; all of that on the control thread.
 
-    Understanding and planning happen on the services' thread, which reaches the control thread
-    only through `Job`.
+    Understanding and planning happen on the services' thread; a lock guards the job that both
+    threads know.
     """
 
     def __init__(self, **node_options: Any):
@@ -176,14 +176,7 @@ class CommanderNode(Node):
     @property
     def kernel(self) -> Kernel:
         """For the situation as it is now."""
-        situation = Situation(
-            self._situation.abilities,
-            self._situation.places,
-            self._situation.paths,
-            self._situation.forbidden,
-            self._situation.bounds,
-            self._performer.is_holding,
-        )
+        situation = replace(self._situation, is_holding=self._performer.is_holding)
         return Kernel(situation, self._config.min_confidence)
 
     def plan_run(self, steps: tuple[Step, ...]) -> Run:
@@ -192,7 +185,7 @@ class CommanderNode(Node):
 
     def program_run(self, program: Program) -> Run:
         """Return what carries a checked program out."""
-        return ProgramRun(program, self._performer)
+        return ProgramRun(program, self._performer, self._situation)
 
     def begin_job(self, job: Job) -> None:
         """Carry a job out from the next control step on; there is none before it."""
