@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT
 
-from robot_learning_interfaces.action import ExecuteCommand
-
 from robot_learning.commands.child_process import ChildProcess
 from robot_learning.commands.stop_requests import StopRequests
-from robot_learning.nodes.command_link import CommandLink
+from robot_learning.nodes.command_link import CommandLink, Feedback, Result
 
 _LISTEN_S = 3.0  # So long a commander that runs already is looked for.
 _START_S = 90.0
@@ -60,10 +58,14 @@ def _say_all(link: CommandLink, options: argparse.Namespace, stop: StopRequests)
     for text in options.text or _typed(stop):
         if stop.is_requested:
             return 1
-        goal = ExecuteCommand.Goal(text=text, dry_run=options.dry_run)
-        goal.time_limit = options.time_limit
         print(f'> {text}', flush=True)
-        result = link.execute(goal, _Progress().show, lambda: stop.is_requested)
+        result = link.execute(
+            text,
+            _Progress().show,
+            lambda: stop.is_requested,
+            dry_run=options.dry_run,
+            time_limit_s=options.time_limit,
+        )
         if result is None:
             print('say: the commander has gone.', file=sys.stderr)
             return 2
@@ -91,7 +93,7 @@ class _Progress:
         self._has_plan = False
         self._step = -1
 
-    def show(self, feedback: ExecuteCommand.Feedback) -> None:
+    def show(self, feedback: Feedback) -> None:
         if not self._has_plan and feedback.intent:
             self._has_plan = True
             print(f'  understood: {feedback.intent}')
@@ -102,7 +104,7 @@ class _Progress:
             print(f'  doing {feedback.step + 1}: {feedback.skill}', flush=True)
 
 
-def _show(result: ExecuteCommand.Result) -> None:
+def _show(result: Result) -> None:
     for text in result.done:
         print(f'  done: {text}')
     for text in result.not_done:

@@ -16,6 +16,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from robot_learning_interfaces.action import ExecuteCommand
 
+Feedback, Result = ExecuteCommand.Feedback, ExecuteCommand.Result
+
 _TURN_S = 0.1
 _CANCEL_S = 5.0  # So long an answer to a cancel is waited for.
 
@@ -42,17 +44,23 @@ class CommandLink:
 
     def execute(
         self,
-        goal: ExecuteCommand.Goal,
-        on_feedback: Callable[[ExecuteCommand.Feedback], None],
+        text: str,
+        on_feedback: Callable[[Feedback], None],
         is_canceled: Callable[[], bool],
-    ) -> ExecuteCommand.Result | None:
+        *,
+        dry_run: bool = False,
+        time_limit_s: float = 0.0,
+    ) -> Result | None:
         """Have a command carried out; return the result, None if the commander has gone.
 
         Args:
-            goal: what to do.
+            text: what to do.
             on_feedback: gets what the commander tells meanwhile.
             is_canceled: asked at every turn; the robot stops when it says yes.
+            dry_run: understand and plan only.
+            time_limit_s: 0: the commander's.
         """
+        goal = ExecuteCommand.Goal(text=text, dry_run=dry_run, time_limit=time_limit_s)
         sent = self._client.send_goal_async(goal, lambda message: on_feedback(message.feedback))
         handle = self._await(sent, lambda: False)
         if handle is None or not handle.accepted:
