@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from robot_learning import config, contract
+from robot_learning.commands import phase_settings
 from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.progress import steps_progress
 from robot_learning.config import STRICT
-from robot_learning.errors import ConfigError
 from robot_learning.language import code_corpus, code_records
 from robot_learning.language.code_corpus import Example
 from robot_learning.model_signatures import Signer, read_signer
@@ -107,15 +106,7 @@ def load_settings(path: Path | None = None) -> CodeTrainingConfig:
     """
     from robot_learning.phases.code_model import CodeTrainingConfig
 
-    file = path or contract.robots_directory().parent / 'phases' / f'{PHASE}.yaml'
-    data, lines = config.load_yaml(file)
-    content = config.from_mapping(_RecipeFile, data, str(file), lines)
-    if content.phase != PHASE:
-        raise ConfigError(
-            f'{file}: is for phase {content.phase!r}, expected {PHASE!r}. Name another file.'
-        )
-    shifted = {key[1:]: line for key, line in lines.items() if key[:1] == ('config',)}
-    return config.from_mapping(CodeTrainingConfig, content.config, f'{file}: config', shifted)
+    return phase_settings.load(PHASE, _RecipeFile, CodeTrainingConfig, path)[1]
 
 
 def _data(

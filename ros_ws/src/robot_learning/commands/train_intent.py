@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from robot_learning import config, contract
-from robot_learning.commands import intent_data
+from robot_learning.commands import intent_data, phase_settings
 from robot_learning.commands.intent_data import FRAMES, GRAMMAR, Source, Split
 from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.stop_requests import StopRequests
@@ -158,15 +157,7 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     from robot_learning.phases.intent import IntentConfig
 
-    file = path or contract.robots_directory().parent / 'phases' / f'{PHASE}.yaml'
-    data, lines = config.load_yaml(file)
-    content = config.from_mapping(_RecipeFile, data, str(file), lines)
-    if content.phase != PHASE:
-        raise ConfigError(
-            f'{file}: is for phase {content.phase!r}, expected {PHASE!r}. Name another file.'
-        )
-    shifted = {key[1:]: line for key, line in lines.items() if key[:1] == ('config',)}
-    phase = config.from_mapping(IntentConfig, content.config, f'{file}: config', shifted)
+    content, phase = phase_settings.load(PHASE, _RecipeFile, IntentConfig, path)
     return Settings(phase, content.num_generated, content.num_frames, content.most_of_file)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
 
-from robot_learning import config, contract
+from robot_learning.commands import phase_settings
 from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.train_report import write_report
@@ -103,15 +103,7 @@ def load_settings(path: Path | None = None) -> NeuralPolicyConfig:
     """
     from robot_learning.phases.neural_policy import NeuralPolicyConfig
 
-    file = path or contract.robots_directory().parent / 'phases' / f'{PHASE}.yaml'
-    data, lines = config.load_yaml(file)
-    content = config.from_mapping(_RecipeFile, data, str(file), lines)
-    if content.phase != PHASE:
-        raise ConfigError(
-            f'{file}: is for phase {content.phase!r}, expected {PHASE!r}. Name another file.'
-        )
-    shifted = {key[1:]: line for key, line in lines.items() if key[:1] == ('config',)}
-    return config.from_mapping(NeuralPolicyConfig, content.config, f'{file}: config', shifted)
+    return phase_settings.load(PHASE, _RecipeFile, NeuralPolicyConfig, path)[1]
 
 
 def _pairs(paths: list[Path], settings: NeuralPolicyConfig, seed: int) -> LabelledPairs:
