@@ -59,3 +59,11 @@ def test_headings_may_go_round():
     reckoning.move((-1.0, 0.0, -3.1))
     x, _, yaw = reckoning.pose
     assert x == pytest.approx(-1.0, abs=0.01) and yaw == pytest.approx(-3.1)
+
+
+def test_a_gyro_that_comes_or_goes_is_no_turn():
+    reckoning = DeadReckoning()
+    for gyro_yaw in (None, 2.5, 2.6, None, -1.0):
+        reckoning.move((0.0, 0.0, 0.3), gyro_yaw)
+    assert reckoning.pose == pytest.approx((0.0, 0.0, 0.4))  # The tenth that the gyro saw.
+    assert reckoning.uncorrected[2] == pytest.approx(0.4)

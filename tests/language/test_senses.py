@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from robot_learning.language.senses import Seen, distances, free_ahead_m
+from robot_learning.language.senses import Seen, distances, free_ahead_m, nearest_ahead
 
 ANGLES = np.linspace(0, 2 * np.pi, 360, endpoint=False)
 
@@ -56,3 +56,29 @@ def test_an_object_fits_what_is_looked_for():
     assert seen.fits('ball', None) and seen.fits('cube', 'red') and not seen.fits('cube', 'blue')
     assert not Seen('ball', 'red', 0, 0).fits('cube', 'red')
     assert seen.name == 'red thing'
+
+
+def can_at(x, y, radius=0.06):
+    """Beams to an upright can, walls far away."""
+    bearing, away = np.arctan2(y, x), np.hypot(x, y)
+    off = np.angle(np.exp(1j * (ANGLES - bearing)))
+    hits = np.abs(away * np.sin(off)) < radius
+    ranges = np.full(len(ANGLES), 3.0)
+    reach = away * np.cos(off) - np.sqrt(np.maximum(radius**2 - (away * np.sin(off)) ** 2, 0))
+    ranges[hits & (np.cos(off) > 0)] = reach[hits & (np.cos(off) > 0)]
+    return ranges
+
+
+@pytest.mark.parametrize('y', [-0.1, 0.0, 0.08])
+def test_the_nearest_thing_in_front_is_found_off_the_middle_too(y):
+    ranges = can_at(0.45, y) + np.random.default_rng(0).normal(0, 0.01, len(ANGLES))
+    ranges[40] = 0.2  # A beam that errs.
+    near = nearest_ahead(ANGLES, ranges)
+    assert near.bearing_rad == pytest.approx(math.atan2(y, 0.45), abs=0.03)
+    assert near.distance_m == pytest.approx(math.hypot(0.45, y) - 0.06, abs=0.015)
+
+
+def test_nothing_stands_near_in_front_of_free_space_or_beside_a_wall():
+    assert nearest_ahead(ANGLES, room(2.0, 0.5)) is None
+    assert nearest_ahead(ANGLES, np.full(360, np.nan)) is None
+    assert nearest_ahead(ANGLES, can_at(0.0, 0.45)) is None

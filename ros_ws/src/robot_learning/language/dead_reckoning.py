@@ -23,7 +23,8 @@ class DeadReckoning:
 
     def __init__(self) -> None:
         self._odometry: Pose | None = None  # Newest.
-        self._heading = 0.0  # By gyro or odometry, whichever is told.
+        self._gyro_yaw: float | None = None  # Newest; None: not told at the last step.
+        self._heading = 0.0  # Adds up turns by the gyro, by wheels at steps without it.
         self._x = self._y = 0.0
         self._free_x = self._free_y = 0.0  # By wheels and gyro alone.
         self._turned = 0.0  # Of the map frame against the heading's.
@@ -44,21 +45,24 @@ class DeadReckoning:
     def move(self, odometry: Pose, gyro_yaw: float | None = None) -> None:
         """Take a new odometry into account, and the heading by the gyro if there is one."""
         before, self._odometry = self._odometry, odometry
-        heading = odometry[2] if gyro_yaw is None else gyro_yaw
+        gyro_before, self._gyro_yaw = self._gyro_yaw, gyro_yaw
         if before is None:
-            self._heading = heading
+            self._heading = odometry[2]
             self._x, self._y = odometry[:2]
-            self._turned = wrapped(odometry[2] - heading)
             return
+        # Both have zeros of their own: a gyro that comes or goes is no turn.
+        turn = wrapped(odometry[2] - before[2])
+        if gyro_yaw is not None and gyro_before is not None:
+            turn = wrapped(gyro_yaw - gyro_before)
         dx, dy = odometry[0] - before[0], odometry[1] - before[1]
         middle = before[2] + 0.5 * wrapped(odometry[2] - before[2])
         gone_m = dx * math.cos(middle) + dy * math.sin(middle)
-        along = self._heading + 0.5 * wrapped(heading - self._heading)
+        along = self._heading + 0.5 * turn
         self._free_x += gone_m * math.cos(along)
         self._free_y += gone_m * math.sin(along)
         self._x += gone_m * math.cos(along + self._turned)
         self._y += gone_m * math.sin(along + self._turned)
-        self._heading = heading
+        self._heading = wrapped(self._heading + turn)
 
     def correct(self, x: float, y: float, yaw: float) -> bool:
         """Take a localisation in the map frame into account; ignored before any odometry.

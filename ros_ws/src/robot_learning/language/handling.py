@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator, Mapping
 
 from robot_learning.language.body import PLACE_M, Body, Hand, Motions
-from robot_learning.language.motions import Ended, Straight, View
+from robot_learning.language.motions import Ended, Straight, Turn, View
 from robot_learning.language.senses import Order, Outcome, Skill
 from robot_learning.language.skills import Value
 
@@ -14,7 +14,7 @@ Arguments = Mapping[str, Value]
 
 _CREEP_M_S = 0.08
 _HALF_WIDTH_M = 0.06  # Of what is grasped, from the surface that the lidar sees to its middle.
-_FARTHEST_M = 0.7  # An object is grasped from at most so far.
+_AIMS, _AIM_RAD, _AIM_RAD_S = 3, math.radians(2.5), math.radians(30.0)
 _LIFTING_S, _GRASPING_S = 1.6, 1.0
 _LEAST_WIDTH_M = 0.03  # Fingers closer together hold nothing.
 _BACK_M = 0.25
@@ -43,10 +43,15 @@ def _grasp(body: Body, kind: str) -> Generator[Order, None, str]:
     """Grasp and lift what stands right ahead; returns why it did not work, '' if it did."""
     hand = _hand(body)
     yield from body.hold(_LIFTING_S, hand.low_m, hand.open_m)
-    distance = body.senses.distances.get('front', math.nan) + _HALF_WIDTH_M
-    if not distance <= _FARTHEST_M:
+    near = body.senses.near  # The lidar knows better than the map where it stands.
+    for _ in range(_AIMS):
+        if near is None or abs(near.bearing_rad) <= _AIM_RAD:
+            break
+        yield from body.follow(Turn(near.bearing_rad, _AIM_RAD_S, body.around.limits))
+        near = body.senses.near
+    if near is None:
         return f'no {kind} stands right before me'
-    ended = yield from _creep(body, distance - hand.reach_m)
+    ended = yield from _creep(body, near.distance_m + _HALF_WIDTH_M - hand.reach_m)
     if not ended.success:
         return ended.reason
     yield from body.hold(_GRASPING_S, hand.low_m, 0.0)

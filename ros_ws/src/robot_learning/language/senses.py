@@ -14,6 +14,9 @@ from robot_learning.language.skills import Value
 
 Array = np.ndarray[Any, Any]
 
+_FRONT_RAD, _REACH_M = 0.45, 0.7  # Where what is to be grasped stands.
+_DEPTH_M = 0.07  # Of what is seen of it.
+_FEWEST_BEAMS = 4
 _SECTOR_RAD = 0.06  # Half of it: an object of 0.1 m fills it at 0.8 m.
 DIRECTIONS: Mapping[str, float] = MappingProxyType(  # Bearing of each, left positive.
     {'front': 0.0, 'left': math.pi / 2, 'right': -math.pi / 2, 'back': math.pi}
@@ -40,12 +43,20 @@ class Seen(NamedTuple):
         return f'{self.color} {self.kind or "thing"}'.strip()
 
 
+class Near(NamedTuple):
+    """The nearest thing in front, as the lidar sees it."""
+
+    bearing_rad: float  # To the middle of what is seen of it, left positive.
+    distance_m: float  # To its surface there.
+
+
 class Senses(NamedTuple):
     """What is known at a control step."""
 
     view: View  # In the map frame.
     smooth: View  # The same by wheels and gyro alone, in a frame of its own.
     distances: Mapping[str, float] = MappingProxyType({})  # Metres to what stands there, by name.
+    near: Near | None = None  # None: nothing stands near in front.
     opening_m: float = math.nan  # Between the gripper's fingers.
     battery: float = math.nan  # 0 to 1
     objects: tuple[Seen, ...] = ()
@@ -86,6 +97,25 @@ def distances(angles: Array, ranges: Array) -> dict[str, float]:
         beams = ranges[(off <= _SECTOR_RAD) & (ranges >= 0)]
         found[name] = float(np.median(beams)) if len(beams) else math.nan
     return found
+
+
+def nearest_ahead(angles: Array, ranges: Array) -> Near | None:
+    """Return the nearest thing within arm's reach in front; None where there is none.
+
+    Args:
+        angles: see `distances`.
+        ranges: likewise.
+    """
+    off = np.angle(np.exp(1j * angles))
+    is_near = (np.abs(off) <= _FRONT_RAD) & (ranges > 0) & (ranges <= _REACH_M)
+    if is_near.sum() < _FEWEST_BEAMS:
+        return None
+    bearings, reach = off[is_near], ranges[is_near]
+    nearest = float(np.partition(reach, _FEWEST_BEAMS - 1)[_FEWEST_BEAMS - 1])  # No single beam.
+    is_it = reach <= nearest + _DEPTH_M
+    bearing = float(np.median(bearings[is_it]))
+    middle = is_it & (np.abs(bearings - bearing) <= _SECTOR_RAD)
+    return Near(bearing, float(np.median(reach[middle])))
 
 
 def free_ahead_m(angles: Array, ranges: Array, half_width_m: float) -> float:

@@ -14,7 +14,13 @@ from robot_learning.language.abilities import field_of, pose_field
 from robot_learning.language.dead_reckoning import DeadReckoning
 from robot_learning.language.motions import View
 from robot_learning.language.obstacle_map import ObstacleMap
-from robot_learning.language.senses import Seen, Senses, distances, free_ahead_m
+from robot_learning.language.senses import (
+    Seen,
+    Senses,
+    distances,
+    free_ahead_m,
+    nearest_ahead,
+)
 from robot_learning.serving.camera_geometry import CameraGeometry
 from robot_learning.serving.object_detector import ObjectDetector
 from robot_learning.serving.object_memory import MemoryConfig, ObjectMemory
@@ -92,6 +98,7 @@ class SenseFusion:
         pose, smooth = self._locate(odometry, values)
         front = math.inf
         around: dict[str, float] = {}
+        near = None
         if self._scan:
             unknown = np.full(len(self._angles), np.nan)
             ranges = values.get(self._scan, unknown)
@@ -99,6 +106,7 @@ class SenseFusion:
                 self._obstacles.note(pose, self._angles, ranges)
             front = free_ahead_m(self._angles, ranges, self._half_width_m)
             around = distances(self._angles, ranges)
+            near = nearest_ahead(self._angles, ranges)
         if self._is_new(self._image, values):
             self._look(values[self._image], pose, now_s)
         velocity = values.get(self._velocity)
@@ -109,6 +117,7 @@ class SenseFusion:
             view,
             view._replace(x=smooth[0], y=smooth[1], yaw=smooth[2]),
             around,
+            near,
             math.nan if joints is None else float(joints[-_FINGERS:].sum()),
             math.nan if battery is None else float(battery[1]),
             tuple(
