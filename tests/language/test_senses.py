@@ -82,3 +82,10 @@ def test_nothing_stands_near_in_front_of_free_space_or_beside_a_wall():
     assert nearest_ahead(ANGLES, room(2.0, 0.5)) is None
     assert nearest_ahead(ANGLES, np.full(360, np.nan)) is None
     assert nearest_ahead(ANGLES, can_at(0.0, 0.45)) is None
+
+
+def test_of_two_things_in_front_the_nearer_one_counts():
+    ranges = np.minimum(can_at(0.42, 0.17), can_at(0.45, -0.19))
+    near = nearest_ahead(ANGLES, ranges)
+    assert near.bearing_rad == pytest.approx(math.atan2(0.17, 0.42), abs=0.05)
+    assert 0.35 < near.distance_m < 0.45

@@ -16,6 +16,7 @@ Array = np.ndarray[Any, Any]
 
 _FRONT_RAD, _REACH_M = 0.45, 0.7  # Where what is to be grasped stands.
 _DEPTH_M = 0.07  # Of what is seen of it.
+_WIDTH_RAD = 0.3
 _FEWEST_BEAMS = 4
 _SECTOR_RAD = 0.06  # Half of it: an object of 0.1 m fills it at 0.8 m.
 DIRECTIONS: Mapping[str, float] = MappingProxyType(  # Bearing of each, left positive.
@@ -111,11 +112,14 @@ def nearest_ahead(angles: Array, ranges: Array) -> Near | None:
     if is_near.sum() < _FEWEST_BEAMS:
         return None
     bearings, reach = off[is_near], ranges[is_near]
-    nearest = float(np.partition(reach, _FEWEST_BEAMS - 1)[_FEWEST_BEAMS - 1])  # No single beam.
-    is_it = reach <= nearest + _DEPTH_M
+    order = np.argsort(reach)
+    nearest = order[_FEWEST_BEAMS - 1]  # A single beam may err.
+    is_it = (reach <= reach[nearest] + _DEPTH_M) & (
+        np.abs(bearings - bearings[nearest]) <= _WIDTH_RAD
+    )
     bearing = float(np.median(bearings[is_it]))
     middle = is_it & (np.abs(bearings - bearing) <= _SECTOR_RAD)
-    return Near(bearing, float(np.median(reach[middle])))
+    return Near(bearing, float(np.median(reach[middle if middle.any() else is_it])))
 
 
 def free_ahead_m(angles: Array, ranges: Array, half_width_m: float) -> float:
