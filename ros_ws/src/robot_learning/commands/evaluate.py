@@ -18,12 +18,10 @@ from robot_learning import contract as contracts
 from robot_learning.commands.argument_types import whole_number
 from robot_learning.commands.demo_evaluation import EvaluationProgress
 from robot_learning.commands.demo_metrics import machine
-from robot_learning.commands.evaluate_code import ADAPTER, MODEL, evaluate_code
 from robot_learning.commands.evaluate_environment import environment_of, evaluate_environment
-from robot_learning.commands.evaluate_intent import evaluate_intent
 from robot_learning.commands.evaluate_offline import evaluate_offline
-from robot_learning.commands.evaluate_pairs import evaluate_pairs
 from robot_learning.commands.evaluate_world_model import evaluate_world_model
+from robot_learning.commands.own_loops import OWN_LOOPS, Version, loop_of_phase, modes
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.simulated_navigation import (
     BASELINES,
@@ -71,10 +69,7 @@ _MODES = {
     'dreamer': ('dreamer',),
     'behavior_cloning': ('supervised',),
     'sequence_cloning': ('supervised',),
-    'neural_policy': ('supervised',),
-    'intent': ('intent',),
-    MODEL: ('code',),
-    ADAPTER: ('code',),
+    **{phase: (loop.mode,) for loop in OWN_LOOPS for phase in loop.phases},
 }
 
 
@@ -118,15 +113,9 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
         'machine': machine(),
     }
     environment = options.env or (environment_of(manifest) if options.robot is None else None)
-    if manifest.get('phase') == 'neural_policy':
-        data = _data(options, where, 'a classifier')
-        result['labels'] = evaluate_pairs(tensors, manifest, where, data)
-    elif manifest.get('phase') == 'intent':
-        data = _data(options, where, 'an intent model')
-        pictures = options.pictures or (options.json.parent if options.json else None)
-        result['intent'] = evaluate_intent(tensors, manifest, where, data, pictures)
-    elif manifest.get('phase') in (MODEL, ADAPTER):
-        result['code'] = evaluate_code(tensors, manifest, _data(options, where, 'a code model'))
+    own_loop = loop_of_phase(manifest.get('phase'))
+    if own_loop is not None:
+        result[own_loop.key] = own_loop.evaluate(Version(tensors, manifest, where, options))
     elif environment is not None:
         result['environment'] = evaluate_environment(
             tensors, manifest, where, environment, options.episodes
@@ -146,7 +135,7 @@ def evaluate(options: argparse.Namespace, stop: StopRequests) -> dict[str, Any]:
                 manifest,
                 contract,
                 where,
-                _data(options, where, 'a world model'),
+                Version(tensors, manifest, where, options).data('a world model'),
                 options.horizon,
                 options.pictures,
             )
@@ -207,15 +196,6 @@ def _check_mode(mode: str | None, manifest: dict[str, Any], where: str) -> None:
             f'{where}: is a {kind} of phase {phase}, expected one of --mode {mode}. Write '
             f'--mode {fitting[0]}, leave it out or name another version.'
         )
-
-
-def _data(options: argparse.Namespace, where: str, what: str) -> list[Path]:
-    if not options.data:
-        raise ConfigError(
-            f'{where}: {what} is measured on recordings, none is named. Give --data PATH.'
-        )
-    paths: list[Path] = options.data
-    return paths
 
 
 def with_task(contract: RobotContract, name: str) -> RobotContract:
@@ -315,7 +295,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--mode',
-        choices=('world_model', 'policy', 'dreamer', 'supervised', 'intent', 'code'),
+        choices=('world_model', 'policy', 'dreamer', 'supervised', *modes()),
         help='what the version must be; measure everything that applies to it',
     )
     parser.add_argument(

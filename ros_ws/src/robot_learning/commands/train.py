@@ -13,16 +13,10 @@ from typing import TYPE_CHECKING, Any
 from robot_learning import contract as contracts
 from robot_learning.commands.argument_types import number_above, whole_number
 from robot_learning.commands.model_keys import ask_passphrase
+from robot_learning.commands.own_loops import OWN_LOOPS, loop_for, modes
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
-from robot_learning.commands.train_code import PHASE as CODE
-from robot_learning.commands.train_code import train_code
-from robot_learning.commands.train_intent import PHASE as INTENT
-from robot_learning.commands.train_intent import add_arguments as add_intent_arguments
-from robot_learning.commands.train_intent import train_intent
 from robot_learning.commands.train_metrics import shown
-from robot_learning.commands.train_pairs import PHASE as PAIRS
-from robot_learning.commands.train_pairs import train_pairs
 from robot_learning.commands.train_processes import Team, is_first, leave, refuse_team, team_of
 from robot_learning.commands.train_report import write_report
 from robot_learning.commands.train_tracking import TRACKERS, Tracking, begin
@@ -89,15 +83,11 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     from robot_learning.phases import cpu, recipe
     from robot_learning.phases.training_session import Destination
 
-    if options.phase == PAIRS:
-        refuse_team(options, PAIRS)
-        return train_pairs(options)
-    if INTENT in (options.mode, options.phase):
-        refuse_team(options, INTENT)
-        return train_intent(options)
-    if CODE in (options.mode, options.phase):
-        refuse_team(options, CODE)
-        return train_code(options)
+    own_loop = loop_for(options.mode, options.phase)
+    if own_loop is not None:
+        if not own_loop.takes_teams:
+            refuse_team(options, own_loop.phases[0])
+        return own_loop.train(options)
     phases = phase_names(options)
     if options.name is None:  # Who drives with `navigator` has no use for a world model.
         options.name = 'navigator-world_model' if phases == ['world_model'] else 'navigator'
@@ -294,8 +284,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    modes = ('all', 'world_model', 'policy', 'dreamer', 'supervised', 'intent', 'code')
-    parser.add_argument('--mode', choices=modes, default='supervised', help='what to train')
+    choices = ('all', 'world_model', 'policy', 'dreamer', 'supervised', *modes())
+    parser.add_argument('--mode', choices=choices, default='supervised', help='what to train')
     parser.add_argument('--phase', help='a phase by name, whatever --mode says')
     parser.add_argument(
         '--algorithm', choices=('ppo', 'sac'), default='sac', help='of --mode policy'
@@ -361,7 +351,9 @@ def _parser() -> argparse.ArgumentParser:
         help='where curves go; with wandb (Weights & Biases) to TensorBoard too',
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there')
-    add_intent_arguments(parser)
+    for own_loop in OWN_LOOPS:
+        if own_loop.add_arguments is not None:
+            own_loop.add_arguments(parser)
     return parser
 
 
