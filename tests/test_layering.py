@@ -42,6 +42,8 @@ GROUND = {
     'version_history',
     'foreign_files',
     'grid_graph',
+    'log_mel',
+    'sense_formats',
     'plain_yaml',
     'model_files',
     'model_folders',
