@@ -17,6 +17,7 @@ from robot_learning.commands.own_loops import OWN_LOOPS, loop_for, modes
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.train_metrics import shown
+from robot_learning.commands.train_passes import add_arguments as add_passes_arguments
 from robot_learning.commands.train_processes import Team, is_first, leave, refuse_team, team_of
 from robot_learning.commands.train_report import write_report
 from robot_learning.commands.train_tracking import TRACKERS, Tracking, begin
@@ -351,6 +352,7 @@ def _parser() -> argparse.ArgumentParser:
         help='where curves go; with wandb (Weights & Biases) to TensorBoard too',
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the result there')
+    add_passes_arguments(parser)
     for own_loop in OWN_LOOPS:
         if own_loop.add_arguments is not None:
             own_loop.add_arguments(parser)
