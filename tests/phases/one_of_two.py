@@ -12,6 +12,7 @@ import types
 from pathlib import Path
 
 import dreamer_toys
+import line_fit
 import torch
 from point_mass import episodes, point_contract
 from robot_learning.errors import TrainingError
@@ -88,6 +89,9 @@ def main():
         learn(place, folder / 'whole', 12)
         learn(place, folder / 'parts', 5)
         learn(place, folder / 'parts', 7)
+        line = line_fit.LineFit()
+        line_fit.passes(line, line_fit.Points(32), batch_size=8, place=place).run()
+        save_file(line.module.state_dict(), folder / f'line_{place.rank}.safetensors')
         (folder / f'numbers_{place.rank}.json').write_text(json.dumps(numbers))
         fail(place, folder)
 

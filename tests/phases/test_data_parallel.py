@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import line_fit
 import one_of_two
 import pytest
 import torch
@@ -77,6 +78,15 @@ def test_two_halves_of_a_batch_step_as_the_whole_batch_does(folder):
             torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-6)
     moved = [name for name in begin if (begin[name] - expected[name]).abs().max() > 1e-3]
     assert len(moved) >= 6
+
+
+def test_passes_of_two_processes_equal_one_with_twice_the_batch(folder):
+    alone = line_fit.LineFit()
+    line_fit.passes(alone, line_fit.Points(32), batch_size=16).run()
+    for rank in (0, 1):
+        found = load_file(folder / f'line_{rank}.safetensors')
+        for name, tensor in alone.module.state_dict().items():
+            torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-6)
 
 
 def test_dreamers_that_saw_different_batches_stay_the_same(folder):

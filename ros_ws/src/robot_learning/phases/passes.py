@@ -272,7 +272,7 @@ class Passes:
         for name, loss in losses.tasks.items():
             if not bool(torch.isfinite(loss)):
                 raise TrainingError(
-                    f'{name}: loss {float(loss)} at update {self._progress.update}, expected a '
+                    f'{name}: loss {float(loss.detach())} at update {self._progress.update}, expected a '
                     f'finite number. The best version stays; lower learning_rate or look at the '
                     f'data.'
                 )
