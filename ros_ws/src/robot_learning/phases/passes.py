@@ -270,11 +270,11 @@ class Passes:
         with torch.autocast(self._device.type, dtype=kind, enabled=kind is not None):
             losses = self._objective.losses(batch, done)
         for name, loss in losses.tasks.items():
-            if not bool(torch.isfinite(loss)):
+            value = float(loss.detach())
+            if not math.isfinite(value):
                 raise TrainingError(
-                    f'{name}: loss {float(loss.detach())} at update {self._progress.update}, expected a '
-                    f'finite number. The best version stays; lower learning_rate or look at the '
-                    f'data.'
+                    f'{name}: loss {value} at update {self._progress.update}, expected a finite '
+                    f'number. The best version stays; lower learning_rate or look at the data.'
                 )
         if len(losses.tasks) == 1:
             (loss,) = losses.tasks.values()
