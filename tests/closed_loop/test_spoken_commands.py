@@ -16,6 +16,7 @@ from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from robot_learning.commands import robot_demo
 from robot_learning.nodes.qos import qos_profile
 from robot_learning_interfaces.action import ExecuteCommand, GenerateCode
 from robot_learning_interfaces.msg import Intent
@@ -257,6 +258,25 @@ def test_code_is_run_through_the_same_path_on_request(person):
     assert result.success and result.done == ['robot.turn(angle=-90.0, speed=45.0)']
     turned = person.pose()[2] - yaw
     assert abs(math.degrees(math.remainder(turned + math.pi / 2, 2 * math.pi))) < 5
+
+
+@pytest.mark.parametrize('agrees', ['y', ''])
+def test_at_the_prompt_of_a_code_model_the_person_decides_what_moves(
+    person, agrees, monkeypatch, capsys
+):
+    before = person.pose()[2]
+    monkeypatch.setattr('builtins.input', lambda words: agrees)
+    assert robot_demo.main(['--move', '--text', 'turn left 90 degrees']) == 0
+    said = capsys.readouterr().out
+    assert 'robot.turn(angle=90.0)' in said and 'accepted' in said
+    assert ('done: robot.turn' in said) == bool(agrees)
+    turned = math.remainder(person.pose()[2] - before, math.tau)
+    assert math.degrees(turned) == pytest.approx(90 if agrees else 0, abs=5)
+
+
+def test_the_prompt_brings_no_model_to_a_commander_that_has_its_own(person, tmp_path, capsys):
+    assert robot_demo.main(['--move', '--lora-path', str(tmp_path), '--text', 'stop']) == 2
+    assert 'a commander runs already' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,45 +1,50 @@
-"""A prompt on a code model: type a command, see its code, and what the checker says of it."""
+"""A prompt on a code model: type a command, see its code, what the checker says, and try it.
+
+With --move the code is carried out by a robot: by the commander that runs already, else in the
+embedded world, which is started for it. Every program is shown first, and runs only if you say
+so; it goes through the same checks and limits as every other command.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
+from robot_learning.commands import embedded_world
+from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.errors import CommandError, RobotLearningError
 from robot_learning.language.interpreter import steps
 from robot_learning.language.program import Program
 from robot_learning.language.skills import Step, Value
-from robot_learning.serving.code import CodeGenerator, Generated, vote
+from robot_learning.serving.code import Generated
+from robot_learning.serving.code_choice import EMBEDDED, adapted
 
-_EMBEDDED = 'robot_learning/code'
+_LISTEN_S = 3.0  # So long a commander that runs already is looked for.
 _EXAMPLES = """examples:
   robot_demo                                  the small model that comes with the project
   robot_demo --lora-path runs/adapter         an adapter of train_robot, on its own base model
   robot_demo --lora-path A --lora-path B      several of them vote
+  robot_demo --lora-path runs/adapter --move  and let a simulated robot do it
   robot_demo --text 'turn left twice' --walk  one command, and its calls one by one
 With --walk the calls are named as they would be carried out, and you are asked what the sensors
-say; nothing moves. To let a robot do it, start ./run up and send the action generate_code."""
-
-
-class Generator(Protocol):
-    """What writes code."""
-
-    def generate(self, text: str) -> Generated:
-        """Return code for a command."""
+say; nothing moves. --yes asks nothing before it moves."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = _parser().parse_args(argv)
+    lines: Iterable[str] = [options.text] if options.text is not None else _typed()
     try:
-        generators = [_generator(path, options.model_name) for path in options.lora_path or [None]]
-        lines: Iterable[str] = [options.text] if options.text is not None else _typed()
+        if options.move:
+            return _move(options, lines)
+        writer = adapted(options.lora_path, options.model_name)
         for line in lines:
             try:
-                answer = vote([each.generate(line) for each in generators])
+                answer = writer.generate(line)
                 show(answer)
                 if options.walk and answer.program is not None:
                     walk(answer.program, ask)
@@ -90,19 +95,56 @@ def ask(step: Step) -> Value | None:
         print('      expected yes or no' if step.verb.result == 'truth' else '      a number')
 
 
-def _generator(adapter: Path | None, base: str | None) -> Generator:
-    """Load the adapter on its base; the small model of this project without transformers."""
-    from robot_learning.serving.code_adapters import Adapter
+def _move(options: argparse.Namespace, lines: Iterable[str]) -> int:
+    """Have a commander write the code and, where the person says so, carry it out."""
+    from robot_learning.nodes.command_link import CommandLink  # Brings in ROS.
 
-    found = None if adapter is None else Adapter.of_folder(adapter)
-    name = base or (found.base if found is not None else _EMBEDDED)
-    if name == _EMBEDDED or (adapter is not None and Path(name) == adapter / 'base'):
-        generator = CodeGenerator.load()
-        return generator if found is None else generator.with_adapter(found)
-    from robot_learning.models.hub_model import HubModel
-    from robot_learning.serving.hub_code import HubCodeGenerator
+    if options.model_name:
+        raise CommandError(
+            '--move: found --model-name, expected --lora-path alone. The adapter names its base.'
+        )
+    with StopRequests() as stop, CommandLink('') as link:
+        if link.is_there(_LISTEN_S, lambda: not stop.is_requested):
+            if options.lora_path:
+                raise CommandError(
+                    '--move: a commander runs already, with a code model of its own, expected '
+                    'none beside --lora-path. End it, or start it with '
+                    'commander.code_adapters set to your adapter.'
+                )
+            return _move_all(link, options, lines, stop)
+        folders = os.pathsep.join(str(path.resolve()) for path in options.lora_path)
+        more = ['--set', f'commander.code_adapters={folders}'] if folders else []
+        with embedded_world.embedded_world(options, more) as log:
+            if not link.is_there(embedded_world.START_S, lambda: not stop.is_requested):
+                print(f'robot_demo: the commander did not start. {log} says why.', file=sys.stderr)
+                return 2
+            return _move_all(link, options, lines, stop)
 
-    return HubCodeGenerator(HubModel(name), adapter)
+
+def _move_all(
+    link: Any, options: argparse.Namespace, lines: Iterable[str], stop: StopRequests
+) -> int:
+    code = 0
+    for line in lines:
+        written = link.generate(line, lambda: stop.is_requested)
+        if written is None or stop.is_requested:
+            return 2 if written is None else 1
+        if written.code:
+            print(written.code)
+        confidence = f' (confidence {written.confidence:.2f})' if written.confidence >= 0 else ''
+        print(f'-- {written.verdict or "accepted"}{confidence}', flush=True)
+        if not written.check_passed:
+            code = 1
+        elif options.yes or input('move? [y/N] ').strip().lower() in ('y', 'yes'):
+            result = link.generate(line, lambda: stop.is_requested, execute=True)
+            if result is None:
+                return 2
+            for text in result.done:
+                print(f'   done: {text}')
+            for text in result.not_done or ([result.verdict] if not result.success else []):
+                print(f'   not done: {text}')
+            code = code if result.success else 1
+    return code
 
 
 def _typed() -> Iterable[str]:
@@ -129,14 +171,19 @@ def _parser() -> argparse.ArgumentParser:
         '--lora-path',
         type=Path,
         action='append',
+        default=[],
         metavar='DIR',
         help='adapter of train_robot; several vote',
     )
     parser.add_argument(
-        '--model-name', help=f"base model ({_EMBEDDED}, or what the adapter's folder names)"
+        '--model-name', help=f"base model ({EMBEDDED}, or what the adapter's folder names)"
     )
     parser.add_argument('--text', help='one command instead of a prompt')
-    parser.add_argument('--walk', action='store_true', help='go through the calls one by one')
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument('--walk', action='store_true', help='go through the calls one by one')
+    what.add_argument('--move', action='store_true', help='let a robot carry the code out')
+    parser.add_argument('--yes', action='store_true', help='of --move: without asking')
+    embedded_world.add_arguments(parser, Path('runs/robot_demo'))
     return parser
 
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGINT
 
-from robot_learning.commands.child_process import ChildProcess
+from robot_learning.commands import embedded_world
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.nodes.command_link import CommandLink, Feedback, Result
 
 _LISTEN_S = 3.0  # So long a commander that runs already is looked for.
-_START_S = 90.0
-_END_S = 15.0
 _EXAMPLES = """examples:
   ./run say "drive forward 1 metre, then turn left"
   ./run say "go to the red cube" "pick it up" "bring it home"
@@ -45,8 +40,9 @@ def main(argv: list[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return 2
-        with _embedded_world(options) as log:
-            if not link.is_there(_START_S, lambda: not stop.is_requested):
+        more = ['--intent-model', options.intent_model] if options.intent_model else []
+        with embedded_world.embedded_world(options, more) as log:
+            if not link.is_there(embedded_world.START_S, lambda: not stop.is_requested):
                 if not stop.is_requested:
                     print(f'say: the commander did not start. {log} says why.', file=sys.stderr)
                 return 2
@@ -116,32 +112,6 @@ def _show(result: Result) -> None:
     sys.stdout.flush()
 
 
-@contextmanager
-def _embedded_world(options: argparse.Namespace) -> Iterator[Path]:
-    """Start world, policy node and commander; yield the file with what they write."""
-    folder = options.out / time.strftime('%Y%m%d-%H%M%S')
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / 'log.txt'
-    print(f'No commander runs: starting the embedded world ({log}).', flush=True)
-    arguments = ['--launch-file', 'commands', '--models', str(options.models)]
-    arguments += ['--seed', str(options.seed)]
-    if options.intent_model:
-        arguments += ['--intent-model', options.intent_model]
-    with log.open('w') as file:
-
-        def write(name: str, line: str) -> None:
-            file.write(f'{line}\n')
-            file.flush()
-
-        command = [sys.executable, '-m', 'robot_learning.commands.up', *arguments]
-        child = ChildProcess('up', command, {}, write)
-        try:
-            yield log
-        finally:
-            child.signal(SIGINT)
-            child.wait(_END_S)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='./run say',
@@ -155,13 +125,10 @@ def _parser() -> argparse.ArgumentParser:
         '--time-limit', type=float, default=0.0, metavar='S', help='seconds per command'
     )
     parser.add_argument('--namespace', default='', help='ROS namespace of the commander')
-    world = parser.add_argument_group('the embedded world, where no commander runs')
-    world.add_argument('--seed', type=int, default=0, help='of the layout (default: 0)')
-    world.add_argument('--models', type=Path, default=Path('runs/models'), help='model store')
-    world.add_argument(
+    embedded_world.add_arguments(parser, Path('runs/say'))
+    parser.add_argument(
         '--intent-model', default='', metavar='NAME', help='of the store, not the one that ships'
     )
-    world.add_argument('--out', type=Path, default=Path('runs/say'), help='for its log')
     return parser
 
 

@@ -24,7 +24,7 @@ from robot_learning.nodes.job_desk import JobDesk, finish
 from robot_learning.nodes.run import ServiceThread
 
 if TYPE_CHECKING:
-    from robot_learning.serving.code import CodeGenerator, Generated
+    from robot_learning.serving.code import CodeWriter, Generated
 
 _FEEDBACK_S = 0.2
 
@@ -44,14 +44,14 @@ class CodeServices:
         self,
         thread: ServiceThread,
         desk: JobDesk,
-        load: Callable[[], CodeGenerator],
+        load: Callable[[], CodeWriter],
         program_run: Callable[[Program], Run],
         abilities: frozenset[str],
     ):
         self._thread, self._desk = thread, desk
         self._program_run, self._abilities = program_run, abilities
         self._writer = ThreadPoolExecutor(1, 'code')
-        self._model: ConcurrentFuture[CodeGenerator] = self._writer.submit(load)
+        self._model: ConcurrentFuture[CodeWriter] = self._writer.submit(load)
         self._name = thread.relative_name('generate_code')
         self._server = ActionServer(
             thread.node,

@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
-from robot_learning_interfaces.action import ExecuteCommand
+from robot_learning_interfaces.action import ExecuteCommand, GenerateCode
 
 Feedback, Result = ExecuteCommand.Feedback, ExecuteCommand.Result
 
@@ -30,13 +30,14 @@ class CommandLink:
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node('say', namespace=namespace, context=self._context)
         self._client = ActionClient(self._node, ExecuteCommand, 'execute_command')
+        self._code = ActionClient(self._node, GenerateCode, 'generate_code')
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
 
     def is_there(self, patience_s: float, goes_on: Callable[[], bool] = lambda: True) -> bool:
         """Wait for a commander; return whether one answers."""
         end_s = time.monotonic() + patience_s
-        while not self._client.server_is_ready():
+        while not (self._client.server_is_ready() and self._code.server_is_ready()):
             if time.monotonic() > end_s or not goes_on():
                 return False
             self._executor.spin_once(timeout_sec=_TURN_S)
@@ -61,7 +62,36 @@ class CommandLink:
             time_limit_s: 0: the commander's.
         """
         goal = ExecuteCommand.Goal(text=text, dry_run=dry_run, time_limit=time_limit_s)
-        sent = self._client.send_goal_async(goal, lambda message: on_feedback(message.feedback))
+        return self._done(self._client, goal, on_feedback, is_canceled)
+
+    def generate(
+        self, text: str, is_canceled: Callable[[], bool], *, execute: bool = False
+    ) -> Any:
+        """Have code written for a command, and carried out where `execute` says so.
+
+        Returns:
+            The action's result, None if the commander has gone.
+        """
+        goal = GenerateCode.Goal(text=text, execute=execute)
+        return self._done(self._code, goal, lambda feedback: None, is_canceled)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self._client.destroy()
+        self._code.destroy()
+        self._node.destroy_node()  # type: ignore[no-untyped-call]
+        self._context.try_shutdown()
+
+    def _done(
+        self,
+        client: Any,
+        goal: Any,
+        on_feedback: Callable[[Any], None],
+        is_canceled: Callable[[], bool],
+    ) -> Any:
+        """Return the result of a goal, None if the commander has gone or does not take it."""
+        sent = client.send_goal_async(goal, lambda message: on_feedback(message.feedback))
         handle = self._await(sent, lambda: False)
         if handle is None or not handle.accepted:
             return None
@@ -72,13 +102,6 @@ class CommandLink:
             end_s = time.monotonic() + _CANCEL_S
             answer = self._await(result, lambda: time.monotonic() > end_s)
         return None if answer is None else answer.result
-
-    def close(self) -> None:
-        """Leave the graph."""
-        self._executor.shutdown()
-        self._client.destroy()
-        self._node.destroy_node()  # type: ignore[no-untyped-call]
-        self._context.try_shutdown()
 
     def _await(self, future: Future, gives_up: Callable[[], bool]) -> Any:
         """Return a future's result, None if its owner gives up or the commander has gone."""

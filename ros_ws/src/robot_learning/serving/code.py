@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -36,6 +36,17 @@ class Generated(NamedTuple):
     confidence: float  # That it is what was meant, calibrated, 0 to 1.
     verdict: str = ''  # Why it must not run; empty: it may.
     program: Program | None = None  # The checked tree, where it may run.
+
+
+class CodeWriter(Protocol):
+    """What writes code."""
+
+    def generate(self, text: str, abilities: frozenset[str] | None = None) -> Generated:
+        """Return code for a command, checked for a robot of these abilities; None: any.
+
+        Raises:
+            CommandError: the text is empty, too long or not in plain letters.
+        """
 
 
 class Calibration(NamedTuple):
@@ -234,7 +245,7 @@ class CodeVote:
     the more confident ones win.
     """
 
-    def __init__(self, generators: Sequence[CodeGenerator]):
+    def __init__(self, generators: Sequence[CodeWriter]):
         assert generators
         self._generators = list(generators)
 
