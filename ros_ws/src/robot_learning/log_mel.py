@@ -54,8 +54,8 @@ def mel_filterbank(
     lower, centre, upper = (edges[start : start + num_bands, None] for start in range(3))
     rising = (bins - lower) / (centre - lower)
     falling = (upper - bins) / (upper - centre)
-    matrix = np.maximum(0, np.minimum(rising, falling)) * 2 / (upper - lower)
-    matrix = matrix.astype(np.float32)
+    triangles = np.maximum(0, np.minimum(rising, falling)) * 2 / (upper - lower)
+    matrix: Array = triangles.astype(np.float32)
     matrix.setflags(write=False)
     return matrix
 
@@ -80,8 +80,8 @@ def log_mel(sound: Array) -> Array:
     padded = np.pad(np.asarray(sound, np.float32), half, mode='reflect')
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT_SIZE)[::HOP]
     power = np.abs(np.fft.rfft(frames * window(), axis=-1)) ** 2
-    bands = power @ mel_filterbank().T
-    return np.log(np.maximum(bands, FLOOR)).astype(np.float32)
+    bands: Array = np.log(np.maximum(power @ mel_filterbank().T, FLOOR))
+    return bands.astype(np.float32)
 
 
 def onset(bands: Array) -> Array:
