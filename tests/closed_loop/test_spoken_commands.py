@@ -206,6 +206,12 @@ def test_what_must_not_or_can_not_be_done_is_refused_with_the_reason(person, tex
     assert not result.success and not result.done and not person.is_driving()
 
 
+def test_who_asks_what_the_robot_can_do_is_told(person):
+    result = person.say('what can you do?')
+    assert result.success and 'Go to a named place.' in result.done[0]
+    assert not person.is_driving()
+
+
 def test_a_dry_run_plans_and_moves_nothing(person):
     result = person.say('go to the kitchen, then come back home', dry_run=True)
     assert result.success and not result.done

@@ -1,6 +1,6 @@
 import pytest
 from robot_learning.errors import CommandError
-from robot_learning.language.commands import clauses, is_stop, prepared
+from robot_learning.language.commands import clauses, is_asking_for_help, is_stop, prepared
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,17 @@ def test_long_noise_is_no_stop_and_hangs_nobody(noise, num_clauses):
     """Patterns that go back and forth would take for ever here."""
     assert not is_stop(noise)
     assert len(clauses(prepared(noise))) == num_clauses
+
+
+@pytest.mark.parametrize(
+    'text', ['What can you do?', 'help', 'robot, help me please', 'tell me what you can do now']
+)
+def test_who_asks_for_help_asks_for_nothing_else(text):
+    assert is_asking_for_help(text)
+
+
+@pytest.mark.parametrize(
+    'text', ['help me find the ball', 'what can you see', 'what do you see?', 'x' * 9999, '', '?']
+)
+def test_other_words_are_no_cry_for_help(text):
+    assert not is_asking_for_help(text)

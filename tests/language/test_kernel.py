@@ -48,3 +48,10 @@ def test_a_robot_without_the_actuator_refuses():
         'no camera and no gripper' in small.decide([Intent('pick_up', {'object': 'can'})]).refusal
     )
     assert 'empty' in small.decide([]).refusal
+
+
+def test_it_says_what_this_robot_can_do_here():
+    said = KERNEL.abilities()
+    assert 'Turn on the spot' in said and 'grasp it' in said and 'Places: home, kitchen.' in said
+    small = Kernel(Situation(frozenset({'drive'}))).abilities()
+    assert 'Turn on the spot' in small and 'grasp' not in small and 'Places' not in small

@@ -16,6 +16,13 @@ _POLITE = r'please|now|right|at once|immediately|robot|hey|ok|okay|just|it|that|
 _STOP = re.compile(
     rf'^\W*(?:(?:{_POLITE})\W+)*(?:{_STOP_WORDS})\b(?:\W+(?:{_STOP_WORDS}|{_POLITE})\b)*\W*$'
 )
+# Nothing but asking what the robot is able to do.
+_HELP = re.compile(
+    rf'^\W*(?:(?:{_POLITE}|can you|could you)\W+)*'
+    r'(?:help(?: me)?|what (?:else )?(?:can|could) (?:you|i) (?:do|say|ask)(?: here| for me)?'
+    r'|what (?:are you able|do you know how) to do|(?:tell me|say) what you can do)'
+    rf'(?:\W+(?:{_POLITE})\b)*\W*$'
+)
 _VERBS = (
     r'(?:drive|go|move|turn|rotate|spin|pick|grab|grasp|take|put|drop|place|bring|carry|fetch|get'
     r'|deliver|look|find|search|return|come|stop|wait|pause|report|tell|say|follow|head|navigate)\b'
@@ -53,6 +60,11 @@ def prepared(text: str) -> str:
 def is_stop(text: str) -> bool:
     """Tell whether the words mean nothing but to stop; looks at any text at all, and at once."""
     return bool(_STOP.match(text[:MAX_CHARACTERS].replace('’', "'").lower()))
+
+
+def is_asking_for_help(text: str) -> bool:
+    """Tell whether the words ask for nothing but what the robot can do; looks at any text."""
+    return bool(_HELP.match(text[:MAX_CHARACTERS].lower()))
 
 
 def clauses(text: str) -> list[str]:

@@ -68,3 +68,14 @@ class Kernel:
         except CommandError as error:
             return Decision(refusal=str(error))
         return Decision(plan.steps, plan.question, plan.missing)
+
+    def abilities(self) -> str:
+        """Say for people what this robot can do here."""
+        owned = self.situation.abilities
+        able = [verb for verb in skills.VERBS.values() if owned.issuperset(verb.needs)]
+        known = [
+            f'{what}: {", ".join(names)}.'
+            for what, names in (('Places', self.situation.places), ('Paths', self.situation.paths))
+            if names
+        ]
+        return ' '.join(['I can:', *(verb.summary for verb in able), *known])

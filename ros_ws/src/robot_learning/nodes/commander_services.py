@@ -79,6 +79,8 @@ class CommanderServices:
         if commands.is_stop(handle.request.text):
             self._desk.stop()
             result.success, result.done = True, ['robot.stop()']
+        elif commands.is_asking_for_help(handle.request.text):
+            result.success, result.done = True, [self._planner.kernel.abilities()]
         else:
             await self._do(handle, handle.request, result)
         finish(handle, result.success)
