@@ -30,6 +30,7 @@ class Server(ManagedNode):
 
     def load(self):
         self.calls.append('load')
+        self.resources.callback(self.calls.append, 'unload')
         self.output = self.create_publisher(String, 'words', 10)
         self.create_timer(0.01, lambda: self.output.publish(String()))
         self.create_subscription(String, 'questions', lambda _: None, 10)
@@ -43,9 +44,6 @@ class Server(ManagedNode):
     def make_safe(self):
         assert not self.is_active
         self.calls.append('make_safe')
-
-    def unload(self):
-        self.calls.append('unload')
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -15,7 +16,6 @@ from geometry_msgs.msg import TwistStamped
 from pydantic import Field, PositiveFloat
 from pydantic.dataclasses import dataclass
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 
 from robot_learning import contract as contracts
 from robot_learning.config import STRICT
@@ -40,6 +40,7 @@ from robot_learning.nodes.command_senses import CommandSenses
 from robot_learning.nodes.commander_services import CommanderServices
 from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from robot_learning.nodes.job_desk import Job, JobDesk
+from robot_learning.nodes.managed_node import ManagedConfig, ManagedNode
 from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.policy_navigator import PolicyNavigator
 from robot_learning.nodes.qos import COMMAND_QOS
@@ -50,11 +51,12 @@ from robot_learning.serving.camera_geometry import CameraGeometry
 from robot_learning.serving.sense_fusion import SenseFusion
 
 if TYPE_CHECKING:
-    from robot_learning.serving.code import CodeGenerator
+    from robot_learning.serving.code import CodeWriter
 
 _SILENT_S = 2.0  # Wall time without odometry after which what runs is given up.
 _STARTING_S = 60.0  # The same before the first one: the robot may be starting.
 _KEEP_ALIVE_S = 0.1  # Wall time: so often the newest velocity is sent again.
+_STOPPED = 'the commander was stopped'
 _FRESH_NS = 300_000_000  # Of the robot's clock, since the step that it was chosen at.
 
 
@@ -69,13 +71,15 @@ class HandConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class CommanderConfig(ModelFileRules):
+class CommanderConfig(ModelFileRules, ManagedConfig):
     """Who is commanded, where, and how careful the commander is."""
 
     robot: str = 'errands'  # Robot contract: a name in config/robots or the path of a YAML file.
     models: Path = Path('runs/models')  # Directory of the model store.
     intent_model: str = ''  # NAME or NAME@VERSION in the store; empty: the one that ships.
     code_model: str = ''  # As intent_model, for generated code.
+    # Folders of adapters of train_robot, separated by ':', each on its own base; several vote.
+    code_adapters: str = ''
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5  # Below it one asks again.
     # What becomes of a command while another is carried out.
     when_busy: Literal['preempt', 'refuse'] = 'preempt'
@@ -94,8 +98,10 @@ class CommanderConfig(ModelFileRules):
     camera: CameraGeometry = field(default_factory=CameraGeometry)
 
 
-class CommanderNode(Node):
+class CommanderNode(ManagedNode):
     """Ticks what is carried out at every control step; all of that on the control thread.
+
+    Inactive, it sees and hears the robot but takes no command.
 
     Understanding and planning happen on the services' thread; a lock guards the job that both
     threads know.
@@ -103,7 +109,12 @@ class CommanderNode(Node):
 
     def __init__(self, **node_options: Any):
         super().__init__('commander', **node_options)
-        self._config = config = declare_config(self, CommanderConfig)
+        self._config = declare_config(self, CommanderConfig)
+        self.manage(self._config.autostart)
+
+    def load(self) -> None:
+        """Load contract and models, look through the robot's senses, and offer the actions."""
+        config = self._config
         contract = contracts.load(config.robot)
         drive = drive_field(contract)
         found = abilities(contract)
@@ -116,6 +127,7 @@ class CommanderNode(Node):
         forbidden = tuple(Zone(name, *box) for name, box in config.forbidden.items())
         obstacles = ObstacleMap(bounds, config.robot_radius_m, forbidden)
         self._thread = ServiceThread(self)
+        self.resources.callback(self._thread.stop)
         self._navigator = PolicyNavigator(
             self._thread.node,
             self._thread.executor,
@@ -158,18 +170,18 @@ class CommanderNode(Node):
         self._code = CodeServices(
             self._thread, self._desk, partial(_code_model, config), self.program_run, found
         )
+        self.resources.callback(self._code.close)
         diagnostics = Diagnostics(self, hardware_id=contract.robot)
         diagnostics.add('senses', self._senses_health)
         diagnostics.add('commands', self._commands_health)
+        diagnostics.add('lifecycle', self.lifecycle_health)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_KEEP_ALIVE_S, self._keep_alive, clock=steady)
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop the robot and answer no more."""
-        self.end_job('the commander was stopped')
-        self._code.close()
-        self._thread.stop()
+    def make_safe(self) -> None:
+        """Stop the robot and give up what is being carried out."""
+        self.end_job(_STOPPED)
 
     # --- called from the services' thread ----------------------------------------------------
 
@@ -187,12 +199,20 @@ class CommanderNode(Node):
         """Return what carries a checked program out."""
         return ProgramRun(program, self._performer, self._situation)
 
+    def refusal(self) -> str:
+        """Return why no job can be taken now; '' where one can."""
+        return '' if self.is_active else f'the commander is {self.lifecycle_health().message}.'
+
     def begin_job(self, job: Job) -> None:
         """Carry a job out from the next control step on; there is none before it."""
         with self._lock:
             assert self._job is None, 'end the other first'
-            self._job = job
-            self._heard_s = time.monotonic()
+            if self.is_active:
+                self._job = job
+                self._heard_s = time.monotonic()
+                return
+        job.run.cancel(_STOPPED)  # It was deactivated in between.
+        job.end()
 
     def end_job(self, reason: str) -> None:
         """Stop the robot at once; what was being done is given up for `reason`."""
@@ -280,10 +300,13 @@ def _intent_model(config: CommanderConfig) -> intent_models.IntentModel:
     return intent_models.load(config.models, name, version, config)
 
 
-def _code_model(config: CommanderConfig) -> CodeGenerator:
+def _code_model(config: CommanderConfig) -> CodeWriter:
     """Load the model that the configuration names, else the one that ships."""
     from robot_learning.serving.code import CodeGenerator  # Brings in torch.
+    from robot_learning.serving.code_choice import adapted
 
+    if config.code_adapters:
+        return adapted([Path(each) for each in config.code_adapters.split(os.pathsep)])
     if not config.code_model:
         return CodeGenerator.load()
     name, version = parse_reference(config.code_model)

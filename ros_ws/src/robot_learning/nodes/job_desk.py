@@ -41,6 +41,9 @@ class Job:
 class Robot(Protocol):
     """What the desk may do to the robot, from its own thread."""
 
+    def refusal(self) -> str:
+        """Return why no job can be taken now; '' where one can."""
+
     def begin_job(self, job: Job) -> None:
         """Carry a job out from the next control step on; there is none before it."""
 
@@ -76,6 +79,8 @@ class JobDesk:
 
     def refusal(self) -> str:
         """Return why nothing can be taken now; '' where it can."""
+        if reason := self._robot.refusal():
+            return reason
         if self.job is None or self._when_busy == 'preempt':
             return ''
         return f'busy with {self.text[:80]!r}. Cancel it, or wait until it is done.'

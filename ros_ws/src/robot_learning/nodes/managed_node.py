@@ -7,6 +7,7 @@ node configures and activates itself, so that nobody has to manage it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from pydantic.dataclasses import dataclass
@@ -30,26 +31,21 @@ class ManagedConfig:
 
 
 class ManagedNode(LifecycleNode):
-    """A node whose life is told by four methods; subclasses have the ones that they need.
+    """A node whose life is told by three methods; subclasses have the ones that they need.
 
     A subclass reads its parameters in `__init__` and ends it with `manage(config.autostart)`.
-    All methods run on the control thread.
-
-    | transition                          | calls                          |
-    | ----------------------------------- | ------------------------------ |
-    | configure                           | `load`                         |
-    | activate                            | `open`                         |
-    | deactivate                          | `make_safe`                    |
-    | cleanup, shutdown, end of the process | `make_safe` if active, `unload` |
+    Then configure calls `load`, activate calls `open`, deactivate calls `make_safe`, all on the
+    control thread; so does whatever else ends an active node.
 
     What `load` creates on this node (publishers, subscriptions, timers, services, clients) is
-    destroyed after `unload`; what else it acquires, `unload` must give back, even if `load` did
-    not come to its end.
+    destroyed when it is cleaned up or closed. How to give back what else it acquires (threads,
+    files, action servers), it pushes on `resources` as soon as it has it.
     """
 
     def __init__(self, name: str, **node_options: Any):
         super().__init__(name, **node_options)
-        self._is_loaded = self._is_active = False
+        self.resources = ExitStack()
+        self._is_active = False
         self._autostarts = False  # Whoever starts it says why that failed.
         self._failure: Exception | None = None  # Of the newest transition that failed.
         self._own: set[int] = set()  # Entities that are there in every state.
@@ -66,9 +62,6 @@ class ManagedNode(LifecycleNode):
 
     def make_safe(self) -> None:
         """Stop what moves and put nothing out any more; `is_active` is already false."""
-
-    def unload(self) -> None:
-        """Give back threads, files and models."""
 
     @property
     def is_active(self) -> bool:
@@ -111,7 +104,6 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load."""
-        self._is_loaded = True  # From here on there may be something to give back.
         result = self._attempt(self.load)
         if result != _SUCCESS:
             self._unload()
@@ -128,11 +120,11 @@ class ManagedNode(LifecycleNode):
         return self._attempt(self._leave_active)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unload."""
+        """Give everything back."""
         return self._attempt(self._unload)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Make safe and unload; the process stays until it is ended."""
+        """Make safe and give everything back; the process stays until it is ended."""
         return self._attempt(self.close)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -160,11 +152,8 @@ class ManagedNode(LifecycleNode):
             self.make_safe()
 
     def _unload(self) -> None:
-        if not self._is_loaded:
-            return
-        self._is_loaded = False
         try:
-            self.unload()
+            self.resources.close()
         finally:
             for entity, destroy in list(self._entities()):
                 if id(entity) not in self._own:

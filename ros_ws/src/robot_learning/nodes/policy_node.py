@@ -5,42 +5,38 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import field
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, PositiveFloat
-from pydantic.dataclasses import dataclass
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from robot_learning_interfaces.msg import StepOutcome
 from std_msgs.msg import Bool
 
 from robot_learning import contract as contracts
-from robot_learning.config import STRICT
+from robot_learning.errors import ProcessError
 from robot_learning.features import FeatureBuilder
-from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore
 from robot_learning.nodes import emergency_stop_input, qos
 from robot_learning.nodes.command_output import CommandOutput
 from robot_learning.nodes.decision_output import DecisionOutput
 from robot_learning.nodes.episode_results import EpisodeResults
+from robot_learning.nodes.managed_node import ManagedNode
 from robot_learning.nodes.other_publishers import OtherPublishers
 from robot_learning.nodes.parameters import declare_config
+from robot_learning.nodes.policy_config import PolicyNodeConfig
 from robot_learning.nodes.policy_services import PolicyServices
 from robot_learning.nodes.policy_status import GateParts, PolicyStatus
 from robot_learning.nodes.reading_input import ReadingInput
 from robot_learning.nodes.run import run_node
 from robot_learning.nodes.run_goals import RunGoals
-from robot_learning.nodes.teleop_input import COMMANDER_TOPIC, TeleopConfig, TeleopInput
+from robot_learning.nodes.teleop_input import COMMANDER_TOPIC, TeleopInput
 from robot_learning.nodes.version_notices import VersionNotices
 from robot_learning.serving.action_gate import ActionGate
 from robot_learning.serving.driver import Command, PolicyDriver
 from robot_learning.serving.emergency_stop import EmergencyStop, state_path
 from robot_learning.serving.observation_assembler import ObservationAssembler
 from robot_learning.serving.policy_run import PolicyRun
-from robot_learning.serving.policy_server import PolicyServer, ServingConfig
+from robot_learning.serving.policy_server import PolicyServer
 from robot_learning.serving.takeover import Takeover
 from robot_learning.serving.tick_schedule import TickSchedule
 from robot_learning.version_history import VersionHistory
@@ -48,37 +44,22 @@ from robot_learning.version_history import VersionHistory
 _NUM_LAST_STOPS = 5  # Stop commands after a run, before the robot is left to others.
 
 
-@dataclass(frozen=True, config=STRICT)
-class PolicyNodeConfig(ServingConfig, ModelFileRules):
-    """What the policy node drives, with what, and when it decides."""
-
-    robot: str = 'arena'  # Robot contract: a name in config/robots or the path of a YAML file.
-    models: Path = Path('runs/models')  # Directory of the model store.
-    # lock_step: answers every `outcome` message; free_running: decides at the control rate.
-    mode: Literal['lock_step', 'free_running'] = 'free_running'
-    drive_at_start: bool = True  # False: only drives when run_policy is called.
-    # free_running: arrival decides as soon as all fields are new, timer at fixed moments.
-    decide_on: Literal['arrival', 'timer'] = 'arrival'
-    keep_alive_s: Annotated[float, Field(gt=0, le=1)] = 0.05  # free_running: repeats commands.
-    step_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.02  # lock_step: for late sensor messages.
-    status_rate_hz: PositiveFloat = 2.0  # Of gate_status.
-    teleop: TeleopConfig = field(default_factory=TeleopConfig)
-    # Stop while another node publishes on a command topic. Off: the other one's commands would
-    # still arrive, and a node that was killed stays in the graph for some 20 s.
-    stop_on_other_publishers: bool = False
-    # Where a pressed emergency stop is remembered; unset: $ROS_HOME or ~/.ros.
-    state_directory: Path | None = None
-
-
-class PolicyNode(Node):
+class PolicyNode(ManagedNode):
     """Readings in, commands out; services and loading happen on other threads.
+
+    Inactive, it reads, loads versions and tells its state, but sends no command.
 
     All callbacks run on the control thread; others reach it through `_on_control_thread`.
     """
 
     def __init__(self, **node_options: Any):
         super().__init__('policy', **node_options)
-        self._config = config = declare_config(self, PolicyNodeConfig)
+        self._config = declare_config(self, PolicyNodeConfig)
+        self.manage(self._config.autostart)
+
+    def load(self) -> None:
+        """Load contract and model versions; listen, answer, and tell how things are."""
+        config = self._config
         self._contract = contract = contracts.load(config.robot)
         features = FeatureBuilder(contract)
         notices = VersionNotices(self)
@@ -89,6 +70,7 @@ class PolicyNode(Node):
             notices.announce,
             VersionHistory(config.models, by=self.get_fully_qualified_name()),
         )
+        self.resources.callback(self._server.close)
         notices.listen(self._server)
         self._results = EpisodeResults(self, self._server, config.mode == 'lock_step')
         self._stop = EmergencyStop(
@@ -128,21 +110,24 @@ class PolicyNode(Node):
         self._schedule = TickSchedule(contract.control_period_ns)
         self._create_topics()
         radius = contract.task.parameters.get('goal_radius_m', 0.3) if contract.task else 0.3
-        self._requests = PolicyServices(self, self._server, self, float(radius))
+        requests = PolicyServices(self, self._server, self, float(radius))
+        self.resources.callback(requests.stop)
+        self._status.diagnostics.add('lifecycle', self.lifecycle_health)
         if self._stop.is_pressed:
             self.get_logger().error(f'starts with the emergency stop pressed: {self._stop.text}')
         if problem := self._stop.writing_problem():
             self.get_logger().warning(problem)
         self._server.start()
-        self._requests.start()
+        requests.start()
 
-    def close(self) -> None:
-        """Stop the robot, then everything else."""
-        self._requests.stop()
+    def make_safe(self) -> None:
+        """Stop the robot and leave it alone from now on."""
+        self._pending = None
+        self._finish_run('canceled')
+        self._num_last_stops = 0
         if self._output.last is not None:
             self._output.publish(self._driver.stop(self._now_ns()))
             self._output.wait_until_received()
-        self._server.close()
 
     def _create_topics(self) -> None:
         emergency_stop_input.listen(self, self._on_emergency_stop)
@@ -166,6 +151,8 @@ class PolicyNode(Node):
     # --- lock-step ---------------------------------------------------------------------------
 
     def _on_outcome(self, outcome: StepOutcome) -> None:
+        if not self.is_active:
+            return
         step_ns = _stamp_ns(outcome)
         last = self._output.last
         if last is not None and step_ns == last.stamp_ns:
@@ -257,7 +244,8 @@ class PolicyNode(Node):
     def _on_keep_alive(self) -> None:
         """Repeat the command, as robots stop by themselves when none comes for a while."""
         last = self._output.last
-        if last is None or not (self._is_driving or self._is_taken_over):
+        is_driven = self.is_active and (self._is_driving or self._is_taken_over)
+        if last is None or not is_driven:
             return
         stop = self._driver.watchdog(self._now_ns())
         if stop is None:
@@ -269,6 +257,8 @@ class PolicyNode(Node):
 
     def _decided(self, now_ns: int, step_ns: int | None = None) -> Command | None:
         """Let the person who has taken over decide, else the policy; None: nobody drives."""
+        if not self.is_active:
+            return None
         moment_s = time.monotonic()
         self._note_driver(self._takeover.driver(moment_s))
         person = self._takeover.action(moment_s)
@@ -282,7 +272,7 @@ class PolicyNode(Node):
     def _on_wanted_stop(self) -> None:
         """Stop now rather than at the next tick; in lock-step the next step is answered so."""
         last = self._output.last
-        is_due = self._config.mode == 'free_running' and last is not None
+        is_due = self.is_active and self._config.mode == 'free_running' and last is not None
         if is_due and (last.executed != self._contract.action_stop).any():
             stop = self._driver.stop(self._now_ns())
             self._output.publish(stop._replace(intervention=True))
@@ -323,10 +313,16 @@ class PolicyNode(Node):
         Raises:
             MessageError: the pose is in another frame than the contract's goal.
             ConfigError: the contract has no goal to set.
+            ProcessError: the node is not active.
         """
+        if not self.is_active:
+            raise ProcessError(f'the policy node is {self.lifecycle_health().message}')
         goal = None if goal_pose is None else self._goals.value(goal_pose)
 
         def begin() -> None:
+            if not self.is_active:  # It was deactivated in between.
+                run.end('canceled')
+                return
             self._driver.start_episode()
             self._is_autonomous = False
             self._goals.begin(run, goal, goal_pose)
@@ -360,7 +356,8 @@ class PolicyNode(Node):
         return problem
 
     def _stop_for_emergency(self) -> None:
-        is_due = self._config.mode == 'free_running'  # In lock-step the next step is answered so.
+        # In lock-step the next step is answered so.
+        is_due = self.is_active and self._config.mode == 'free_running'
         if is_due and (self._is_driving or self._is_taken_over):
             self._output.publish(self._driver.refuse(self._now_ns(), 'emergency_stop'))
 

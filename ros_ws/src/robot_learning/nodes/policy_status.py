@@ -58,12 +58,12 @@ class PolicyStatus:
         self._timer = node.create_timer(1 / rate_hz, self._publish_gate_status, clock=steady)
         self._graph_timer = node.create_timer(1.0, self._look_around, clock=steady)
         self._growth = RecentGrowth()
-        self._diagnostics = Diagnostics(node, hardware_id=robot)
-        self._diagnostics.add('gate', self._gate_health)
-        self._diagnostics.add('model', self._model_health)
-        self._diagnostics.add('latency', self._latency_health)
-        self._diagnostics.add('observation', self._observation_health)
-        self._diagnostics.add('command topics', self._command_health)
+        self.diagnostics = Diagnostics(node, hardware_id=robot)
+        self.diagnostics.add('gate', self._gate_health)
+        self.diagnostics.add('model', self._model_health)
+        self.diagnostics.add('latency', self._latency_health)
+        self.diagnostics.add('observation', self._observation_health)
+        self.diagnostics.add('command topics', self._command_health)
 
     def _publish_gate_status(self) -> None:
         counts, status = self._gate.counts, self._status
