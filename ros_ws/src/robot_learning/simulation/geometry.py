@@ -23,6 +23,15 @@ class ObjectKind(NamedTuple):
     half_width: float  # Half the extent between the gripper's fingers.
 
 
+class Part(NamedTuple):
+    """A box that the robot's body is made of; in base_footprint, sides parallel to its axes."""
+
+    half_size: tuple[float, float, float]
+    position: tuple[float, float, float]  # Of its centre.
+    mass: float  # kg.
+    rgba: tuple[float, float, float, float]
+
+
 class FreeObject(NamedTuple):
     """One object that can be pushed, lifted and carried."""
 
@@ -31,6 +40,7 @@ class FreeObject(NamedTuple):
     rgba: tuple[float, float, float, float]
 
 
+FLOOR_MARGIN = 0.2  # By which the floor reaches beyond the arena.
 ARENA_HALF = 2.5  # The floor inside the outer walls is 5 x 5 m.
 WALL_HEIGHT = 0.4
 WALL_HALF = 0.05  # Half the thickness of every wall.
@@ -49,8 +59,29 @@ MOUNTS = {
     'imu_link': (0.0, 0.0, IMU_HEIGHT),
     'camera_rgb_frame': CAMERA_POSITION,
 }
+CAMERA_UP = (0.34, 0.0, 0.94)  # The picture's upward direction: it looks down a little.
 LIFT_RANGE = (0.0, 0.25)
 GRIPPER_RANGE = (0.0, 0.16)
+
+CHASSIS = Part((0.1, 0.1, 0.035), (-0.02, 0.0, 0.065), 1.5, (0.2, 0.22, 0.25, 1.0))
+MAST = Part((0.015, 0.05, 0.13), (0.05, 0.0, 0.23), 0.15, (0.3, 0.3, 0.33, 1.0))
+BATTERY = Part((0.03, 0.06, 0.02), (-0.06, 0.0, 0.04), 0.4, (0.1, 0.1, 0.1, 1.0))
+# On the lift, which is at its lowest here; each finger moves half of the opening outwards.
+CARRIAGE = Part((0.006, 0.09, 0.015), (0.088, 0.0, 0.065), 0.06, (0.5, 0.5, 0.52, 1.0))
+FINGER = Part((0.03, 0.006, 0.03), (0.124, 0.0, 0.05), 0.03, (0.7, 0.7, 0.72, 1.0))
+WHEEL_MASS = 0.08
+WHEEL_HALF_WIDTH = 0.012
+# Casters hang 1 mm above the wheels' plane so that the wheels always carry weight.
+CASTERS = {'front': (0.075, 0.0, 0.016), 'rear': (-0.13, 0.0, 0.016)}
+CASTER_RADIUS = 0.015
+CASTER_MASS = 0.02
+FLOOR_FRICTION = 0.9
+OBJECT_FRICTION = 0.9
+WHEEL_FRICTION = 1.0
+FINGER_FRICTION = 1.5
+WHEEL_TORQUE = 0.16  # N m, of a small geared motor.
+LIFT_FORCE = 15.0  # N, carries about 1 kg.
+FINGER_FORCE = 6.0  # N.
 
 OUTER_WALLS = tuple(
     Wall(
@@ -74,6 +105,8 @@ KINDS = {
     'cube': ObjectKind(radius=0.085, height=0.12, half_width=0.06),
     'can': ObjectKind(radius=0.06, height=0.14, half_width=0.06),
 }
+
+OBJECT_MASS = 0.15  # kg.
 
 _RED, _GREEN = (0.85, 0.1, 0.1, 1.0), (0.1, 0.65, 0.15, 1.0)
 _BLUE, _YELLOW = (0.1, 0.2, 0.85, 1.0), (0.95, 0.8, 0.1, 1.0)
