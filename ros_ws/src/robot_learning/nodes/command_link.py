@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import rclpy
 from rclpy.action import ActionClient
@@ -16,7 +16,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from robot_learning_interfaces.action import ExecuteCommand, GenerateCode
 
-Feedback, Result = ExecuteCommand.Feedback, ExecuteCommand.Result
+Feedback: TypeAlias = Any  # ExecuteCommand's.
+Result: TypeAlias = Any
 
 _TURN_S = 0.1
 _CANCEL_S = 5.0  # So long an answer to a cancel is waited for.

@@ -74,11 +74,14 @@ class MatchedSubscription:
             self._on_message,
             self._profile,
             event_callbacks=SubscriptionEventCallbacks(
-                message_lost=lambda event: self._on_lost(event.total_count_change),
+                message_lost=self._on_message_lost,
                 use_default_callbacks=False,
             ),
             raw=True,
         )
+
+    def _on_message_lost(self, event: Any) -> None:
+        self._on_lost(event.total_count_change)
 
 
 def keep_matching(node: Node, subscriptions: Iterable[MatchedSubscription]) -> None:

@@ -30,12 +30,13 @@ def message_type(name: str) -> type[Any]:
     """
     package, _, class_name = name.partition('/msg/')
     try:
-        return getattr(import_module(f'{package}.msg'), class_name)
+        found: type[Any] = getattr(import_module(f'{package}.msg'), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f'message type {name!r}: cannot be imported ({error}). Install the package that '
             f'defines it or correct the contract.'
         ) from error
+    return found
 
 
 class ReadingInput:

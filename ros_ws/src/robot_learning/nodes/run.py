@@ -22,7 +22,7 @@ from robot_learning.errors import InUseError, RobotLearningError
 try:
     from rclpy.experimental import EventsExecutor
 except ImportError:  # rclpy before 7.1.4.
-    EventsExecutor = None
+    EventsExecutor = None  # type: ignore[assignment]
 
 # Bound on how long a signal waits for an idle executor, which only looks between two turns.
 _TURN_S = 0.1

@@ -44,7 +44,10 @@ class Objective(Protocol):
     """What is learned, and how it is measured."""
 
     config: Any  # A dataclass, written into the version's manifest.
-    module: nn.Module  # Holds everything that is trained.
+
+    @property
+    def module(self) -> nn.Module:
+        """Holds everything that is trained."""
 
     @property
     def parts(self) -> Mapping[str, Part]:
