@@ -45,6 +45,10 @@ class SimulationError(RobotLearningError):
     """The simulated world was asked for something impossible."""
 
 
+class WorldControlError(SimulationError):
+    """A simulator elsewhere did not do what it was told: no answer, a refusal, or no effect."""
+
+
 class EnvironmentSetupError(RobotLearningError):
     """The machine lacks something; the message names what and how to get it."""
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from robot_learning.simulation.observed_world import ObservedWorld
 from robot_learning.simulation.world import World
 
 # Seeds of drawn episodes stay below this; evaluation layouts lie above and are never met.
@@ -42,7 +43,7 @@ class EpisodeEdge(NamedTuple):
 class Episodes:
     """Runs a world from episode to episode; the k-th layout follows from the first seed."""
 
-    def __init__(self, world: World, seed: int):
+    def __init__(self, world: World | ObservedWorld, seed: int):
         self._world = world
         self._first_seed = seed
         self.number = -1

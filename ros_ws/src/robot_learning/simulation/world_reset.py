@@ -1,0 +1,246 @@
+"""Brings a world that runs in another process to a start state, and makes sure that it is there.
+
+Nothing is deleted and spawned again and time never goes back: both break Gazebo sooner or later.
+The robot is stopped, time is held, everything is put to its place, a few steps make that take
+effect, true poses are compared, time goes on, and every sensor must have spoken again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, NamedTuple, Protocol
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from robot_learning.config import STRICT
+from robot_learning.errors import WorldControlError
+
+_POLL_S = 0.01
+
+
+class Placement(NamedTuple):
+    """Where something stands upright; metres and radians in the world frame."""
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+
+
+class Sighting(NamedTuple):
+    """A true pose and the simulated time at which it was true."""
+
+    stamp_ns: int
+    placement: Placement
+
+
+class WorldControl(Protocol):
+    """What a simulator can be told. Each call returns when the simulator has agreed.
+
+    All raise WorldControlError: the service is missing, too slow, or refuses.
+    """
+
+    def stop_robot(self) -> None:
+        """Command zero velocity."""
+
+    def hold(self, is_held: bool) -> None:
+        """Hold time or let it go on."""
+
+    def step(self, num_steps: int) -> None:
+        """Live some physics steps while time is held."""
+
+    def place(self, placements: Mapping[str, Placement]) -> None:
+        """Put models somewhere; takes effect at the next step."""
+
+
+class WorldView(Protocol):
+    """What was heard of a simulator until now; other threads add to it."""
+
+    def sighting(self, name: str) -> Sighting | None:
+        """Return the newest true pose of a model; None: none was heard of."""
+
+    def sensor_stamps(self) -> Mapping[str, int]:
+        """Return the newest stamp of each sensor that must speak; -1: none yet."""
+
+    def num_servers(self) -> int:
+        """Return how many simulators speak in this partition; 0: not known."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ResetConfig:
+    """How a reset is carried out, and when it counts as done."""
+
+    attempts: PositiveInt = 3
+    settle_s: PositiveFloat = 0.06  # Simulated; more than one period of the true poses.
+    position_tolerance_m: PositiveFloat = 0.03
+    angle_tolerance_rad: PositiveFloat = 0.06
+    pose_timeout_s: PositiveFloat = 2.0  # Wall time in which true poses must arrive.
+    sensor_timeout_s: PositiveFloat = 5.0  # Wall time in which every sensor must speak again.
+    timestep_s: Annotated[float, Field(gt=0, le=0.1)] = 0.001  # Of the simulator's physics.
+
+
+class ResetReport(NamedTuple):
+    """How a reset went."""
+
+    stamp_ns: int  # Simulated time at which the true poses were compared.
+    num_attempts: int
+    faults: tuple[str, ...]  # What went wrong before it went right.
+
+
+class WorldReset:
+    """Resets one world, again and again.
+
+    Args:
+        control: tells the simulator.
+        view: what it says.
+        config: patience and tolerances.
+        now_s: a clock that only runs forwards.
+        wait: sleeps so many seconds.
+    """
+
+    def __init__(
+        self,
+        control: WorldControl,
+        view: WorldView,
+        config: ResetConfig,
+        now_s: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], None] = time.sleep,
+    ):
+        self._control, self._view, self._config = control, view, config
+        self._now_s, self._wait = now_s, wait
+        self.num_resets = 0
+        self.num_faults = 0  # Attempts that failed, of all resets.
+
+    def reset(self, placements: Mapping[str, Placement], runs_after: bool = True) -> ResetReport:
+        """Put robot and objects to their places.
+
+        Args:
+            placements: model name -> place. The first one's pose tells the time.
+            runs_after: let time go on; else it stays held after one more `settle_s`.
+
+        Raises:
+            WorldControlError: it did not come about in `attempts` attempts; says why. The world
+                stays held, if it can be reached, and the robot stopped.
+        """
+        self._refuse_second_server()
+        faults: list[str] = []
+        while True:
+            try:
+                stamp_ns = self._attempt(placements, runs_after)
+            except WorldControlError as error:
+                self.num_faults += 1
+                faults.append(str(error))
+                self._refuse_second_server()
+                if len(faults) < self._config.attempts:
+                    continue
+                self._leave_held()
+                raise WorldControlError(
+                    f'reset: failed {len(faults)} times, at last because {faults[-1]}'
+                ) from error
+            self.num_resets += 1
+            return ResetReport(stamp_ns, len(faults) + 1, tuple(faults))
+
+    def _attempt(self, placements: Mapping[str, Placement], runs_after: bool) -> int:
+        control, config = self._control, self._config
+        num_steps = math.ceil(config.settle_s / config.timestep_s)
+        control.stop_robot()
+        control.hold(True)
+        before = {name: self._stamp(name) for name in placements}
+        control.place(placements)
+        control.step(num_steps)
+        stamp_ns = self._compare(placements, before)
+        heard = dict(self._view.sensor_stamps())
+        if runs_after:
+            control.hold(False)
+        else:
+            control.step(num_steps)
+        self._await_sensors(heard, stamp_ns, num_steps if not runs_after else 0)
+        return stamp_ns
+
+    def _compare(self, placements: Mapping[str, Placement], before: Mapping[str, int]) -> int:
+        """Wait for poses newer than `before` and compare them; return the time of the first."""
+        first = next(iter(placements))
+        self._wait_until(
+            lambda: (
+                all(self._stamp(name) > before[name] for name in placements)
+                or self._stamp(first) < before[first]
+            ),
+            self._config.pose_timeout_s,
+        )
+        if self._stamp(first) < before[first]:
+            raise WorldControlError(
+                f'simulated time went back from {before[first] * 1e-9:.3f} s to '
+                f'{self._stamp(first) * 1e-9:.3f} s. A second simulator speaks in this partition, '
+                f'or somebody reset the first; end it, or set another GZ_PARTITION.'
+            )
+        silent = [name for name in placements if self._stamp(name) <= before[name]]
+        if silent:
+            raise WorldControlError(
+                f'no true pose of {", ".join(silent)} came within {self._config.pose_timeout_s:g} '
+                f's. See that the models are in the world and that the bridge runs.'
+            )
+        for name, wanted in placements.items():
+            sighting = self._view.sighting(name)
+            assert sighting is not None, 'its stamp was compared'
+            self._check_place(name, wanted, sighting.placement)
+        return self._stamp(first)
+
+    def _check_place(self, name: str, wanted: Placement, found: Placement) -> None:
+        config = self._config
+        distance = math.dist(wanted[:2], found[:2])
+        turn = abs(math.remainder(wanted.yaw - found.yaw, math.tau))
+        if distance > config.position_tolerance_m or turn > config.angle_tolerance_rad:
+            raise WorldControlError(
+                f'{name} is {distance:.3f} m and {turn:.3f} rad from where it was put, at '
+                f'({found.x:.2f}, {found.y:.2f}); {config.position_tolerance_m:g} m and '
+                f'{config.angle_tolerance_rad:g} rad are allowed. See that the place is free.'
+            )
+
+    def _await_sensors(self, heard: Mapping[str, int], stamp_ns: int, num_steps: int) -> None:
+        """Wait until every sensor has spoken after the reset; while held, step on for it."""
+        end_s = self._now_s() + self._config.sensor_timeout_s
+
+        def silent() -> list[str]:
+            stamps = self._view.sensor_stamps()
+            return [name for name in heard if stamps[name] <= max(heard[name], stamp_ns)]
+
+        while silent() and self._now_s() < end_s:
+            if num_steps:
+                self._control.step(num_steps)
+            self._wait(_POLL_S)
+        if frozen := silent():
+            raise WorldControlError(
+                f'{_listed(frozen)} said nothing for {self._config.sensor_timeout_s:g} s after '
+                f'the reset. Gazebo leaves sensors frozen at times; start it again if this stays.'
+            )
+
+    def _refuse_second_server(self) -> None:
+        number = self._view.num_servers()
+        if number > 1:
+            raise WorldControlError(
+                f'reset: found {number} simulators in this partition, expected one; they would '
+                f'answer in turns. End the others, or set another GZ_PARTITION for each.'
+            )
+
+    def _leave_held(self) -> None:
+        for make_safe in (self._control.stop_robot, lambda: self._control.hold(True)):
+            try:
+                make_safe()
+            except WorldControlError:  # What is wrong is said already.
+                continue
+
+    def _stamp(self, name: str) -> int:
+        sighting = self._view.sighting(name)
+        return -1 if sighting is None else sighting.stamp_ns
+
+    def _wait_until(self, is_true: Callable[[], bool], timeout_s: float) -> None:
+        end_s = self._now_s() + timeout_s
+        while not is_true() and self._now_s() < end_s:
+            self._wait(_POLL_S)
+
+
+def _listed(names: Collection[str]) -> str:
+    return f'the sensor {next(iter(names))}' if len(names) == 1 else f'sensors {", ".join(names)}'
