@@ -1,0 +1,1 @@
+"""Sight, sound and body to one world state, and where that state goes (NSCA)."""

@@ -1,0 +1,80 @@
+"""What a sound is, as a vector: log-mel bands and their onsets, then convolutions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from robot_learning.log_mel import FFT_SIZE, FLOOR, HOP, mel_filterbank, window
+from robot_learning.models.nsca.config import NscaModelConfig
+from robot_learning.models.nsca.vision import Stage
+
+SHORTEST = FFT_SIZE  # Samples; shorter sounds are filled up with silence.
+_STAGES = (1, 2, 4, 8)  # Channels of each stage, times audio_channels.
+_MEAN_LOG, _SPREAD_LOG = -4.0, 4.0  # Of log-mel power, about; makes inputs of unit spread.
+
+
+class LogMel(nn.Module):
+    """Sounds [B, N] to maps [B, 2, mel_bands, T]: log-mel power and its rise, 10 ms a frame."""
+
+    bank: Tensor
+    window: Tensor
+
+    def __init__(self, config: NscaModelConfig):
+        super().__init__()
+        bank = mel_filterbank(config.mel_bands, FFT_SIZE, config.sample_rate)
+        self.register_buffer('bank', torch.from_numpy(bank.copy()), persistent=False)
+        self.register_buffer('window', torch.from_numpy(window().copy()), persistent=False)
+
+    def forward(self, sounds: Tensor) -> Tensor:
+        """Hear; the rise of the first frame is 0."""
+        if sounds.shape[1] < SHORTEST:
+            sounds = F.pad(sounds, (0, SHORTEST - sounds.shape[1]))
+        spectra = torch.stft(
+            sounds, FFT_SIZE, HOP, window=self.window, return_complex=True, pad_mode='reflect'
+        )
+        power = torch.view_as_real(spectra).square().sum(-1)
+        bands = ((self.bank @ power).clamp(min=FLOOR).log() - _MEAN_LOG) / _SPREAD_LOG
+        rise = F.pad(bands.diff(dim=2).clamp(min=0), (1, 0))
+        return torch.stack([bands, 2 * rise], dim=1)
+
+
+class AudioEncoder(nn.Module):
+    """Sounds [B, N] at the config's rate to latents [B, latent_size].
+
+    Which band sounds matters, and not when: what is read out is mean and spread over time, of
+    the bands themselves and of what convolutions make of them, band by band.
+    """
+
+    def __init__(self, config: NscaModelConfig):
+        super().__init__()
+        self.log_mel = LogMel(config)
+        size, bands = 2, config.mel_bands
+        stages: list[nn.Module] = []
+        for times in _STAGES:
+            channels = times * config.audio_channels
+            stages.append(Stage(size, channels, config.blocks_per_stage))
+            size, bands = channels, -(-bands // 2)
+        self.stages = nn.ModuleList(stages)
+        read = 2 * (2 * config.mel_bands + size * bands)
+        self.norm = nn.BatchNorm1d(read, affine=False)
+        self.output = nn.Linear(read, config.latent_size)
+
+    def forward(self, sounds: Tensor) -> Tensor:
+        """Encode, at one loudness: each sound's loudest band is 0 dB."""
+        x = self.log_mel(sounds)
+        loudest = x[:, :1].amax((2, 3), keepdim=True)
+        x = torch.cat([(x[:, :1] - loudest).clamp(min=-4) + 1, x[:, 1:]], dim=1)
+        read = [_over_time(x)]
+        for stage in self.stages:
+            x = stage(x)
+        read.append(_over_time(x))
+        latent: Tensor = self.output(self.norm(torch.cat(read, dim=1)))
+        return latent
+
+
+def _over_time(x: Tensor) -> Tensor:
+    """Mean and spread over time, band by band: [B, C, F, T] to [B, 2 C F]."""
+    spread = (x.var(3, unbiased=False) + 1e-5).sqrt()
+    return torch.cat([x.mean(3).flatten(1), spread.flatten(1)], dim=1)

@@ -1,0 +1,71 @@
+"""All senses to one world state, whichever of them are there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from robot_learning.models.nsca.config import MODALITIES, NscaModelConfig
+
+
+class FusionTransformer(nn.Module):
+    """Latents of senses [B, M, latent_size] to a world state [B, state_size].
+
+    A learned token asks, and one token of each sense answers; those that are absent are masked,
+    so that they change nothing (cross-modal attention as in Nagrani et al. 2021).
+    """
+
+    def __init__(self, config: NscaModelConfig):
+        super().__init__()
+        width = config.latent_size
+        self.query = nn.Parameter(torch.zeros(1, 1, width))
+        self.senses = nn.Parameter(0.02 * torch.randn(1, len(MODALITIES), width))
+        self.enter = nn.LayerNorm(width)
+        self.layers = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(
+                width,
+                config.fusion_heads,
+                2 * width,
+                config.dropout,
+                activation='gelu',
+                batch_first=True,
+                norm_first=True,
+            ),
+            config.fusion_layers,
+            enable_nested_tensor=False,
+        )
+        self.state = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.state_size))
+
+    def forward(self, latents: Tensor, is_there: Tensor) -> Tensor:
+        """Fuse.
+
+        Args:
+            latents: [B, M, latent_size] in the order of `MODALITIES`; of absent ones anything.
+            is_there: [B, M] bool; each row has at least one.
+        """
+        tokens = self.enter(torch.where(is_there.unsqueeze(2), latents, 0.0)) + self.senses
+        x = torch.cat([self.query.expand(len(tokens), -1, -1), tokens], dim=1)
+        is_absent = torch.cat([torch.zeros_like(is_there[:, :1]), ~is_there], dim=1)
+        x = self.layers(x, src_key_padding_mask=is_absent)
+        state: Tensor = self.state(x[:, 0])
+        return state
+
+
+class LatentPredictor(nn.Module):
+    """A world state to the latent of each sense, to be compared with what was sensed."""
+
+    def __init__(self, config: NscaModelConfig):
+        super().__init__()
+        width = config.latent_size
+        self.layers = nn.Sequential(
+            nn.Linear(config.state_size, 2 * width),
+            nn.LayerNorm(2 * width),
+            nn.SiLU(),
+            nn.Linear(2 * width, len(MODALITIES) * width),
+        )
+        self.shape = (len(MODALITIES), width)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """[B, state_size] to [B, M, latent_size]."""
+        predicted: Tensor = self.layers(state).unflatten(1, self.shape)
+        return predicted
