@@ -18,6 +18,21 @@ IMAGINED = (
     './run evaluate --model robot-world_model --models runs/models --data runs/store '
     '--pictures runs/imagined'
 )
+WALKER = './run collect --dmc walker_walk --steps 5000 --out runs/walker'
+SEE = (
+    './run train --mode aime --data runs/walker --config config/phases/aime_small.yaml --name eyes'
+)
+SEEN = (
+    './run evaluate --mode aime --model eyes --models runs/models --data runs/walker '
+    '--pictures runs/seen'
+)
+IMITATE = './run train --mode aime --imitate-with eyes --data runs/walker --name apprentice'
+# Episodes of 100 steps; each of the four commands needs those before it.
+WALKED = (
+    '{ [ -d runs/walker ] || '
+    './run collect --dmc walker_walk --steps 120 --action-repeat 10 --out runs/walker; }'
+)
+SAW = f'{WALKED} && {{ [ -d runs/models/eyes ] || {SEE} --max-updates 2; }}'
 # What must have been done before, besides a demo.
 AFTER = {
     './run evaluate --model cart --models runs/models': PPO,
@@ -74,6 +89,10 @@ SHORTENED = {
     './run collect --robot parking_rover --steps 500 --out runs/parking': (
         './run collect --robot parking_rover --steps 50 --out runs/parking'
     ),
+    WALKER: WALKED,
+    SEE: SAW,
+    SEEN: f'{SAW} && {SEEN}',
+    IMITATE: f'{SAW} && {IMITATE} --max-updates 2',
 }
 # What a command must leave behind.
 LEAVES = {
@@ -90,4 +109,6 @@ LEAVES = {
     './run bags import runs/lerobot --robot arena --out runs/imported': ['runs/imported'],
     './run collect --robot rover --steps 500 --out runs/rover': ['runs/rover'],
     './run collect --robot parking_rover --steps 500 --out runs/parking': ['runs/parking'],
+    SEEN: ['runs/seen/open_loop.png', 'runs/seen/attention.png', 'runs/seen/latent_map.png'],
+    IMITATE: ['runs/models/apprentice'],
 }

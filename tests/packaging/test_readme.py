@@ -328,7 +328,8 @@ def test_the_numbers_are_those_of_the_results():
 
 def test_the_table_of_phases_is_complete():
     rows = readme.table('| phase | `train` | what it learns |')
-    others = {'neural_policy', 'intent', 'code'}  # Commands and pairs belong to no episode.
+    # Commands, pairs and video belong to no robot's episode.
+    others = {'neural_policy', 'intent', 'code', 'aime', 'action_inference'}
     assert {row[0].strip('`') for row in rows} - {'---'} == {*PHASES, *others}
 
 

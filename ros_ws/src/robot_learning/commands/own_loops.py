@@ -7,10 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robot_learning.commands.evaluate_aime import evaluate_aime
 from robot_learning.commands.evaluate_code import ADAPTER, evaluate_code
 from robot_learning.commands.evaluate_code import MODEL as CODE
 from robot_learning.commands.evaluate_intent import evaluate_intent
 from robot_learning.commands.evaluate_pairs import evaluate_pairs
+from robot_learning.commands.train_aime import MODE as AIME
+from robot_learning.commands.train_aime import PHASES as AIME_PHASES
+from robot_learning.commands.train_aime import add_arguments as add_aime_arguments
+from robot_learning.commands.train_aime import train_aime
 from robot_learning.commands.train_code import train_code
 from robot_learning.commands.train_intent import PHASE as INTENT
 from robot_learning.commands.train_intent import add_arguments as add_intent_arguments
@@ -78,10 +83,17 @@ def _evaluate_code(version: Version) -> dict[str, Any]:
     return evaluate_code(version.tensors, version.manifest, version.data('a code model'))
 
 
+def _evaluate_aime(version: Version) -> dict[str, Any]:
+    tensors, manifest, where, options = version
+    data = version.data('an AIME model')
+    return evaluate_aime(tensors, manifest, where, data, version.pictures, options.robot)
+
+
 OWN_LOOPS = (
     OwnLoop('supervised', (PAIRS,), 'labels', train_pairs, _evaluate_pairs),
     OwnLoop('intent', (INTENT,), 'intent', train_intent, _evaluate_intent, add_intent_arguments),
     OwnLoop('code', (CODE, ADAPTER), 'code', train_code, _evaluate_code),
+    OwnLoop(AIME, AIME_PHASES, AIME, train_aime, _evaluate_aime, add_aime_arguments, True),
 )
 
 

@@ -118,7 +118,7 @@ class ActionInference:
         posterior = Gaussian(*(part[:, 1:] for part in watched.posterior))
         drawn = self.model.decoder(state)
         return (
-            pixel_nll(drawn, frames[:, 1:], self.config.pixel_std),
+            pixel_nll(drawn, frames[:, 1:], self.config.pixel_std).mean(),
             prior.kl_bound(posterior).mean(),
         )
 

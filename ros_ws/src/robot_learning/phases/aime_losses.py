@@ -81,7 +81,7 @@ def terms_of(
     prior, posterior = output.prior, output.observed.posterior
     tokens, attention = output.seen.tokens, output.seen.slots.attention.detach()
     return AimeTerms(
-        pixel_nll(output.reconstruction, frames, pixel_std),
+        pixel_nll(output.reconstruction, frames, pixel_std).mean(),
         prior.kl_bound(posterior).mean(),
         stick_kl(prior.a, prior.b, concentration).mean(),
         cluster_entropy(prior.assignments(posterior)),
@@ -95,8 +95,8 @@ def terms_of(
 
 
 def pixel_nll(prediction: Tensor, frames: Tensor, std: float) -> Tensor:
-    """Negative log-density in nats per frame of [..., 3, S, S] under Gaussians of a fixed std."""
-    squares = (prediction.float() - frames).square().sum((-3, -2, -1)).mean()
+    """Negative log-density in nats of frames [..., 3, S, S] under Gaussians of one std: [...]."""
+    squares = (prediction.float() - frames).square().sum((-3, -2, -1))
     num_values = math.prod(frames.shape[-3:])
     return squares / (2 * std**2) + num_values * math.log(std * math.sqrt(2 * math.pi))
 

@@ -65,22 +65,23 @@ class LatentActor:
     """
 
     def __init__(self, model: AimeModel, policy: LatentPolicy, action_range: ActionRange):
-        self._model, self._policy, self._range = model.eval(), policy.eval(), action_range
+        self.model, self.action_range = model.eval(), action_range
+        self._policy = policy.eval()
         self.begin()
 
     def begin(self) -> None:
         """Forget everything: an episode begins."""
-        self._deter = self._model.recurrent.begin(1)
+        self._deter = self.model.recurrent.begin(1)
 
     @torch.no_grad()
     def act(self, frame: Array) -> Array:
         """Return the command [A], in units of the robot, for a picture [S, S, 3] uint8."""
         picture = torch.from_numpy(frame.astype(np.float32) / 255).permute(2, 0, 1)
-        embedding = self._model.embed(picture[None, None])[0][:, 0]  # [1, E]
-        stoch = self._model.recurrent.see(self._deter, embedding).mean
+        embedding = self.model.embed(picture[None, None])[0][:, 0]  # [1, E]
+        stoch = self.model.recurrent.see(self._deter, embedding).mean
         action = self._policy(torch.cat((self._deter, stoch), -1))
-        self._deter = self._model.recurrent.advance(Carry(self._deter, stoch), action)
-        low, high = self._range
+        self._deter = self.model.recurrent.advance(Carry(self._deter, stoch), action)
+        low, high = self.action_range
         command: Array = low + (action[0].numpy() + 1) / 2 * (high - low)
         return command.astype(np.float32)
 
