@@ -1,4 +1,4 @@
-"""Records drives in the embedded world or in a task of DeepMind Control, without ROS."""
+"""Records drives in the embedded world, tasks of DeepMind Control, or a bench, without ROS."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy as np
 from robot_learning import contract as contracts
 from robot_learning.commands.argument_types import whole_number
 from robot_learning.commands.collect_dmc import collect_dmc
+from robot_learning.commands.collect_interactions import SetOptions, collect_interactions
+from robot_learning.commands.progress import steps_progress
 from robot_learning.commands.stored_driver import StoredDriver
 from robot_learning.contract import RobotContract
 from robot_learning.errors import EnvironmentSetupError, RobotLearningError, StoreError
@@ -39,6 +41,7 @@ _EXAMPLES = """examples:
   ./run collect --model navigator@12 --models runs/latest/models --out driven --explore
   ./run collect --dmc walker_walk --steps 10000 --out runs/walker --action-repeat 2
   ./run train --mode world_model --data runs/walker --robot runs/walker/dmc_walker_walk.yaml
+  ./run collect --interactions 6000 --out runs/bench --processes 2    camera, sound, touch
 The geodesic driver knows the true map. What it does is recorded, what it knows is not."""
 
 _EPISODES_PER_SEGMENT = 50
@@ -190,12 +193,32 @@ def main(argv: list[str] | None = None) -> int:
     if options.dmc is not None and options.driver not in (None, 'random'):
         parser.error(f'--driver {options.driver}: knows only the embedded world, not --dmc.')
     try:
+        if options.interactions is not None:
+            return _collect_set(options)
         with tqdm(total=options.steps, unit='step', disable=not sys.stderr.isatty()) as bar:
             steps, name = _collect(options, lambda steps: bar.update(steps - bar.n) and None)
     except RobotLearningError as error:
         print(error, file=sys.stderr)
         return 2
     print(f'{options.out}: {steps} steps of {name}')
+    return 0
+
+
+def _collect_set(options: argparse.Namespace) -> int:
+    """Record interactions on the bench; return the exit code."""
+    interventions = options.interventions
+    wanted = SetOptions(
+        options.interactions,
+        options.interactions // 20 if interventions is None else interventions,
+        options.seed,
+        not options.no_camera,
+        options.episodes,
+        options.processes,
+    )
+    total = wanted.num_interactions + 4 * wanted.num_interventions
+    with steps_progress(total, 'interactions') as advance:
+        count = collect_interactions(wanted, options.out, lambda done: advance(1))
+    print(f'{options.out}: {count} recordings of the simulated bench, synthetic')
     return 0
 
 
@@ -232,7 +255,7 @@ def _write(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='./run collect',
-        description='Record drives in the embedded world, or in a task of DeepMind Control.',
+        description='Record drives in the embedded world, tasks of DeepMind Control, or a bench.',
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -246,6 +269,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--explore', action='store_true', help='draw the actions of --model')
     parser.add_argument('--camera', action='store_true', help='record what the camera sees, too')
+    bench = parser.add_argument_group('recordings of a hand and an object on a bench')
+    bench.add_argument(
+        '--interactions', type=whole_number(1), metavar='N', help='record N, instead of drives'
+    )
+    bench.add_argument(
+        '--interventions',
+        type=whole_number(0),
+        metavar='M',
+        help='and M changes of one property, four recordings each (default: N / 20)',
+    )
+    bench.add_argument('--episodes', action='store_true', help='also as episodes, in OUT/episodes')
+    bench.add_argument('--no-camera', action='store_true', help='without pictures')
+    bench.add_argument(
+        '--processes', type=whole_number(1, 64), default=1, metavar='K', help='that record (1)'
+    )
     parser.add_argument(
         '--image-size',
         type=whole_number(0, 1024),
