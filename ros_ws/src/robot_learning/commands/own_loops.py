@@ -22,6 +22,9 @@ from robot_learning.commands.train_intent import add_arguments as add_intent_arg
 from robot_learning.commands.train_intent import train_intent
 from robot_learning.commands.train_pairs import PHASE as PAIRS
 from robot_learning.commands.train_pairs import train_pairs
+from robot_learning.commands.train_vision_language import PHASE as VISION_LANGUAGE
+from robot_learning.commands.train_vision_language import add_arguments as add_vision_arguments
+from robot_learning.commands.train_vision_language import train_vision_language
 from robot_learning.errors import ConfigError
 from robot_learning.model_store import Array
 
@@ -89,11 +92,27 @@ def _evaluate_aime(version: Version) -> dict[str, Any]:
     return evaluate_aime(tensors, manifest, where, data, version.pictures, options.robot)
 
 
+def _evaluate_vision_language(version: Version) -> dict[str, Any]:
+    from robot_learning.commands.evaluate_vision_language import evaluate_vision_language
+
+    tensors, manifest, where, options = version
+    return evaluate_vision_language(tensors, manifest, where, options.data)
+
+
 OWN_LOOPS = (
     OwnLoop('supervised', (PAIRS,), 'labels', train_pairs, _evaluate_pairs),
     OwnLoop('intent', (INTENT,), 'intent', train_intent, _evaluate_intent, add_intent_arguments),
     OwnLoop('code', (CODE, ADAPTER), 'code', train_code, _evaluate_code),
     OwnLoop(AIME, AIME_PHASES, AIME, train_aime, _evaluate_aime, add_aime_arguments, True),
+    OwnLoop(
+        VISION_LANGUAGE,
+        (VISION_LANGUAGE,),
+        VISION_LANGUAGE,
+        train_vision_language,
+        _evaluate_vision_language,
+        add_vision_arguments,
+        True,
+    ),
 )
 
 

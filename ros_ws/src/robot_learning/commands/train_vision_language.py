@@ -32,7 +32,7 @@ class _RecipeFile:
     """The keys of the file."""
 
     phase: str
-    num_scenes: PositiveInt = 5000  # Rendered to learn from, where --data is `world` or nothing.
+    num_scenes: PositiveInt = 3000  # Rendered to learn from, where --data is `world` or nothing.
     num_held_out: PositiveInt = 400  # Others, to measure on.
     # Weights of a CLIP image encoder: name on Hugging Face, or folder; '': our own, from scratch.
     pretrained: str = ''
@@ -101,7 +101,9 @@ def train_vision_language(options: argparse.Namespace) -> dict[str, Any]:
     settings = settings._replace(phase=_fitting(settings, passes, options.data))
     destination = train_passes.destination_of(options, NAME)
     with team_of(options) as team, destination.claimed(PHASE):
-        objective, data, batches = _prepared(options, settings, team)
+        assert destination.output is not None, 'there is an output folder'
+        kept = destination.output / 'scenes'
+        objective, data, batches = _prepared(options, settings, team, kept)
         origin = Origin(data.sources)
         training = train_passes.make_passes(
             objective, *batches, passes, destination, PHASE, origin, options.seed, team
@@ -133,7 +135,7 @@ def _fitting(settings: Settings, passes: Any, data: Sequence[Path] | None) -> Vi
 
 
 def _prepared(
-    options: argparse.Namespace, settings: Settings, team: Team
+    options: argparse.Namespace, settings: Settings, team: Team, kept: Path
 ) -> tuple[VisionLanguage, _Data, tuple[Any, Any]]:
     """Return what learns, and its data, read and as batches."""
     from robot_learning.commands import vision_language_data as source
@@ -145,7 +147,7 @@ def _prepared(
     phase = settings.phase
     image = _pretrained(settings)
     size = source.size_of(phase.model, STRIDE if image is None else image.stride)
-    data = _read(options, settings, size)
+    data = _read(options, settings, size, kept)
     known = Vocabulary.of(
         (t for item in data.training for t in (*item.captions, *(p for p, _ in item.phrases))),
         phase.min_count,
@@ -178,14 +180,17 @@ def _pretrained(settings: Settings) -> ClipImageEncoder | None:
     return encoder
 
 
-def _read(options: argparse.Namespace, settings: Settings, size: Any) -> _Data:
+def _read(options: argparse.Namespace, settings: Settings, size: Any, kept: Path) -> _Data:
     from robot_learning.commands import vision_language_data as source
 
     paths = options.data or [Path(source.WORLD)]
     data = _Data([], [], [])
     if any(str(path) == source.WORLD for path in paths):
         counts = {source.LEARNED: settings.num_scenes, source.HELD_OUT: settings.num_held_out}
-        told = [source.told_scenes(n, options.seed, part) for part, n in counts.items()]
+        told = [
+            source.told_scenes(count, options.seed, part, folder=kept)
+            for part, count in counts.items()
+        ]
         data.training.extend(source.world_items(told[0], size))
         data.held_out.extend(source.world_items(told[1], size))
         data.sources.append(f'{source.WORLD}, seed {options.seed}')

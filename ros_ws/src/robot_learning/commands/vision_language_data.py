@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +20,7 @@ from robot_learning.models.dual_encoder import DualEncoderConfig
 from robot_learning.models.image_encoder import SIZE_STEP
 from robot_learning.models.picture_scaling import scaled, scaled_width
 from robot_learning.phases.image_text_data import NOTHING, Item, Thing
+from robot_learning.simulation import scene_files
 from robot_learning.simulation.rendered_scenes import RenderedScenes, Scene, SceneConfig
 from robot_learning.trajectory import captioned_images
 from robot_learning.trajectory.captioned_images import Captioned, CaptionedImages
@@ -55,6 +59,7 @@ def told_scenes(
     num_captions: int = 3,
     num_phrases: int = 12,
     config: SceneConfig | None = None,
+    folder: Path | None = None,
 ) -> list[Told]:
     """Render scenes and say something about each.
 
@@ -65,24 +70,20 @@ def told_scenes(
         num_captions: of each scene.
         num_phrases: of each scene.
         config: of the scenes.
+        folder: where they are kept, so that the next time nothing is rendered; None: nowhere.
 
     Raises:
         EnvironmentSetupError: this machine cannot render.
+        DataError: a file in the folder is damaged.
     """
-    drawer = np.random.default_rng([seed, part])
     rng = random.Random(f'{seed}:{part}')
-    renderer = RenderedScenes(config)
-    try:
-        scenes = [renderer.draw(drawer) for _ in range(count)]
-    finally:
-        renderer.close()
     return [
         Told(
             scene,
             tuple(scene_descriptions.caption(scene.objects, rng) for _ in range(num_captions)),
             tuple(scene_descriptions.phrases(scene.objects, rng, num_phrases)),
         )
-        for scene in scenes
+        for scene in _scenes(count, seed, part, config or SceneConfig(), folder)
     ]
 
 
@@ -165,6 +166,25 @@ def unseen(images: CaptionedImages, sources: Sequence[str]) -> tuple[list[Captio
             share, _, seed = source.partition(', held out ')[2].partition(' with seed ')
             return images.split(float(share), int(seed))[1], 'those held out while learning'
     return list(images.rows), 'all; the version has not learned from this set'
+
+
+def _scenes(
+    count: int, seed: int, part: int, config: SceneConfig, folder: Path | None
+) -> list[Scene]:
+    settings = json.dumps(dataclasses.asdict(config), sort_keys=True)
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+    path = folder / f'{WORLD}-{seed}-{part}-{count}-{digest}.npz' if folder else None
+    if path is not None and path.is_file():
+        return scene_files.load(path)
+    drawer = np.random.default_rng([seed, part])
+    renderer = RenderedScenes(config)
+    try:
+        scenes = [renderer.draw(drawer) for _ in range(count)]
+    finally:
+        renderer.close()
+    if path is not None:
+        scene_files.save(path, scenes)
+    return scenes
 
 
 def _stretched(

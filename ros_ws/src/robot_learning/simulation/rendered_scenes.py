@@ -139,7 +139,7 @@ class RenderedScenes:
                 bearing = math.remainder(math.atan2(north, east) - robot[2], math.tau)
                 color = item.name.partition('_')[2]
                 far = math.hypot(east, north)
-                found.append(VisibleObject(item.kind, color, far, bearing, mask, _box(mask)))
+                found.append(VisibleObject(item.kind, color, far, bearing, mask, box_of(mask)))
         return Scene(image, tuple(sorted(found, key=lambda each: each.x)))
 
     def close(self) -> None:
@@ -188,7 +188,8 @@ class RenderedScenes:
         )
 
 
-def _box(mask: Array) -> tuple[float, float, float, float]:
+def box_of(mask: Array) -> tuple[float, float, float, float]:
+    """Return the edges of a mask [H, W], see `VisibleObject.box`."""
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return (
