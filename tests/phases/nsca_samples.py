@@ -1,10 +1,12 @@
 """A few samples of all senses, for tests of NSCA: brighter things ring higher and weigh more."""
 
+import h5py
 import numpy as np
 from robot_learning.models.nsca.config import NscaModelConfig
 from robot_learning.trajectory.paired_arrays import from_arrays
 
 STEPS, SECONDS = 6, 0.6
+EVERYTHING = ('image', 'sound', 'proprioception', 'action', 'frames', 'properties')
 TINY = NscaModelConfig(
     latent_size=16,
     state_size=16,
@@ -49,3 +51,17 @@ def sample_set(count=24, seed=0, senses=('image', 'sound', 'proprioception', 'ac
     labels = (light > 0.5).astype(int).tolist()
     splits = ['val' if index % 3 == 2 else 'train' for index in range(count)]
     return from_arrays('toy', wanted, labels, ('dark', 'bright'), splits)
+
+
+def write_hdf5(path, count=24, senses=EVERYTHING):
+    """Write `sample_set` as a file that `open_paired` reads."""
+    paired = sample_set(count, senses=senses)
+    with h5py.File(path, 'w') as file:
+        for name in senses:
+            file[name] = np.stack([getattr(sample, name) for sample in paired])
+        file['label'] = paired.labels
+        splits = ['val' if index % 3 == 2 else 'train' for index in range(count)]
+        file['split'] = np.array(splits, h5py.string_dtype())
+        file.attrs['classes'] = list(paired.classes)
+        file.attrs['synthetic'] = True
+    return path

@@ -52,7 +52,7 @@ def test_gray_pictures_have_one_colour_and_a_hue_turn_keeps_gray_gray():
     gray = augment_images(images, 8, ImageAugmentationConfig(grayscale=1.0), seeded())
     torch.testing.assert_close(gray[:, 0], gray[:, 1])
     plain = ImageAugmentationConfig(
-        jitter=1, brightness=0, contrast=0, saturation=0, hue=0.5, grayscale=0
+        jitter=1, brightness=0, balance=0, contrast=0, saturation=0, hue=0.5, grayscale=0
     )
     turned = augment_images(torch.full((4, 3, 8, 8), 0.3), 8, plain, seeded())
     torch.testing.assert_close(turned, torch.full((4, 3, 8, 8), 0.3))

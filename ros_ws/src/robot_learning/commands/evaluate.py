@@ -40,6 +40,7 @@ from robot_learning.evaluation.navigation import (
     PolicyFactory,
     WorldFactory,
 )
+from robot_learning.evaluation.nsca_names import SUITES as NSCA_SUITES
 from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore, parse_reference
 from robot_learning.serving.version_checks import Served, load_version
@@ -335,6 +336,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar='DIR',
         help='draw there: a world model PNG and GIF, an intent model its confusions',
+    )
+    parser.add_argument(
+        '--suite',
+        choices=('all', *NSCA_SUITES),
+        default='all',
+        help='of --mode nsca: what to measure (default: everything that applies)',
     )
     parser.add_argument(
         '--workers',

@@ -20,6 +20,10 @@ from robot_learning.commands.train_code import train_code
 from robot_learning.commands.train_intent import PHASE as INTENT
 from robot_learning.commands.train_intent import add_arguments as add_intent_arguments
 from robot_learning.commands.train_intent import train_intent
+from robot_learning.commands.train_nsca import MODE as NSCA
+from robot_learning.commands.train_nsca import PHASES as NSCA_PHASES
+from robot_learning.commands.train_nsca import add_arguments as add_nsca_arguments
+from robot_learning.commands.train_nsca import train_nsca
 from robot_learning.commands.train_pairs import PHASE as PAIRS
 from robot_learning.commands.train_pairs import train_pairs
 from robot_learning.commands.train_vision_language import PHASE as VISION_LANGUAGE
@@ -99,6 +103,12 @@ def _evaluate_vision_language(version: Version) -> dict[str, Any]:
     return evaluate_vision_language(tensors, manifest, where, options.data)
 
 
+def _evaluate_nsca(version: Version) -> dict[str, Any]:
+    from robot_learning.commands.evaluate_nsca import evaluate_nsca  # Brings torch.
+
+    return evaluate_nsca(version)
+
+
 OWN_LOOPS = (
     OwnLoop('supervised', (PAIRS,), 'labels', train_pairs, _evaluate_pairs),
     OwnLoop('intent', (INTENT,), 'intent', train_intent, _evaluate_intent, add_intent_arguments),
@@ -113,6 +123,7 @@ OWN_LOOPS = (
         add_vision_arguments,
         True,
     ),
+    OwnLoop(NSCA, NSCA_PHASES, NSCA, train_nsca, _evaluate_nsca, add_nsca_arguments, True),
 )
 
 

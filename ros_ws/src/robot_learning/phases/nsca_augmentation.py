@@ -34,6 +34,7 @@ class ImageAugmentationConfig:
     brightness: NonNegativeFloat = 0.4  # Factors lie within 1 plus or minus this.
     contrast: NonNegativeFloat = 0.4
     saturation: NonNegativeFloat = 0.4
+    balance: NonNegativeFloat = 0.1  # Of red, green and blue for themselves: other lamps.
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # Turns of the colour circle.
     grayscale: Share = 0.2
 
@@ -209,13 +210,14 @@ def _cropped(
 def _jittered(
     images: Tensor, config: ImageAugmentationConfig, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Change brightness, contrast, saturation and hue."""
+    """Change brightness, colour of the light, contrast, saturation and hue."""
 
-    def factors(most: float) -> Tensor:
-        low = max(1 - most, 0.0)
-        return _between(len(images), low, 1 + most, images.device, generator).view(-1, 1, 1, 1)
+    def factors(most: float, channels: int = 1) -> Tensor:
+        count, low = len(images) * channels, max(1 - most, 0.0)
+        drawn = _between(count, low, 1 + most, images.device, generator)
+        return drawn.view(-1, channels, 1, 1)
 
-    images = images * factors(config.brightness)
+    images = images * factors(config.brightness) * factors(config.balance, channels=3)
     mean = _gray(images).mean((2, 3), keepdim=True)
     images = mean + (images - mean) * factors(config.contrast)
     gray = _gray(images)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
 from robot_learning.sense_formats import ACTION_SIZE, FRAME_SIZE, PROPERTIES, SAMPLE_RATE_HZ
 
-__all__ = ['MODALITIES', 'PROPERTIES', 'NscaModelConfig']
+__all__ = ['MODALITIES', 'PROPERTIES', 'MomentWindow', 'NscaModelConfig']
 
 MODALITIES = ('vision', 'audio', 'proprioception')
 
@@ -50,3 +50,11 @@ class NscaModelConfig:
                     f'{width} is {getattr(self, width)}, expected a multiple of {heads} heads'
                 )
         return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class MomentWindow:
+    """How much of the past is in one moment of samples with a frame for every step."""
+
+    heard_s: PositiveFloat = 0.5
+    felt_steps: PositiveInt = 8

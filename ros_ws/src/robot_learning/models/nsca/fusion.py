@@ -69,3 +69,27 @@ class LatentPredictor(nn.Module):
         """[B, state_size] to [B, M, latent_size]."""
         predicted: Tensor = self.layers(state).unflatten(1, self.shape)
         return predicted
+
+
+class LatentScale(nn.Module):
+    """Mean and spread of each sense's latents: what all moments have in common says nothing."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, config: NscaModelConfig):
+        super().__init__()
+        shape = (len(MODALITIES), config.latent_size)
+        self.register_buffer('mean', torch.zeros(shape))
+        self.register_buffer('spread', torch.ones(shape))
+
+    @torch.no_grad()
+    def follow(self, latents: Tensor, share: float) -> None:
+        """Move towards mean and spread of latents [B, M, latent_size]."""
+        self.mean.lerp_(latents.mean(0).to(self.mean), share)
+        self.spread.lerp_(latents.std(0, unbiased=False).to(self.mean), share)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Centre and scale."""
+        scaled: Tensor = (latents - self.mean) / (self.spread + 1e-3)
+        return scaled

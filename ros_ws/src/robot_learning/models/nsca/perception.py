@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robot_learning.models.nsca.audio import AudioEncoder
 from robot_learning.models.nsca.config import NscaModelConfig
-from robot_learning.models.nsca.fusion import FusionTransformer
+from robot_learning.models.nsca.fusion import FusionTransformer, LatentScale
 from robot_learning.models.nsca.proprioception import ProprioceptionEncoder
 from robot_learning.models.nsca.vision import VisionEncoder
 
@@ -40,6 +40,7 @@ class Perception(nn.Module):
         self.audio = AudioEncoder(config)
         self.proprioception = ProprioceptionEncoder(config)
         self.fusion = FusionTransformer(config)
+        self.scale = LatentScale(config)
 
     def sense(self, moment: Moment) -> Sensed:
         """Encode what is there."""
