@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Quaternion, TransformStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -22,10 +22,15 @@ from sensor_msgs.msg import CameraInfo, Image, Imu, JointState, LaserScan
 
 from robot_learning.nodes.messages import time_message
 from robot_learning.nodes.qos import EPISODE_EVENT_QOS, OUTCOME_QOS, qos_profile
+from robot_learning.nodes.transforms import (
+    map_to_odom,
+    mount_transforms,
+    planar_transform,
+    set_pose,
+)
 from robot_learning.simulation.episodes import Arrival, EpisodeEdge
 from robot_learning.simulation.geometry import FIELD_OF_VIEW_DEG, MOUNTS
 from robot_learning.simulation.readings import JOINT_NAMES
-from robot_learning.simulation.sensors import wrap
 from robot_learning.simulation.world import Reading, World
 
 try:
@@ -64,7 +69,7 @@ class SimulatorTopics:
         if TFMessage is not None:
             self._tf = node.create_publisher(TFMessage, 'tf', qos_profile('reliable', depth=100))
             self._tf_static = node.create_publisher(TFMessage, 'tf_static', qos_profile('latched'))
-            self._tf_static.publish(TFMessage(transforms=_mounts()))
+            self._tf_static.publish(TFMessage(transforms=mount_transforms(MOUNTS)))
         self._map_to_odom: Array | None = None
         self._newest: dict[str, Reading] = {}  # By topic.
         self._newest_stamp = Time()
@@ -213,13 +218,15 @@ class SimulatorTopics:
     ) -> None:
         odometry = readings['odom']['pose2d']
         if 'amcl_pose' in readings:
-            self._map_to_odom = _map_to_odom(readings['amcl_pose']['pose2d'], odometry)
+            self._map_to_odom = map_to_odom(readings['amcl_pose']['pose2d'], odometry)
         if not publisher.get_subscription_count():
             return
-        transforms = [_transform(stamp, 'odom', 'base_footprint', (*odometry[:2], 0), odometry[2])]
+        transforms = [
+            planar_transform(stamp, 'odom', 'base_footprint', (*odometry[:2], 0), odometry[2])
+        ]
         if self._map_to_odom is not None:
             x, y, yaw = self._map_to_odom
-            transforms.append(_transform(stamp, 'map', 'odom', (x, y, 0), yaw))
+            transforms.append(planar_transform(stamp, 'map', 'odom', (x, y, 0), yaw))
         publisher.publish(TFMessage(transforms=transforms))
 
 
@@ -243,7 +250,7 @@ def _fill_scan(message: LaserScan, reading: Reading) -> None:
 
 
 def _fill_odometry(message: Odometry, reading: Reading) -> None:
-    _set_pose(message.pose.pose, reading['pose2d'])
+    set_pose(message.pose.pose, *reading['pose2d'].tolist())
     forward, turn = reading['twist2d'].tolist()
     message.twist.twist.linear.x, message.twist.twist.angular.z = forward, turn
 
@@ -266,11 +273,11 @@ def _fill_joints(message: JointState, reading: Reading) -> None:
 
 
 def _fill_localised(message: PoseWithCovarianceStamped, reading: Reading) -> None:
-    _set_pose(message.pose.pose, reading['pose2d'])
+    set_pose(message.pose.pose, *reading['pose2d'].tolist())
 
 
 def _fill_goal(message: PoseStamped, reading: Reading) -> None:
-    _set_pose(message.pose, reading['pose2d'])
+    set_pose(message.pose, *reading['pose2d'].tolist())
 
 
 def _fill_image(message: Image, reading: Reading) -> None:
@@ -279,35 +286,3 @@ def _fill_image(message: Image, reading: Reading) -> None:
 
 def _fill_nothing(message: CameraInfo, reading: Reading) -> None:
     """Leave the camera's model as it is; only its stamp follows the image."""
-
-
-def _set_pose(pose: Any, pose2d: Array) -> None:
-    x, y, yaw = pose2d.tolist()
-    pose.position.x, pose.position.y = x, y
-    pose.orientation.z, pose.orientation.w = math.sin(yaw / 2), math.cos(yaw / 2)
-
-
-def _map_to_odom(localised: Array, odometry: Array) -> Array:
-    """Return the pose of the odometry frame in the map that makes both poses agree."""
-    yaw = wrap(float(localised[2] - odometry[2]))
-    cos, sin = math.cos(yaw), math.sin(yaw)
-    x, y = odometry[:2]
-    return np.array([localised[0] - cos * x + sin * y, localised[1] - sin * x - cos * y, yaw])
-
-
-def _mounts() -> list[TransformStamped]:
-    return [
-        _transform(Time(), 'base_footprint', frame, position, 0.0)
-        for frame, position in MOUNTS.items()
-    ]
-
-
-def _transform(
-    stamp: Time, parent: str, child: str, position: Any, yaw: float
-) -> TransformStamped:
-    transform = TransformStamped(child_frame_id=child)
-    transform.header.stamp, transform.header.frame_id = stamp, parent
-    translation = transform.transform.translation
-    translation.x, translation.y, translation.z = (float(value) for value in position)
-    transform.transform.rotation = Quaternion(z=math.sin(yaw / 2), w=math.cos(yaw / 2))
-    return transform
