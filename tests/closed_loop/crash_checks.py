@@ -118,6 +118,8 @@ class _Index:
             is_last = number in life.last_steps
             if place is None and is_last and found:
                 place = self._newest(self._of_stamp.get(step.stamp_ns, []), last, bounds_s, found)
+                if place is not None and self._is_in_another_world(place, ceiling):
+                    place = None
             if place is None or (
                 is_last and not any(n not in life.last_steps for n in range(number))
             ):
@@ -125,6 +127,12 @@ class _Index:
             ceiling = min(ceiling, place)
             found.append(place)
         return sorted(found)
+
+    def _is_in_another_world(self, place: int, ceiling: int) -> bool:
+        """Tell whether stamps began anew between a decision and a later one."""
+        between = self._heard[place + 1 : ceiling + 1]
+        stamp_ns = self._heard[place].stamp_ns
+        return sum(action.stamp_ns < stamp_ns for action in between) > _REORDERED
 
     def _newest(
         self,

@@ -76,6 +76,19 @@ def test_while_the_clock_stands_between_two_episodes_the_policy_says_stop_again_
     assert findings.problems == [] and findings.unheard == 0
 
 
+def test_an_end_is_not_looked_for_in_the_world_before():
+    """No decision of its own was heard, and another world had one at the same moment."""
+    first, second = (
+        heard(20),
+        [decision(n, 1)._replace(arrival_s=9.0 + 0.2 * n) for n in range(20)],
+    )
+    actions = [*first, *second[:15], *second[16:]]
+    steps = [Step(*action[:3]) for action in [*first, *second]]
+    steps[35] = Step(second[15].stamp_ns, b'still', -1)
+    findings = compare(actions, [Life(steps, None, frozenset([35]))], [])
+    assert findings.problems == [] and findings.unheard == 1
+
+
 def test_steps_that_the_recorder_counted_as_skipped_are_accounted_for():
     actions = heard(20)
     steps = [Step(*action[:3]) for action in [*actions[:8], *actions[10:]]]
