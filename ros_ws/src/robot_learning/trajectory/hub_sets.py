@@ -103,7 +103,10 @@ def _loaded(library: Any, name: str) -> dict[str, Any]:
     try:
         loaded = library.load_dataset(base, config or None)
     except Exception as error:  # Builders and the network raise classes of their own.
-        found = f'cannot be loaded ({type(error).__name__}: {printable(error)})'
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        found = f'cannot be loaded ({type(root).__name__}: {printable(root)})'
         raise _REFUSE(f'{PREFIX}{name}', found) from error
     return dict(loaded)
 

@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 SUFFIXES = ('.wav', '.flac', '.mp3', '.ogg', '.opus', '.m4a', '.aiff')
 _LARGEST_FILE = 500 << 20  # Bytes.
 _LONGEST_S = 3600.0  # Decoded; a file that unpacks to more is refused.
-_FULL_SCALE = 32767
+_FULL_SCALE = 32768
 _UNKNOWN_SIZE = 0xFFFFFFFF  # Of a WAV file that was streamed.
 _REFUSE = Refusal(DataError, 'Replace it by a sound file that is whole, or remove it.')
 
@@ -71,7 +71,8 @@ def encode_wav(sound: Array) -> bytes:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE_HZ)
-        numbers = np.round(np.clip(sound, -1, 1) * _FULL_SCALE).astype('<i2')
+        numbers = np.round(np.asarray(sound) * _FULL_SCALE)
+        numbers = np.clip(numbers, -_FULL_SCALE, _FULL_SCALE - 1).astype('<i2')
         file.writeframes(numbers.tobytes())
     return content.getvalue()
 
