@@ -74,8 +74,8 @@ class RobotFleet:
             world.apply({base: command})
             world.advance(contract.control_period_ns)
             observation = world.observe()
-        columns = (np.stack(column) for column in zip(*rows, strict=True))
-        return RobotRecord(*columns, changes=dict(world.randomisation))
+        poses, velocities, commands = (np.stack(each) for each in zip(*rows, strict=True))
+        return RobotRecord(poses, velocities, commands, dict(world.randomisation))
 
     def close(self) -> None:
         """Free what the world holds."""
