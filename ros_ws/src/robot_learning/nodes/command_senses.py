@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rclpy.node import Node
+from robot_learning_interfaces.msg import Groundings
 
 from robot_learning.contract import RobotContract
 from robot_learning.language.senses import Senses
+from robot_learning.nodes.qos import STATUS_QOS
 from robot_learning.nodes.reading_input import ReadingInput
+from robot_learning.serving.grounded_objects import Place
 from robot_learning.serving.observation_assembler import ObservationAssembler
 from robot_learning.serving.sense_fusion import SenseFusion
 
 _TICK_NS = 90_000_000  # Of the robot's clock: motions are asked ten times a second at most.
+_LATE_NS = 300_000_000  # Where the robot was when an older picture was taken is not known.
 _JUMP_NS = 1_000_000_000  # Stamps that are older by more come from a world that began anew.
 
 
@@ -38,6 +42,8 @@ class CommandSenses:
         self._on_step = on_step
         readings = ReadingInput(node, contract, fusion.fields, self._on_reading)
         self._observations = ObservationAssembler(contract, fusion.fields, readings.converters)
+        # Of the grounding node; where there is none, nothing comes.
+        node.create_subscription(Groundings, 'groundings', self._on_groundings, STATUS_QOS)
         self.time_ns = -1  # Stamp of the last control step.
 
     def _on_reading(self, name: str, stamp_ns: int, data: bytes, received_ns: int) -> None:
@@ -53,3 +59,20 @@ class CommandSenses:
             self._on_step(senses)
         if self._fusion.problem:
             self._node.get_logger().warning(self._fusion.problem, throttle_duration_sec=5.0)
+
+    def _on_groundings(self, message: Groundings) -> None:
+        stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        if self.time_ns < 0 or not 0 <= self.time_ns - stamp_ns + _TICK_NS <= _LATE_NS:
+            return
+        height, width = message.image_height, message.image_width
+        places = [
+            Place(
+                each.phrase,
+                each.confidence,
+                (each.x - width / 2) / height,
+                (each.y + each.height / 2 - height / 2) / height,
+            )
+            for each in message.groundings
+            if each.is_found and height > 0
+        ]
+        self._fusion.hear(places, stamp_ns * 1e-9)

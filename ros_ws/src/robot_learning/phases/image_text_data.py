@@ -157,7 +157,7 @@ def all_texts(*items: Sequence[Item]) -> list[str]:
 def counts(items: Sequence[Item]) -> Mapping[str, int]:
     """Return how much there is, for reports."""
     return {
-        'pictures': len(items),
+        'rows': len(items),
         'captions': sum(len(item.captions) for item in items),
         'phrases': sum(len(item.phrases) for item in items),
     }

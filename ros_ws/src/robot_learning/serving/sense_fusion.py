@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from robot_learning.language.senses import (
     nearest_ahead,
 )
 from robot_learning.serving.camera_geometry import CameraGeometry
+from robot_learning.serving.grounded_objects import GroundedObjects, Place, named_thing
 from robot_learning.serving.object_detector import ObjectDetector
 from robot_learning.serving.object_memory import MemoryConfig, ObjectMemory
 
@@ -73,6 +74,7 @@ class SenseFusion:
             rows, columns, _ = contract.observation[self._image].shape
             memory = MemoryConfig(aspect=columns / rows)
         self._memory = ObjectMemory(camera, memory)
+        self._grounded = GroundedObjects(camera)
         self._reckoning = DeadReckoning()
         self._used: dict[str, Array] = {}  # Readings that were taken into account, by identity.
         self.held_color = ''  # Told by the owner: what is carried is in view all the time.
@@ -82,6 +84,7 @@ class SenseFusion:
         """Forget everything: the world began anew."""
         self._reckoning = DeadReckoning()
         self._memory.clear()
+        self._grounded.clear()
         self._obstacles.clear()
         self._used.clear()
 
@@ -120,11 +123,31 @@ class SenseFusion:
             near,
             math.nan if joints is None else float(joints[-_FINGERS:].sum()),
             math.nan if battery is None else float(battery[1]),
-            tuple(
-                Seen(seen.kind, seen.color, seen.x, seen.y, seen.age_s, seen.confidence)
-                for seen in self._memory.seen()
+            self._grounded.added_to(
+                [
+                    Seen(seen.kind, seen.color, seen.x, seen.y, seen.age_s, seen.confidence)
+                    for seen in self._memory.seen()
+                ],
+                now_s,
             ),
         )
+
+    def hear(self, places: Sequence[Place], time_s: float) -> None:
+        """Take in what was found by words in a picture that was taken just now.
+
+        Args:
+            places: of phrases; what is carried is in view all the time and passed over.
+            time_s: of the robot's clock, when the picture was taken.
+        """
+        pose = self._reckoning.pose
+        if pose is None:
+            return
+        kept = [each for each in places if not self._is_held(each.phrase)]
+        self._grounded.note(kept, pose, time_s)
+
+    def _is_held(self, phrase: str) -> bool:
+        named = named_thing(phrase)
+        return bool(self.held_color) and named is not None and named[1] == self.held_color
 
     def _locate(
         self, odometry: Array, values: Mapping[str, Array]
@@ -137,6 +160,7 @@ class SenseFusion:
         is_told = self._is_new(self._pose, values)
         if is_told and self._reckoning.correct(*map(float, values[self._pose][:3])):
             self._memory.clear()  # What was seen before is not where it was put.
+            self._grounded.clear()
             self._obstacles.clear()
         pose, smooth = self._reckoning.pose, self._reckoning.uncorrected
         assert pose is not None and smooth is not None, 'it moved'
