@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from robot_learning.models.aime.dpgmm import Gaussian
 
+_FIRST_RAW_STD = -1.5  # So narrow, 0.2, that a new posterior tells more than its noise hides.
+
 
 class Carry(NamedTuple):
     """What is passed on from step to step."""
@@ -58,6 +60,7 @@ class Vrnn(nn.Module):
         self.expected = nn.Linear(hidden, hidden, bias=False)
         self.norm = nn.LayerNorm(hidden)
         self.posterior = nn.Linear(hidden, 2 * latent)
+        nn.init.constant_(self.posterior.bias[latent:], _FIRST_RAW_STD)
 
     def begin(self, batch: int) -> Tensor:
         """Return the state [B, H] in which nothing was seen."""
