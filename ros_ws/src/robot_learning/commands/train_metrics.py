@@ -26,6 +26,26 @@ _OF_PHASE: dict[str, tuple[str, ...]] = {
     ),
     'neural_policy': ('held_out/accuracy', 'held_out/loss'),
     'intent': ('held_out/accuracy', 'held_out/slot_f1', 'intent/loss', 'held_out/macro_f1'),
+    'aime': (
+        'held_out/negative_elbo',
+        'aime/psnr',
+        'held_out/open_loop_psnr',
+        'held_out/persistence_psnr',
+        'aime/negative_elbo',
+        'aime/kl',
+        'aime/stick_kl',
+        'aime/components',
+        'aime/perplexity',
+        'aime/task_perceiver',
+        'aime/task_predictive',
+    ),
+    'action_inference': (
+        'held_out/negative_evidence',
+        'held_out/action_error',
+        'action_inference/reconstruction',
+        'action_inference/kl',
+        'action_inference/cloning',
+    ),
 }
 
 

@@ -177,7 +177,7 @@ def _commands(
     if phase == 'world_model':
         pictures = shlex.quote(str(destination.models.parent / 'imagined'))
         pairs.append(('See what it imagines', f'{score} {data} --pictures {pictures}'))
-    elif phase not in ('neural_policy', 'intent') and (result.get('robot') or data):
+    elif result.get('robot'):
         if data:
             pairs.append(('Compare with recorded actions', f'{score} {data}'))
         pairs += [

@@ -79,7 +79,7 @@ def write_latent_map(path: Path, latents: Array, component: Array) -> None:
             mine = component == index
             label = f'component {index + 1}: {mine.mean():.0%}'
             color = _COMPONENTS(int(index) % _COMPONENTS.N)
-            axes.scatter(*places[mine].T, s=8, color=color, label=label)
+            axes.scatter(places[mine, 0], places[mine, 1], s=8, color=color, label=label)
         axes.legend(fontsize=8, loc='best')
         axes.set(xlabel='first main axis', ylabel='second')
         axes.set_title(f'Latents by component; {share:.0%} of their variance', loc='left')
