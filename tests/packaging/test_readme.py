@@ -330,6 +330,7 @@ def test_the_table_of_phases_is_complete():
     rows = readme.table('| phase | `train` | what it learns |')
     # Commands, pairs and video belong to no robot's episode.
     others = {'neural_policy', 'intent', 'code', 'vision_language', 'aime', 'action_inference'}
+    others |= {'meta'}
     others |= {'nsca'}  # All of its phases.
     assert {row[0].strip('`') for row in rows} - {'---'} == {*PHASES, *others}
 

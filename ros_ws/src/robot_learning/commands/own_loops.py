@@ -20,6 +20,8 @@ from robot_learning.commands.train_code import train_code
 from robot_learning.commands.train_intent import PHASE as INTENT
 from robot_learning.commands.train_intent import add_arguments as add_intent_arguments
 from robot_learning.commands.train_intent import train_intent
+from robot_learning.commands.train_meta import PHASE as META
+from robot_learning.commands.train_meta import train_meta
 from robot_learning.commands.train_nsca import MODE as NSCA
 from robot_learning.commands.train_nsca import PHASES as NSCA_PHASES
 from robot_learning.commands.train_nsca import add_arguments as add_nsca_arguments
@@ -109,6 +111,13 @@ def _evaluate_nsca(version: Version) -> dict[str, Any]:
     return evaluate_nsca(version)
 
 
+def _evaluate_meta(version: Version) -> dict[str, Any]:
+    from robot_learning.commands.evaluate_meta import evaluate_meta  # Brings torch.
+
+    tensors, manifest, where, options = version
+    return evaluate_meta(tensors, manifest, where, version.data('a meta-learner'), options.robot)
+
+
 OWN_LOOPS = (
     OwnLoop('supervised', (PAIRS,), 'labels', train_pairs, _evaluate_pairs),
     OwnLoop('intent', (INTENT,), 'intent', train_intent, _evaluate_intent, add_intent_arguments),
@@ -124,6 +133,7 @@ OWN_LOOPS = (
         True,
     ),
     OwnLoop(NSCA, NSCA_PHASES, NSCA, train_nsca, _evaluate_nsca, add_nsca_arguments, True),
+    OwnLoop(META, (META,), META, train_meta, _evaluate_meta, takes_teams=True),
 )
 
 

@@ -21,6 +21,7 @@ from robot_learning.phases.meta_tasks import (
     SUPPORT_TARGET,
 )
 from robot_learning.phases.passes import Losses, summed_gradients
+from robot_learning.phases.passes_config import PassesConfig
 from robot_learning.phases.phase import Batch
 from robot_learning.phases.state import Part
 
@@ -31,6 +32,7 @@ PHASE = 'meta'
 class MetaConfig:
     """The learner, and the tasks it learns from."""
 
+    passes: PassesConfig = PassesConfig()
     learner: MetaLearnerConfig = MetaLearnerConfig()
     order: Literal['second', 'first'] = 'second'  # 'first' leaves the second derivatives out.
     ways: Annotated[int, Field(ge=2)] = 5  # Classes of a task, of classifiers.
@@ -57,11 +59,18 @@ class MetaObjective:
         config: of the phase.
         shape: of a task's inputs and targets.
         seed: of the initial weights.
+        learned_classes: names of the classes that it learns from, for those who measure it.
     """
 
     module: MetaLearner
 
-    def __init__(self, config: MetaConfig, shape: MetaShape, seed: int):
+    def __init__(
+        self,
+        config: MetaConfig,
+        shape: MetaShape,
+        seed: int,
+        learned_classes: Sequence[str] = (),
+    ):
         self.config = config
         learned = config.learner.head == 'learned'
         own = shape._replace(num_classes=shape.num_classes if learned else 0)
@@ -69,6 +78,7 @@ class MetaObjective:
             torch.manual_seed(seed)
             self.module = MetaLearner(config.learner, own)
         self._num_classes = shape.num_classes
+        self._learned_classes = list(learned_classes)
         self._figure = 'accuracy' if self.module.is_classifier else 'mean_squared_error'
 
     def prepare(self, statistics: Sequence[Tensor]) -> None:
@@ -150,4 +160,5 @@ class MetaObjective:
             'inputs': list(shape.inputs),
             'num_targets': shape.num_targets,
             'num_classes': shape.num_classes,
+            'learned_classes': self._learned_classes,
         }
