@@ -134,6 +134,8 @@ class _Evaluation:
         if suite == 'dynamics':
             sequences = sequences_of(published, held_out)
             return nsca_suites.dynamics(published, sequences, _HORIZON, _SEED).lines
+        if suite == 'causal' and 'interventions' in self._paired.split_names:
+            held_out = self._paired.split('interventions')
         held_out.require('properties')
         if suite == 'causal' and not held_out.interventions:
             raise DataError(

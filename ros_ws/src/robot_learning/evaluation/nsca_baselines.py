@@ -74,10 +74,11 @@ def ridge(train: Array, truth: Array, test: Array, penalty: float = 10.0) -> Arr
         is_known = np.isfinite(truth[:, column])
         if is_known.sum() < 2:
             continue
-        rows, target = x[is_known], truth[is_known, column]
+        centre, target = x[is_known].mean(0), truth[is_known, column]
+        rows = x[is_known] - centre
         gram = rows @ rows.T + penalty * np.eye(len(rows))  # Dual: rows are fewer than columns.
         weight = rows.T @ np.linalg.solve(gram, target - target.mean())
-        found[:, column] = asked @ weight + target.mean()
+        found[:, column] = (asked - centre) @ weight + target.mean()
     return found
 
 

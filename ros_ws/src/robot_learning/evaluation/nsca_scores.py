@@ -12,7 +12,7 @@ from robot_learning.errors import NotEnoughDataError
 from robot_learning.proportions import wilson_interval
 
 Array = np.ndarray[Any, Any]
-_RESAMPLES = 1000
+_RESAMPLES = 200
 
 
 class Score(NamedTuple):
@@ -124,7 +124,7 @@ def correlation(predicted: Array, truth: Array, kind: str, rng: np.random.Genera
         return float(measure(x[rows], y[rows]).statistic)
 
     everything = np.arange(len(x))
-    found = [of(rng.choice(everything, len(x))) for _ in range(200)] if len(x) > 2 else []
+    found = [of(rng.choice(everything, len(x))) for _ in range(_RESAMPLES)] if len(x) > 2 else []
     finite = [value for value in found if np.isfinite(value)]
     low, high = np.percentile(finite, [2.5, 97.5]) if finite else (np.nan, np.nan)
     return Score(of(everything), float(low), float(high), len(x), 0.0)

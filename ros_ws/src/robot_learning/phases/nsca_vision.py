@@ -120,9 +120,8 @@ class VisionObjective:
 
     def __init__(self, model: NscaModelConfig, config: VisionPhaseConfig):
         self.config = VisionManifest(model, config)
-        encoder = VisionEncoder(model).to(memory_format=torch.channels_last)
         self.module: nn.Module = ContrastiveModule(
-            encoder, model.latent_size, config.contrast.projection_size
+            VisionEncoder(model), model.latent_size, config.contrast.projection_size
         )
 
     @property

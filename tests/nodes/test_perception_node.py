@@ -1,0 +1,138 @@
+"""The perception node: senses in, world states out, and answers to what if."""
+
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from nsca_samples import TINY
+from nsca_served import NAME, publish
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from robot_learning.errors import ConfigError
+from robot_learning.nodes.perception_node import PerceptionNode
+from robot_learning.nodes.qos import STATUS_QOS
+from robot_learning.nodes.run import make_executor
+from robot_learning_interfaces.msg import AudioChunk, WorldState
+from robot_learning_interfaces.srv import Imagine
+from sensor_msgs.msg import Image
+
+PATIENCE_S = 20.0
+SIZE = 64  # Of the arena's camera.
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+    return publish(tmp_path_factory.mktemp('models'))
+
+
+@pytest.fixture
+def context(ros_domain):
+    context = Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    yield context
+    rclpy.try_shutdown(context=context)
+
+
+def node_of(context, models, **parameters):
+    settings = {'robot': 'arena', 'models': str(models), 'model': NAME, 'max_age_s': 5.0}
+    settings |= parameters
+    overrides = [Parameter(name, value=value) for name, value in settings.items()]
+    return PerceptionNode(context=context, parameter_overrides=overrides)
+
+
+class Bench:
+    """The node, senses, and somebody who listens and asks."""
+
+    def __init__(self, context, models, **parameters):
+        self.node = node_of(context, models, **parameters)
+        self.peer = Node('peer', context=context)
+        self._camera = self.peer.create_publisher(
+            Image, 'camera/image_raw', qos_profile_sensor_data
+        )
+        self._microphone = self.peer.create_publisher(
+            AudioChunk, 'microphone/audio', qos_profile_sensor_data
+        )
+        self.heard = []
+        self.peer.create_subscription(WorldState, 'world_state', self.heard.append, STATUS_QOS)
+        self._client = self.peer.create_client(Imagine, 'imagine')
+        self._executors = []
+        for node in (self.node, self.peer):
+            executor = make_executor(context)
+            executor.add_node(node)
+            self._executors.append(executor)
+        self.until(
+            lambda: (
+                self._client.service_is_ready()
+                and self._camera.get_subscription_count()
+                and self._microphone.get_subscription_count()
+            )
+        )
+
+    def until(self, condition, each=lambda: None):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline
+            each()
+            for executor in self._executors:
+                executor.spin_once(timeout_sec=0.01)
+
+    def sense(self, stamp_s=7):
+        pixels = np.full((SIZE, SIZE, 3), 99, np.uint8)
+        image = Image(height=SIZE, width=SIZE, encoding='rgb8', step=3 * SIZE)
+        image.header.stamp.sec, image.header.frame_id = stamp_s, 'camera_rgb_frame'
+        image.data = pixels.tobytes()
+        self._camera.publish(image)
+        chunk = AudioChunk(sample_rate=16_000, channels=1, first_sample=0)
+        chunk.header.stamp.sec = stamp_s
+        chunk.samples = (1000 * np.sin(np.arange(1600) / 5)).astype(np.int16).tolist()
+        self._microphone.publish(chunk)
+
+    def ask(self, **fields):
+        future = self._client.call_async(Imagine.Request(**fields))
+        self.until(future.done)
+        return future.result()
+
+    def close(self):
+        self.node.close()
+        for executor, node in zip(self._executors, (self.node, self.peer), strict=True):
+            executor.shutdown()
+            node.destroy_node()
+
+
+@pytest.fixture
+def bench(context, models):
+    bench = Bench(context, models)
+    yield bench
+    bench.close()
+
+
+def test_what_is_sensed_becomes_a_world_state(bench):
+    bench.until(lambda: bench.heard and bench.heard[-1].confidences[1] > 0, each=bench.sense)
+    state = bench.heard[-1]
+    assert (state.model, state.version, len(state.state)) == (NAME, 1, TINY.state_size)
+    assert list(state.modalities) == ['vision', 'audio', 'proprioception']
+    assert state.confidences[0] > 0 and state.confidences[2] == 0  # No body was named.
+    assert len(state.properties) == len(state.property_values) == 9
+    assert state.header.stamp.sec == 7
+
+
+def test_what_if_is_answered_with_states_and_uncertainty(bench):
+    refused = bench.ask(actions=[0.0, 0.0], action_size=2)
+    assert not refused.success and 'nothing was perceived yet' in refused.message
+    bench.until(lambda: bench.heard, each=bench.sense)
+    answer = bench.ask(actions=[0.5, 0.0, 0.5, 0.1, 0.5, 0.2], action_size=2)
+    assert answer.success and answer.state_size == TINY.state_size
+    assert len(answer.states) == len(answer.uncertainties) == 3 * TINY.state_size
+    assert len(answer.rewards) == len(answer.end_probabilities) == 3
+    refused = bench.ask(actions=[0.5, 0.0, 0.5], action_size=2)
+    assert not refused.success and 'found 3 numbers and action_size 2' in refused.message
+
+
+def test_a_body_of_another_size_is_refused_with_its_number(context, models):
+    with pytest.raises(
+        ConfigError, match=r'body: scan have 360 numbers, the model learned from 3'
+    ):
+        node_of(context, models, body=['scan'])
