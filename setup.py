@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 NAME = 'robot_learning'
 NODES = (
     'simulator',
+    'gazebo',
+    'person_reset',
     'recorder',
     'bag_recorder',
     'policy',
@@ -28,6 +30,7 @@ COMMANDS = (
     'doctor',
     'up',
     'demo',
+    'gazebo_files',
 )
 
 

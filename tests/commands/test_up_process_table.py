@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 import yaml
-from robot_learning.commands import process_table
+from robot_learning.commands import argument_text, process_table
 from robot_learning.errors import ConfigError
 
 TABLE = """
@@ -144,13 +144,13 @@ def test_a_mistake_of_the_user_is_named(table, arguments, match):
     ],
 )
 def test_overrides_are_split_at_the_first_dot_and_sign(text, parts):
-    assert process_table.parse_override(text) == parts
+    assert argument_text.parse_override(text) == parts
 
 
 @pytest.mark.parametrize('text', ['seed=3', 'simulator.seed', '.seed=3', 'simulator.=3'])
 def test_a_malformed_override_is_named(text):
     with pytest.raises(ConfigError, match=r'expected PROCESS\.PARAMETER=VALUE'):
-        process_table.parse_override(text)
+        argument_text.parse_override(text)
 
 
 def test_all_mistakes_in_a_table_are_named_at_once_with_their_lines(tmp_path):

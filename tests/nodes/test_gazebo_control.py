@@ -12,10 +12,10 @@ from robot_learning.nodes.gazebo_control import (
     CommandLineServices,
     RosGzServices,
     ServerCount,
-    ServiceCaller,
     SimulationInterfaces,
     world_services,
 )
+from robot_learning.nodes.service_caller import ServiceCaller
 from robot_learning.simulation.gazebo_release import FORTRESS, HARMONIC
 from robot_learning.simulation.world_reset import Placement
 
@@ -222,7 +222,7 @@ class Client:
 
 
 def test_missing_and_slow_services_are_named():
-    caller = ServiceCaller(None, 0.01)
+    caller = ServiceCaller(None, 0.01, 'See that it runs.')
     assert caller.call(Client(answer='yes'), None) == 'yes'
     with pytest.raises(WorldControlError, match=r'/world/w/control: no such service'):
         caller.call(Client(is_there=False), None)

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from concurrent.futures import Future
 
 import pytest
 import rclpy
@@ -11,6 +12,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from robot_learning import durable_files
+from robot_learning.errors import StoreError
 from robot_learning.nodes.policy_node import PolicyNode
 from robot_learning.nodes.run import make_executor
 from robot_learning.nodes.run_goals import RunGoals
@@ -200,3 +202,19 @@ def test_a_request_that_fails_in_an_unforeseen_way_leaves_the_emergency_stop_in_
         client.call_async(LoadModel.Request(version=1))
         assert call(rover, Trigger, 'policy/emergency_stop', Trigger.Request()).success
         assert node._gate.is_pressed
+
+
+def test_the_emergency_stop_is_answered_while_a_version_is_being_loaded(
+    context, tmp_path, monkeypatch
+):
+    loading = Future()
+    with policy(context, tmp_path) as node, contextlib.closing(Rover('/inside')) as rover:
+        monkeypatch.setattr(node._server, 'load', lambda *_: loading)
+        client = rover.node.create_client(LoadModel, 'policy/load_model')
+        assert client.wait_for_service(10.0)
+        answer = client.call_async(LoadModel.Request(version=1))
+        assert call(rover, Trigger, 'policy/emergency_stop', Trigger.Request()).success
+        assert node._gate.is_pressed and not answer.done()
+        loading.set_exception(StoreError('gone'))
+        wait_until(answer.done, 'answer')
+        assert answer.result().message == 'gone'

@@ -6,7 +6,7 @@ The names and keyword arguments are those of Jazzy; an unknown one raises TypeEr
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -54,6 +54,33 @@ class Shutdown:
 
 
 @dataclass
+class SetEnvironmentVariable:
+    name: str
+    value: str
+
+
+@dataclass
+class AppendEnvironmentVariable:
+    name: str
+    value: str
+
+
+@dataclass
+class PythonLaunchDescriptionSource:
+    location: str
+
+
+@dataclass
+class IncludeLaunchDescription:
+    launch_description_source: PythonLaunchDescriptionSource
+    launch_arguments: Iterable[tuple[str, str]] = field(default=(), kw_only=True)
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        return dict(self.launch_arguments)
+
+
+@dataclass
 class ParameterValue:
     value: Any
     value_type: type | None = field(default=None, kw_only=True)
@@ -67,6 +94,8 @@ class Node:
     namespace: str | None = field(default=None, kw_only=True)
     parameters: list[dict[str, ParameterValue]] | None = field(default=None, kw_only=True)
     remappings: list[tuple[str, str]] | None = field(default=None, kw_only=True)
+    arguments: list[str] | None = field(default=None, kw_only=True)
+    ros_arguments: list[str] | None = field(default=None, kw_only=True)
     additional_env: dict[str, str] | None = field(default=None, kw_only=True)
     output: str = field(default='log', kw_only=True)
     emulate_tty: bool = field(default=False, kw_only=True)
@@ -78,7 +107,15 @@ class Node:
 
 _MODULES: dict[str, tuple[type, ...]] = {
     'launch': (LaunchContext, LaunchDescription),
-    'launch.actions': (DeclareLaunchArgument, OpaqueFunction, Shutdown),
+    'launch.actions': (
+        DeclareLaunchArgument,
+        OpaqueFunction,
+        Shutdown,
+        SetEnvironmentVariable,
+        AppendEnvironmentVariable,
+        IncludeLaunchDescription,
+    ),
+    'launch.launch_description_sources': (PythonLaunchDescriptionSource,),
     'launch.substitutions': (LaunchConfiguration,),
     'launch_ros': (),
     'launch_ros.actions': (Node,),
@@ -93,15 +130,21 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
         for each in classes:
             setattr(module, each.__name__, each)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, 'robot_learning.nodes.launch_files', raising=False)
+    packages = ModuleType('ament_index_python.packages')
+    packages.get_package_share_directory = lambda name: f'/opt/ros/jazzy/share/{name}'
+    monkeypatch.setitem(sys.modules, 'ament_index_python', ModuleType('ament_index_python'))
+    monkeypatch.setitem(sys.modules, 'ament_index_python.packages', packages)
+    for name in ('launch_files', 'gazebo_launch'):
+        monkeypatch.delitem(sys.modules, f'robot_learning.nodes.{name}', raising=False)
+        monkeypatch.delattr(f'robot_learning.nodes.{name}', raising=False)
 
 
-def perform(description: LaunchDescription, **given: str) -> list[Node]:
-    """Do what `ros2 launch FILE name:=value ...` does; return the nodes it would start."""
+def perform(description: LaunchDescription, **given: str) -> list[Any]:
+    """Do what `ros2 launch FILE name:=value ...` does; return the actions it would carry out."""
     arguments = [e for e in description.entities if isinstance(e, DeclareLaunchArgument)]
     configurations = {argument.name: argument.default_value for argument in arguments} | given
     context = LaunchContext(configurations)
-    nodes: list[Node] = []
+    nodes: list[Any] = []
     for entity in description.entities:
         if isinstance(entity, OpaqueFunction):
             nodes += entity.function(context) or []

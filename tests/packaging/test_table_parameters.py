@@ -16,7 +16,11 @@ from robot_learning.commands.process_table import ResolvedProcess
 OF_EVERY_NODE = {'use_sim_time'}
 TABLE = process_table.load()
 GIVEN = {'record_bag': True, 'session': 'today', 'replicate': 'robot'}
-PROCESSES = process_table.resolve(TABLE, 'bringup', GIVEN)
+PROCESSES = [
+    *process_table.resolve(TABLE, 'bringup', {**GIVEN, 'phases': 'world_model'}),
+    *process_table.resolve(TABLE, 'gazebo', only=('gazebo',)),
+    *process_table.resolve(TABLE, 'robot', only=('person_reset',)),
+]
 
 
 def config_class_of(executable: str) -> type:
@@ -70,6 +74,6 @@ def test_every_parameter_in_a_file_is_declared_by_a_node_that_reads_it():
 
 @pytest.mark.parametrize('mode', TABLE.arguments['mode'].choices)
 def test_every_mode_is_one_that_the_nodes_know(mode):
-    for process in process_table.resolve(TABLE, 'bringup', {'mode': mode}):
-        if process.name in ('simulator', 'policy'):
-            config.from_mapping(config_class_of(process.executable), given_to(process), mode)
+    only = ('simulator', 'gazebo', 'policy')
+    for process in process_table.resolve(TABLE, 'bringup', {'mode': mode}, only):
+        config.from_mapping(config_class_of(process.executable), given_to(process), mode)

@@ -5,32 +5,49 @@ Launch files and `./run up` both read it here, so that they start the same thing
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from robot_learning import config, contract, plain_yaml
+from robot_learning import config, contract
 from robot_learning.commands import network
+from robot_learning.commands.argument_text import Scalar, absolute_name, as_yaml, from_text
+from robot_learning.commands.resolved_process import CLOCK, ResolvedProcess, Restart
 from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError
 
-Scalar = bool | int | float | str
-Restart = Literal['never', 'on_failure', 'always']
+LAUNCH_FILES = (
+    'bringup',
+    'simulation',
+    'recording',
+    'training',
+    'inference',
+    'commands',
+    'gazebo',
+    'robot',
+)
+# Arguments that every launch file has, as they are about each process.
+_COMMON = (
+    'namespace',
+    'clock',
+    'network',
+    'peers',
+    'log_level',
+    'params_file',
+    'use_respawn',
+    'security',
+    'keystore',
+)
 
-LAUNCH_FILES = ('bringup', 'simulation', 'recording', 'training', 'inference', 'commands')
-
-_CLOCK = '/clock'
+_EACH = 'each'
 _REFERENCE = re.compile(r'\$\((\w+)\)')
-_PLAIN_TEXT = re.compile(r'[A-Za-z_/.][\w/.-]*')
-_NAMESPACE = re.compile(r'/?([A-Za-z_]\w*)(/[A-Za-z_]\w*)*')
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -48,6 +65,7 @@ class Translation:
 
     argument: str
     cases: dict[str, Scalar]
+    otherwise: Scalar | None = None  # In all other cases; None: there are none.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,20 +77,36 @@ class ProcessEntry:
     launch_files: tuple[str, ...]
     essential: bool  # The system stops when it ends for good.
     restart: Restart
-    enabled_by: str | None = None  # Argument that switches it, true or not 'none'; None: on.
+    # Argument that switches it, true or not 'none', or ARGUMENT=VALUE; None: always on.
+    enabled_by: str | None = None
+    for_each: str | None = (
+        None  # Argument with names; one process for each, $(each) stands for it.
+    )
     parameter_file: str | None = None  # ROS parameter file beside the table; parameters win.
     nice: Annotated[int, Field(ge=0, le=19)] = 0  # How readily it yields the processor.
     parameters: dict[str, Scalar | Translation] = field(default_factory=dict)
 
     def arguments(self) -> list[str]:
         """List the arguments it depends on, each once, in order of appearance."""
-        names = [self.enabled_by] if self.enabled_by else []
+        names = [self.enabled_by.partition('=')[0]] if self.enabled_by else []
+        names += [self.for_each] if self.for_each else []
         for value in self.parameters.values():
+            texts: list[Scalar | None] = []
             if isinstance(value, Translation):
                 names.append(value.argument)
-            elif isinstance(value, str):
-                names += _REFERENCE.findall(value)
-        return list(dict.fromkeys(names))
+                texts += [*value.cases.values(), value.otherwise]
+            else:
+                texts.append(value)
+            for text in texts:
+                names += _REFERENCE.findall(text) if isinstance(text, str) else []
+        return [name for name in dict.fromkeys(names) if name != _EACH]
+
+    def is_enabled(self, values: Mapping[str, Scalar]) -> bool:
+        """Tell whether the arguments switch it on."""
+        if self.enabled_by is None:
+            return True
+        name, equals, value = self.enabled_by.partition('=')
+        return str(values[name]) == value if equals else values[name] not in (False, 'none')
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -91,7 +125,7 @@ class ProcessTable:
 
     def arguments_of(self, launch_file: str) -> dict[str, Argument]:
         """Return the arguments that `launch_file` declares, in table order."""
-        used = {'namespace', 'clock', 'network', 'peers'}
+        used = set(_COMMON)
         for entry in self.of_launch_file(launch_file).values():
             used.update(entry.arguments())
         own = self.defaults.get(launch_file, {})
@@ -100,40 +134,6 @@ class ProcessTable:
             for name, spec in self.arguments.items()
             if name in used
         }
-
-
-@dataclass(frozen=True, config=STRICT)
-class ResolvedProcess:
-    """One process with its arguments filled in, ready to be started."""
-
-    name: str
-    executable: str
-    parameters: dict[str, Scalar]
-    namespace: str
-    essential: bool
-    restart: Restart
-    parameter_file: Path | None = None
-    nice: int = 0
-    clock: str = _CLOCK  # Where simulated time comes from.
-    environment: dict[str, str] = field(default_factory=dict)  # On top of what is inherited.
-
-    @property
-    def remappings(self) -> dict[str, str]:
-        """Topics that go by another name."""
-        return {} if self.clock == _CLOCK else {_CLOCK: self.clock}
-
-    def ros_arguments(self) -> list[str]:
-        """Write what follows the executable on its command line."""
-        arguments = ['--ros-args']
-        if self.namespace:
-            arguments += ['-r', f'__ns:={self.namespace}']
-        for name, other in self.remappings.items():
-            arguments += ['-r', f'{name}:={other}']
-        if self.parameter_file is not None:
-            arguments += ['--params-file', str(self.parameter_file)]
-        for name, value in self.parameters.items():
-            arguments += ['-p', f'{name}:={as_yaml(value)}']
-        return arguments
 
 
 def default_path() -> Path:
@@ -186,30 +186,86 @@ def resolve(
                 f'Choose from: {", ".join(entries)}.'
             )
     values = argument_values(table, given or {}, launch_file)
-    reach = network.environment(
-        str(values.get('network', 'environment')), str(values.get('peers', ''))
-    )
+    shared = _shared(values)
     resolved = []
     for name, entry in entries.items():
-        is_enabled = not entry.enabled_by or values[entry.enabled_by] not in (False, 'none')
-        if name in only or (not only and is_enabled):
-            parameters = {key: _filled(value, values) for key, value in entry.parameters.items()}
+        if name not in only if only else not entry.is_enabled(values):
+            continue
+        for each in _each(entry, values):
+            filled = {**values, _EACH: each}
+            parameters = {key: _filled(value, filled) for key, value in entry.parameters.items()}
             parameters.update((overrides or {}).get(name, {}))
-            resolved.append(
-                ResolvedProcess(
-                    name=name,
-                    executable=entry.executable,
-                    parameters=parameters,
-                    namespace=_namespace(str(values['namespace'])),
-                    essential=entry.essential,
-                    restart=entry.restart,
-                    parameter_file=_beside(table, entry.parameter_file),
-                    nice=entry.nice,
-                    clock=_namespace(str(values.get('clock', _CLOCK)), 'clock') or _CLOCK,
-                    environment=reach,
-                )
+            process = replace(
+                shared,
+                name=f'{name}_{each}' if each else name,
+                executable=entry.executable,
+                parameters=parameters,
+                essential=entry.essential,
+                restart=entry.restart if values.get('use_respawn', True) else 'never',
+                parameter_file=_beside(table, entry.parameter_file),
+                nice=entry.nice,
+                node_name=f'{entry.executable.removesuffix("_node")}_{each}' if each else '',
             )
+            resolved.append(_secured(process, values))
     return resolved
+
+
+def _shared(values: Mapping[str, Scalar]) -> ResolvedProcess:
+    """Return what all processes have alike.
+
+    Raises:
+        ConfigError: the user's parameter file is not there, or an argument is malformed.
+    """
+    users_file = Path(str(values['params_file'])) if values.get('params_file') else None
+    if users_file is not None and not users_file.is_file():
+        raise ConfigError(
+            f'argument params_file: {users_file} is not there. Give a ROS parameter file, or '
+            f'leave it empty.'
+        )
+    return ResolvedProcess(
+        name='',
+        executable='',
+        parameters={},
+        namespace=absolute_name(str(values['namespace'])),
+        essential=False,
+        restart='never',
+        clock=absolute_name(str(values.get('clock', CLOCK)), 'clock') or CLOCK,
+        environment=network.environment(
+            str(values.get('network', 'environment')), str(values.get('peers', ''))
+        ),
+        users_file=users_file,
+        log_level=str(values.get('log_level', '')),
+    )
+
+
+def _secured(process: ResolvedProcess, values: Mapping[str, Scalar]) -> ResolvedProcess:
+    """Give a process its enclave, if security is asked for; see docs/real_robot.md.
+
+    Raises:
+        ConfigError: there is no keystore, or it lacks the enclave.
+    """
+    if not values.get('security', False):
+        return process
+    keystore = Path(str(values.get('keystore') or os.environ.get('ROS_SECURITY_KEYSTORE', '')))
+    enclave = f'{process.namespace}/{process.name}'
+    if not (keystore / 'enclaves' / enclave[1:] / 'key.pem').is_file():
+        raise ConfigError(
+            f'argument keystore: {keystore} has no key of the enclave {enclave}. Make it with: '
+            f'ros2 security create_enclave {keystore} {enclave}'
+        )
+    environment = {
+        **process.environment,
+        'ROS_SECURITY_KEYSTORE': str(keystore),
+        'ROS_SECURITY_ENABLE': 'true',
+        'ROS_SECURITY_STRATEGY': 'Enforce',
+    }
+    return replace(process, enclave=enclave, environment=environment)
+
+
+def _each(entry: ProcessEntry, values: Mapping[str, Scalar]) -> list[str]:
+    if entry.for_each is None:
+        return ['']
+    return [name.strip() for name in str(values[entry.for_each]).split(',') if name.strip()]
 
 
 def check(processes: Sequence[ResolvedProcess]) -> None:
@@ -264,31 +320,6 @@ def default_text(spec: Argument) -> str:
     return as_yaml(spec.default)
 
 
-def as_text(value: Scalar) -> str:
-    """Write a value as a launch argument: text stays as it is."""
-    return value if isinstance(value, str) else as_yaml(value)
-
-
-def as_yaml(value: Scalar) -> str:
-    """Write a value so that ROS reads back the same type."""
-    if isinstance(value, str):
-        is_plain = _PLAIN_TEXT.fullmatch(value) and isinstance(yaml.safe_load(value), str)
-        return value if is_plain else json.dumps(value, ensure_ascii=False)
-    return str(yaml.safe_dump(value)).split('\n', 1)[0]
-
-
-def parse_override(text: str) -> tuple[str, str, Scalar]:
-    """Split `process.parameter=value` into its three parts; the value is read as YAML."""
-    left, equals, right = text.partition('=')
-    process, dot, parameter = left.partition('.')
-    if not (equals and dot and process and parameter):
-        raise ConfigError(
-            f'--set {text!r}: expected PROCESS.PARAMETER=VALUE. '
-            f'Write for example simulator.seed=3.'
-        )
-    return process, parameter, _from_text(right)
-
-
 def _problems(table: ProcessTable) -> list[tuple[config.KeyPath, str]]:
     problems: list[tuple[config.KeyPath, str]] = []
     known = ', '.join(table.arguments)
@@ -329,7 +360,9 @@ def _beside(table: ProcessTable, name: str | None) -> Path | None:
 
 def _filled(value: Scalar | Translation, values: Mapping[str, Scalar]) -> Scalar:
     if isinstance(value, Translation):
-        return value.cases[str(values[value.argument])]
+        chosen = value.cases.get(str(values[value.argument]), value.otherwise)
+        assert chosen is not None, 'a translation covers every choice'
+        return _filled(chosen, values)
     if not isinstance(value, str):
         return value
     whole = _REFERENCE.fullmatch(value)
@@ -346,7 +379,7 @@ def _typed(name: str, spec: Argument, value: Scalar) -> Scalar:
         )
     if isinstance(spec.default, str):
         return str(value)
-    parsed = _from_text(value) if isinstance(value, str) else value
+    parsed = from_text(value) if isinstance(value, str) else value
     if isinstance(spec.default, float) and type(parsed) is int:
         parsed = float(parsed)
     if type(parsed) is not type(spec.default):
@@ -355,23 +388,3 @@ def _typed(name: str, spec: Argument, value: Scalar) -> Scalar:
             f'such as {as_yaml(spec.default)}. Correct the value.'
         )
     return parsed
-
-
-def _namespace(text: str, argument: str = 'namespace') -> str:
-    if text in ('', '/'):
-        return ''
-    if not _NAMESPACE.fullmatch(text):
-        raise ConfigError(
-            f'argument {argument}: found {text!r}, expected names of letters, digits and _ '
-            f'separated by /. Write for example robot1.'
-        )
-    return text if text.startswith('/') else f'/{text}'
-
-
-def _from_text(text: str) -> Scalar:
-    """Read `true`, `3`, `0.5` as what they look like; anything else is the text itself."""
-    try:
-        value, _ = plain_yaml.parse(text, 'argument')
-    except ConfigError:
-        return text
-    return value if isinstance(value, bool | int | float | str) else text

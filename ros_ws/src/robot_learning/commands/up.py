@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from robot_learning.commands import network, process_table, shared_memory
+from robot_learning.commands import argument_text, network, process_table, shared_memory
 from robot_learning.commands.process_table import ProcessTable, Scalar
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.supervisor import (
@@ -182,7 +182,7 @@ def _given(table: ProcessTable, options: argparse.Namespace) -> list[str]:
 def _overrides(texts: list[str]) -> dict[str, dict[str, Scalar]]:
     overrides: dict[str, dict[str, Scalar]] = {}
     for text in texts:
-        process, parameter, value = process_table.parse_override(text)
+        process, parameter, value = argument_text.parse_override(text)
         overrides.setdefault(process, {})[parameter] = value
     return overrides
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -21,6 +20,7 @@ from typing import Any, Literal, Protocol
 from rclpy.node import Node
 
 from robot_learning.errors import ConfigError, WorldControlError
+from robot_learning.nodes.service_caller import ServiceCaller
 from robot_learning.simulation.gazebo_release import GazeboRelease
 from robot_learning.simulation.world_reset import Placement
 
@@ -42,44 +42,6 @@ class WorldServices(Protocol):
 
     def place(self, placements: Mapping[str, Placement]) -> None:
         """Put models somewhere; takes effect at the next step."""
-
-
-class ServiceCaller:
-    """Calls ROS services from a thread that does not turn the executor.
-
-    Args:
-        node: owns the clients; its executor must be turning.
-        timeout_s: wall time for a service to appear, and again for its answer.
-    """
-
-    def __init__(self, node: Node, timeout_s: float):
-        self._node, self._timeout_s = node, timeout_s
-
-    def client(self, service_type: Any, name: str) -> Any:
-        """Return a client."""
-        return self._node.create_client(service_type, name)
-
-    def call(self, client: Any, request: Any) -> Any:
-        """Call and return the answer.
-
-        Raises:
-            WorldControlError: the service is missing or slow.
-        """
-        name = client.srv_name
-        if not client.wait_for_service(timeout_sec=self._timeout_s):
-            raise WorldControlError(
-                f'{name}: no such service within {self._timeout_s:g} s. See that Gazebo and the '
-                f'bridge of its services run.'
-            )
-        answered = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(self._timeout_s):
-            client.remove_pending_request(future)
-            raise WorldControlError(
-                f'{name}: no answer in {self._timeout_s:g} s. Gazebo is busy or gone; see its log.'
-            )
-        return future.result()
 
 
 class RosGzServices:
@@ -264,7 +226,7 @@ def world_services(
     Raises:
         ConfigError: the kind that was asked for, or every one, is not installed.
     """
-    caller = ServiceCaller(node, timeout_s)
+    caller = ServiceCaller(node, timeout_s, 'See that Gazebo and the bridge of its services run.')
     makers: dict[str, Callable[[], WorldServices]] = {
         'ros_gz': lambda: RosGzServices(caller, world),
         'simulation_interfaces': lambda: SimulationInterfaces(caller, '/gzserver'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future as ConcurrentFuture
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from rclpy.node import Node
@@ -43,11 +44,12 @@ class GazeboServices:
     def __init__(self, node: Node, world: RemoteWorld):
         self._world = world
         self._thread = ServiceThread(node)
-        own, name = self._thread.node, self._thread.private_name
-        own.create_service(ResetWorld, name('reset'), self._on_reset)
-        own.create_service(Trigger, name('reset_world'), self._on_reset_world)
-        own.create_service(SetBool, name('pause'), self._on_pause)
-        own.create_service(Trigger, name('step'), self._on_step)
+        name = self._thread.private_name
+        serve = partial(self._thread.node.create_service, callback_group=self._thread.group)
+        serve(ResetWorld, name('reset'), self._on_reset)
+        serve(Trigger, name('reset_world'), self._on_reset_world)
+        serve(SetBool, name('pause'), self._on_pause)
+        serve(Trigger, name('step'), self._on_step)
 
     def start(self) -> None:
         """Begin to answer."""

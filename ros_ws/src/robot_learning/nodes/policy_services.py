@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import Future as ConcurrentFuture
+from functools import partial
 from typing import Any, Protocol
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -57,11 +58,12 @@ class PolicyServices:
         self._run: PolicyRun | None = None
         self._thread = ServiceThread(node)
         own, name = self._thread.node, self._thread.private_name
-        own.create_service(LoadModel, name('load_model'), self._on_load)
-        own.create_service(RollbackModel, name('rollback_model'), self._on_rollback)
-        own.create_service(Trigger, name('emergency_stop'), self._on_emergency_stop)
-        own.create_service(Trigger, name('release_emergency_stop'), self._on_release)
-        own.create_service(SetBool, name('take_over'), self._on_take_over)
+        serve = partial(own.create_service, callback_group=self._thread.group)
+        serve(LoadModel, name('load_model'), self._on_load)
+        serve(RollbackModel, name('rollback_model'), self._on_rollback)
+        serve(Trigger, name('emergency_stop'), self._on_emergency_stop)
+        serve(Trigger, name('release_emergency_stop'), self._on_release)
+        serve(SetBool, name('take_over'), self._on_take_over)
         self._action = ActionServer(
             own,
             RunPolicy,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -131,6 +132,7 @@ class ServiceThread:
             start_parameter_services=False,
             parameter_overrides=[node.get_parameter('use_sim_time')],
         )
+        self.group = ReentrantCallbackGroup()
         self.executor = SingleThreadedExecutor(context=node.context)
         self.executor.add_node(self.node)
         self._is_ending = threading.Event()
