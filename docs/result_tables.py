@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / 'docs'))
 
 import campaign_tables  # noqa: E402
 import language_tables  # noqa: E402
+import vision_language_tables  # noqa: E402
 
 README = ROOT / 'README.md'
 PAGE = ROOT / 'docs' / 'results.md'
@@ -345,6 +346,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
         name: functools.partial(getattr(language_tables, name), table=_table)
         for name in ('commands', 'cancel_latency', 'perception', 'intent', 'robot_code')
     },
+    'vision_language': functools.partial(vision_language_tables.vision_language, table=_table),
 }
 _IN_README = ('closed_loop', 'latency')
 
