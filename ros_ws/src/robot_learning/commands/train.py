@@ -16,6 +16,8 @@ from robot_learning.commands.model_keys import ask_passphrase
 from robot_learning.commands.own_loops import OWN_LOOPS, loop_for, modes
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.stop_requests import StopRequests
+from robot_learning.commands.train_kernel import MODE as KERNEL
+from robot_learning.commands.train_kernel import train_kernel
 from robot_learning.commands.train_metrics import shown
 from robot_learning.commands.train_passes import add_arguments as add_passes_arguments
 from robot_learning.commands.train_processes import Team, is_first, leave, refuse_team, team_of
@@ -44,6 +46,7 @@ _EXAMPLES = """examples:
   ./run train --mode supervised --phase neural_policy --data synthetic   # or states.npy, a CSV
   ./run train --mode dreamer --data runs/latest/episodes --device cuda --processes 2
   ./run train --mode intent --name intent     # commands of a grammar; or --data commands.jsonl
+  ./run train --mode kernel                   # intent, neural_policy, grounding and meta
   ./run train --mode code --name code         # robot-API code; or --data records.json
 Either from recorded --data or in an --env. From data, whole episodes are held out, and only what
 is measured on them is reported. ppo learns only from what it drives itself: --env or ./run up.
@@ -84,6 +87,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     from robot_learning.phases import cpu, recipe
     from robot_learning.phases.training_session import Destination
 
+    if options.mode == KERNEL and options.phase is None:
+        refuse_team(options, KERNEL)
+        return train_kernel(options)
     own_loop = loop_for(options.mode, options.phase)
     if own_loop is not None:
         if not own_loop.takes_teams:
@@ -285,7 +291,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    choices = ('all', 'world_model', 'policy', 'dreamer', 'supervised', *modes())
+    choices = ('all', 'world_model', 'policy', 'dreamer', 'supervised', *modes(), KERNEL)
     parser.add_argument('--mode', choices=choices, default='supervised', help='what to train')
     parser.add_argument('--phase', help='a phase by name, whatever --mode says')
     parser.add_argument(
