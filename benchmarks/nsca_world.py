@@ -1,0 +1,168 @@
+"""NSCA on the embedded world's own data, end to end: data, five phases, six evaluations.
+
+The bench makes interactions and matched interventions; the small settings train all phases on
+split `train`; `evaluate --suite all` measures on split `val` (objects never seen) and on the
+interventions. Processor seconds of each part are those of its process and its children. What is
+finished in --out is not done again, so a run may be stopped and gone on with.
+
+    python benchmarks/nsca_world.py [--quick] [--out DIR] [--interactions N] [--seed N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from reporting import table, write
+
+ROOT = Path(__file__).resolve().parent.parent
+PHASES = ('vision', 'audio', 'fusion', 'dynamics', 'full')
+GOALS = {
+    'R@5 over chance': 5.0,
+    'error at 10 steps over persistence': 0.5,
+    'calibration error': 0.05,
+    'mean Spearman': 0.7,
+    'causal accuracy': 0.85,
+    'CPU minutes of all phases': 40.0,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--quick', action='store_true')
+    parser.add_argument('--out', type=Path, help='kept between runs (default: temporary)')
+    parser.add_argument('--interactions', type=int, default=240)
+    parser.add_argument('--seed', type=int, default=0)
+    options = parser.parse_args()
+    if options.out is not None:
+        measured(options.out, options)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        measured(Path(folder), options)
+
+
+def measured(out: Path, options: argparse.Namespace) -> None:
+    data, models = out / 'bench', out / 'models'
+    count = 24 if options.quick else options.interactions
+    parts = Parts(out / 'cpu_s.json')
+    parts.do(
+        'collect',
+        ['collect', '--interactions', count, '--interventions', count // 6, '--episodes',
+         '--seed', options.seed, '--out', data],
+    )  # fmt: skip
+    common = ['--mode', 'nsca', '--data', data, '--models', models]
+    short = ['--max-updates', 4] if options.quick else []
+    for phase in PHASES:
+        parts.do(
+            phase,
+            ['train', *common, '--phase', phase, '--name', 'senses', '--seed', options.seed,
+             '--config', ROOT / 'config' / 'phases' / 'nsca_small.yaml',
+             '--json', out / f'fit_{phase}.json', *short],
+        )  # fmt: skip
+    parts.do(
+        'evaluate',
+        ['evaluate', *common, '--model', 'senses-full', '--suite', 'all',
+         '--json', out / 'score.json', '--pictures', out / 'pictures'],
+    )  # fmt: skip
+    found = json.loads((out / 'score.json').read_text())['nsca']
+    figures = found['figures']
+    phases = [_speed(out / f'fit_{phase}.json', phase, parts.cpu_s[phase]) for phase in PHASES]
+    print('\n## Phases\n')
+    table(phases)
+    goals = _goals(figures, sum(parts.cpu_s[phase] for phase in PHASES) / 60)
+    print('\n## Goals\n')
+    table(goals)
+    print('\n## Figures\n')
+    table([_row(figure) for figure in figures])
+    results = {
+        'goals': goals,
+        'phases': phases,
+        'figures': figures,
+        'left_out': found['left_out'],
+        'cpu_s': parts.cpu_s,
+        'interactions': count,
+        'seed': options.seed,
+    }
+    write('nsca_world', results, options.quick)
+
+
+class Parts:
+    """Commands that are done once, with the processor seconds they took."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.cpu_s: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+
+    def do(self, name: str, command: list[Any]) -> None:
+        """Run a command of ./run, unless it was done before."""
+        if name in self.cpu_s:
+            return
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([ROOT / 'run', *map(str, command)], cwd=ROOT, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+        self.cpu_s[name] = round(taken, 1)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(json.dumps(self.cpu_s))
+
+
+def _speed(path: Path, phase: str, cpu_s: float) -> dict[str, Any]:
+    fit = json.loads(path.read_text())
+    return {
+        'phase': phase,
+        'updates': fit['update'],
+        'rows': fit['training']['rows'],
+        'ms per update': 1e3 / fit['updates_per_second'] if fit['updates_per_second'] else None,
+        'waited for data': fit['metrics']['trainer/waited_share'],
+        'CPU s of the command': cpu_s,
+    }
+
+
+def _goals(figures: list[dict[str, Any]], cpu_minutes: float) -> list[dict[str, Any]]:
+    def of(suite: str, what: str, features: str = 'learned') -> dict[str, Any]:
+        return next(
+            (
+                figure
+                for figure in figures
+                if (figure['suite'], figure['what'], figure['features']) == (suite, what, features)
+            ),
+            {'value': None, 'chance': None},
+        )
+
+    recalls = [
+        of('retrieval', f'{direction}, same sample, R@5')
+        for direction in ('sound by picture', 'picture by sound')
+    ]
+    ratios = [r['value'] / r['chance'] for r in recalls if r['value'] is not None]
+    causal_by_correlation = of('causal', 'all properties', 'correlational')['value']
+    values = {
+        'R@5 over chance': min(ratios, default=None),
+        'error at 10 steps over persistence': of(
+            'dynamics', 'error relative to persistence, 10 steps'
+        )['value'],
+        'calibration error': of('dynamics', 'expected calibration error')['value'],
+        'mean Spearman': of('properties', 'mean of Spearman over properties')['value'],
+        'causal accuracy': of('causal', 'all properties')['value'],
+        'CPU minutes of all phases': cpu_minutes,
+    }
+    rows = [
+        {'what': name, 'goal': GOALS[name], 'measured': value} for name, value in values.items()
+    ]
+    rows.append(
+        {'what': 'causal accuracy, correlational', 'goal': None, 'measured': causal_by_correlation}
+    )
+    return rows
+
+
+def _row(figure: dict[str, Any]) -> dict[str, Any]:
+    names = ('suite', 'what', 'features', 'value', 'low', 'high', 'chance', 'count')
+    return {name: figure[name] for name in names}
+
+
+if __name__ == '__main__':
+    main()
