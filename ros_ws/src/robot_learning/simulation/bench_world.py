@@ -37,6 +37,7 @@ _NOISE = np.asarray([0.005] * 5 + [0.005] * 5 + [0.02] * 5 + [0.02] * 2 + [0.02]
 _SOFTEST_S, _STIFFEST_S = 0.05, 0.004  # Time constant of a finger's contact.
 _BENCH_S = 0.006  # Of the bench's.
 _DEADEST, _LIVELIEST = 1.0, 0.25  # Damping ratio of contacts.
+_SLIDING = 0.95  # Of the limit of friction.
 _FINGER_GRIP = 1.3  # Friction of rubber tips, as a part of the object's own.
 _PULSE_S, _REST_S = 0.12, 0.28  # How a thing that is alive moves.
 _NUM_MOODS = 64
@@ -236,12 +237,21 @@ class BenchWorld:
             moves -= data.qvel[:3]
         normal = data.contact.frame[index, :3]
         sliding = moves - normal * (moves @ normal)
+        speed = math.hypot(*sliding) if self._slides(index) else 0.0
         local = [min(max(value, 0.0), 1.0) for value in (arm @ turn / self._item.size_m + 0.5)]
         if self.shape == 'can':
-            return math.hypot(*sliding), (0.5, local[2])
+            return speed, (0.5, local[2])
         face = max(range(3), key=lambda axis: abs(local[axis] - 0.5))
         u, v = (local[axis] for axis in range(3) if axis != face)
-        return math.hypot(*sliding), (u, v)
+        return speed, (u, v)
+
+    def _slides(self, index: int) -> bool:
+        """Tell whether friction has reached its limit; below it soft contacts only yield."""
+        data = self._data
+        address = int(data.contact.efc_address[index])
+        normal, along, across = (float(force) for force in data.efc_force[address : address + 3])
+        limit = float(data.contact.friction[index, 0]) * normal
+        return math.hypot(along, across) > _SLIDING * limit
 
     def _squeeze(self) -> tuple[float, int]:
         """Return how much narrower the fingers make the object, metres, and along which axis."""

@@ -30,12 +30,14 @@ Array = np.ndarray[Any, Any]
 TIMESTEP_S = 0.002
 PARTNERS = ('bench', 'left', 'right', 'content')
 BENCH = ResonantBody('bench', 0.9, 0.02, 1e10, 700, 0.05)  # Wood.
+PIECE = ResonantBody('box', 0.02, 0.001, 2.5e9, 1050, 0.05)  # A die of plastic, loose inside.
 _MODULI_PA = {'bench': 1e10, 'left': 2e9, 'right': 2e9, 'content': 5e9}  # Of the partners.
 _MASS_KG = {'bench': 3.0, 'left': 0.5, 'right': 0.5}  # What of the partner is in the way.
 _WINDOW_S = 0.02  # Over which the force of an impact is added up.
 _LEAST_IMPULSE_NS = 2e-4
 _GRAIN_M = 5e-5  # Distance between the bumps of a rough surface.
 _GRAIN_FORCE = 0.2  # Of the normal force, at roughness 1.
+_PIECE_HEARD = 0.05  # Of what the piece would sound like outside of the walls.
 _PASSED_ON = 0.5  # Of an impact from above through an object that stands.
 _BENCH_PLACE = (0.41, 0.37)  # Where on the bench objects lie; not a node of low modes.
 
@@ -67,14 +69,20 @@ def heard(
     resting_n = [item.mass_kg * 9.81, 0.0, 0.0, 2 * item.content_kg * 9.81]
     struck: list[Impact] = []
     bench: list[Impact] = []
+    piece: list[Impact] = []
     for number, partner in enumerate(PARTNERS):
         found = _impacts(item, touches, number, partner, resting_n[number], timestep_s)
         struck += found
         bench += _passed_on(found, touches, partner, timestep_s)
+        if partner == 'content':
+            piece = [
+                impact._replace(impulse_ns=_PIECE_HEARD * impact.impulse_ns) for impact in found
+            ]
     grain = _scraping(item, touches, timestep_s, num_samples)
     body = item.resonator
     total = pressure(body, struck, num_samples, [Scrape(grain, (0.3, 0.4))])
     total += pressure(BENCH, bench, num_samples, [Scrape(grain, _BENCH_PLACE)], modes(BENCH))
+    total += pressure(PIECE, piece, num_samples)
     if noise is not None:
         total += ambient_noise(num_samples, noise)
     return recorded(total)

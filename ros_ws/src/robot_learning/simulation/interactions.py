@@ -14,7 +14,7 @@ import numpy as np
 
 from robot_learning.sense_formats import ACTION_SIZE
 from robot_learning.simulation.bench_objects import SHAPES, BenchObject
-from robot_learning.simulation.bench_scene import FINGER_LENGTH
+from robot_learning.simulation.bench_scene import FINGER_LENGTH, HAND_RANGE, OPENING_RANGE
 from robot_learning.simulation.bench_world import COMMANDS, CONTROL_RATE_HZ, BenchWorld
 from robot_learning.simulation.contact_sounds import Touch, heard
 
@@ -72,9 +72,8 @@ class Bench:
             num_steps: T; the scripts take 32.
         """
         world = self._worlds[item.shape]
-        script = _SCRIPTS[kind]
         noise = np.random.default_rng([seed, noise_seed, 601])
-        commands = np.stack([script(item, step * PERIOD_S) for step in range(num_steps + 1)])
+        commands = planned(item, kind, num_steps)
         world.begin(item, seed, commands[0])
         touches: list[Touch] = []
         felt, frames = [], []
@@ -97,6 +96,16 @@ class Bench:
         """Free what draws."""
         for world in self._worlds.values():
             world.close()
+
+
+def planned(item: BenchObject, kind: Kind, num_steps: int = NUM_STEPS) -> Array:
+    """Return the commands of an interaction, [T + 1, 4] as `bench_world.COMMANDS`."""
+    script = _SCRIPTS[kind]
+    wanted = np.stack([script(item, step * PERIOD_S) for step in range(num_steps + 1)])
+    limits = [*HAND_RANGE.values(), OPENING_RANGE]
+    low, high = np.asarray(limits).T
+    commands: Array = np.clip(wanted, low, high)
+    return commands
 
 
 def _grip(item: BenchObject) -> tuple[float, float, float]:
