@@ -33,6 +33,19 @@ WALKED = (
     './run collect --dmc walker_walk --steps 120 --action-repeat 10 --out runs/walker; }'
 )
 SAW = f'{WALKED} && {{ [ -d runs/models/eyes ] || {SEE} --max-updates 2; }}'
+TOUCH = './run collect --interactions 240 --episodes --out runs/bench'
+FEEL = (
+    './run train --mode nsca --data runs/bench --config config/phases/nsca_small.yaml --name senses'
+)
+FELT = (
+    './run evaluate --mode nsca --model senses-full --models runs/models --data runs/bench '
+    '--pictures runs/sensed'
+)
+TOUCHED = (
+    '{ [ -d runs/bench ] || '
+    './run collect --interactions 12 --interventions 1 --episodes --out runs/bench; }'
+)
+SENSED = f'{TOUCHED} && {{ [ -d runs/models/senses-full ] || {FEEL} --max-updates 1; }}'
 # What must have been done before, besides a demo.
 AFTER = {
     './run evaluate --model cart --models runs/models': PPO,
@@ -93,6 +106,9 @@ SHORTENED = {
     SEE: SAW,
     SEEN: f'{SAW} && {SEEN}',
     IMITATE: f'{SAW} && {IMITATE} --max-updates 2',
+    TOUCH: TOUCHED,
+    FEEL: SENSED,
+    FELT: f'{SENSED} && {FELT}',
 }
 # What a command must leave behind.
 LEAVES = {
@@ -111,4 +127,6 @@ LEAVES = {
     './run collect --robot parking_rover --steps 500 --out runs/parking': ['runs/parking'],
     SEEN: ['runs/seen/open_loop.png', 'runs/seen/attention.png', 'runs/seen/latent_map.png'],
     IMITATE: ['runs/models/apprentice'],
+    FEEL: ['runs/models/senses-full', 'runs/reports/senses-full-nsca_full.html'],
+    FELT: ['runs/sensed/reliability.png', 'runs/sensed/retrieval.png'],
 }

@@ -99,5 +99,7 @@ def test_effective_rank_counts_independent_directions():
 
 def test_collapse_stops_with_advice():
     with pytest.raises(TrainingError, match=r'nsca_vision.*effective rank 1.*lower the rate'):
-        refuse_collapse('nsca_vision', Spread(0.5, 1.0), 0.01, 2.0, 'lower the rate.')
-    refuse_collapse('nsca_vision', Spread(0.5, 3.0), 0.01, 2.0, 'lower the rate.')
+        refuse_collapse('nsca_vision', Spread(0.5, 1.0, 50), 0.01, 2.0, 'lower the rate.')
+    refuse_collapse('nsca_vision', Spread(0.5, 3.0, 50), 0.01, 2.0, 'lower the rate.')
+    few = Spread(0.5, 1.0, 3)  # Three points span a plane at most.
+    refuse_collapse('nsca_vision', few, 0.01, 2.0, 'lower the rate.')

@@ -128,6 +128,7 @@ class Spread(NamedTuple):
 
     std: float  # Mean over dimensions.
     effective_rank: float  # exp of the entropy of the covariance's spectrum; 1 to D.
+    count: int  # Latents; the rank is below it, however much they differ.
 
 
 def spread_of(latents: Tensor) -> Spread:
@@ -136,7 +137,7 @@ def spread_of(latents: Tensor) -> Spread:
     values = torch.linalg.svdvals(centred).square()
     shares = values / values.sum().clamp(min=1e-30)
     entropy = -(shares * shares.clamp(min=1e-30).log()).sum()
-    return Spread(float(centred.std(0).mean()), float(entropy.exp()))
+    return Spread(float(centred.std(0).mean()), float(entropy.exp()), len(latents))
 
 
 def refuse_collapse(
@@ -145,8 +146,10 @@ def refuse_collapse(
     """Stop a training whose latents have become the same for everything.
 
     Raises:
-        TrainingError: the spread or the rank is below what is given.
+        TrainingError: the spread or the rank is below what is given, or the rank below half of
+            what so few latents can have.
     """
+    smallest_rank = min(smallest_rank, max(1.0, (spread.count - 1) / 2))
     if spread.std >= smallest_std and spread.effective_rank >= smallest_rank:
         return
     raise TrainingError(
