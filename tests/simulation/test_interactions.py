@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from robot_learning.log_mel import log_mel
 from robot_learning.simulation import GRAPHICS_BACKEND
 from robot_learning.simulation.bench_objects import BenchObject, draw_object, with_property
 from robot_learning.simulation.bench_world import PROPRIOCEPTION_NAMES, BenchWorld
