@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from robot_learning.errors import ModelRefusedError
 from robot_learning.models.aime.config import AimeModelConfig
 from robot_learning.models.aime.decoder import FrameDecoder
-from robot_learning.models.aime.frames import FrameEncoder
+from robot_learning.models.aime.frames import FrameEncoder, FrameScale
 from robot_learning.models.aime.measures import foresight, mean_squared_error, psnr
 from robot_learning.models.aime.model import AimeModel, load_model
 from robot_learning.models.aime.vrnn import Carry, Vrnn
@@ -58,6 +58,17 @@ def test_shapes(model, window):
 def test_parts_alone():
     assert FrameEncoder(4)(torch.rand(3, 3, 64, 64)).shape == (3, 16, 8, 8)
     assert FrameDecoder(7, 4, 8)(torch.randn(2, 3, 7)).shape == (2, 3, 3, 64, 64)
+
+
+def test_a_new_model_draws_nearly_the_mean_frame(model, window):
+    scale = FrameScale(32)
+    scale.mean.copy_(torch.linspace(0, 1, 32).expand(3, 32, 32))
+    scale.spread.fill_(0.1)
+    torch.testing.assert_close(scale.restored(scale.normalised(window[0])), window[0])
+    assert scale.normalised(scale.mean + 0.1).mean().item() == pytest.approx(1)
+    model.scale.load_state_dict(scale.state_dict())
+    drawn = model.draw(torch.randn(7, 16), torch.randn(7, 5))
+    assert (drawn - scale.mean).square().mean().sqrt().item() < 0.1
 
 
 def test_the_prior_of_a_step_knows_neither_its_frame_nor_its_action(model, window):

@@ -40,8 +40,8 @@ class Brightness(torch.nn.Module):
         none = condition[..., :0]
         return Mixture(Gaussian(mean, mean + 0.1), none, none)
 
-    def decoder(self, states):
-        return self.scale * states[..., :1, None, None].expand(*states.shape[:-1], 3, 4, 4)
+    def draw(self, deter, stoch):
+        return self.scale * deter[..., None, None].expand(*deter.shape[:-1], 3, 4, 4)
 
 
 def brighter(step=0.1, length=5):

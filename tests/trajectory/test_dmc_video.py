@@ -52,6 +52,13 @@ def test_no_window_crosses_a_gap_or_shows_a_missing_picture():
         assert starts == expected
 
 
+def test_the_mean_frame_and_the_spread_around_it():
+    data = DMCVideoDataset([episode(5)], length=4, image_size=8)
+    mean, spread = data.frame_statistics()
+    np.testing.assert_allclose(mean, np.full((3, 8, 8), 2 / 255), rtol=1e-6)
+    assert spread == pytest.approx(np.sqrt(2) / 255)  # Of 0 to 4 around 2.
+
+
 def test_larger_pictures_are_averaged():
     large = episode(4, size=16)
     large.observations['camera'][:, ::2] = 0

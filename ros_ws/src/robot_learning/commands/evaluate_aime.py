@@ -141,8 +141,8 @@ def _measured(model: AimeModel, config: Any, frames: Tensor, actions: Tensor) ->
         output = model(frames, actions)
         observed, prior = output.observed, output.prior
         error = measures.mean_squared_error(output.reconstruction, frames)  # [B, T]
-        expected = torch.cat((observed.deter, prior.mode()), -1)
-        one_step = measures.mean_squared_error(model.decoder(expected), frames)[:, 1:]
+        expected = model.draw(observed.deter, prior.mode())
+        one_step = measures.mean_squared_error(expected, frames)[:, 1:]
         context = min(config.open_loop_context, frames.shape[1] - 1)
         seen = measures.foresight(model, frames, actions, context)
         ahead = min(_AHEAD, seen.model.shape[1]) - 1

@@ -202,8 +202,8 @@ def _learn(options: argparse.Namespace, destination: Destination, team: Team) ->
         options.seed,
     )
     epochs = num_epochs(passes, len(videos.training), team.place.size)
-    bounds = videos.training.dataset.bounds
-    objective = AimeTraining(config, bounds, epochs, options.seed, team.device)
+    dataset = videos.training.dataset
+    objective = AimeTraining(config, dataset, epochs, options.seed, team.device)
     result = _run(options, destination, team, PHASE, objective, videos, passes, config)
     if result and objective.collapsed:
         print(f'Out of use: {", ".join(objective.collapsed)}. See the log for what was done.')

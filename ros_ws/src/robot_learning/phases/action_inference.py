@@ -113,10 +113,9 @@ class ActionInference:
         with torch.no_grad():
             seen = self.model.see(frames)
         watched = self.watch(seen.embedding)
-        state = torch.cat((watched.deter, watched.stoch), -1)[:, 1:]
         prior = self.model.prior(torch.cat((watched.deter, seen.context), -1)[:, 1:])
         posterior = Gaussian(*(part[:, 1:] for part in watched.posterior))
-        drawn = self.model.decoder(state)
+        drawn = self.model.draw(watched.deter[:, 1:], watched.stoch[:, 1:])
         return (
             pixel_nll(drawn, frames[:, 1:], self.config.pixel_std).mean(),
             prior.kl_bound(posterior).mean(),

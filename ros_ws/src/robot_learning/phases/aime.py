@@ -39,7 +39,7 @@ from robot_learning.phases.phase import Batch
 from robot_learning.phases.process_group import averaged
 from robot_learning.phases.publishing import plain
 from robot_learning.phases.state import Part
-from robot_learning.trajectory.dmc_video import Bounds
+from robot_learning.trajectory.dmc_video import DMCVideoDataset
 
 PHASE = 'aime'
 SHARED = ('encoder', 'slots', 'recurrent', 'perceiver')  # Parts that several tasks train.
@@ -67,7 +67,7 @@ class AimeTraining:
 
     Args:
         config: of the phase.
-        bounds: of the actions.
+        dataset: to learn from; bounds of the actions and the mean frame come from it.
         epochs: passes that will be made; beta follows them.
         seed: of the weights.
         device: where it computes.
@@ -76,16 +76,19 @@ class AimeTraining:
     def __init__(
         self,
         config: AimeConfig,
-        bounds: Bounds,
+        dataset: DMCVideoDataset,
         epochs: float,
         seed: int = 0,
         device: torch.device = CPU,
     ):
-        self.config, self.bounds = config, bounds
+        self.config, self.bounds = config, dataset.bounds
         self._epochs = epochs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.module = AimeModel(config.model, len(bounds.low), averaged).to(device)
+            self.module = AimeModel(config.model, dataset.action_size, averaged).to(device)
+        mean, spread = dataset.frame_statistics()
+        self.module.scale.mean.copy_(torch.from_numpy(mean))
+        self.module.scale.spread.fill_(spread)
         self._watch = CollapseWatch(_limits(config), config.collapse.check_updates)
         parameters = dict(self.module.named_parameters())
         is_shared = [name.split('.')[0] in SHARED for name in parameters]
@@ -182,9 +185,9 @@ class AimeTraining:
 
     def _held_out(self, output: AimeOutput, frames: Tensor, actions: Tensor) -> dict[str, Tensor]:
         terms = metrics_of(self._terms(output, frames), {})
-        expected = torch.cat((output.observed.deter, output.prior.mode()), -1)
+        expected = self.module.draw(output.observed.deter, output.prior.mode())
         error = measures.mean_squared_error(output.reconstruction, frames)
-        one_step = measures.mean_squared_error(self.module.decoder(expected), frames)[:, 1:]
+        one_step = measures.mean_squared_error(expected, frames)[:, 1:]
         terms['reconstruction_error'] = error.mean()
         terms['one_step_error'] = one_step.mean()
         sampled = kl_by_sampling(output.observed.posterior, output.prior, _KL_SAMPLES)

@@ -21,6 +21,8 @@ from robot_learning.trajectory.formats.foreign import regular_stamps, whole_epis
 
 CAMERA = 'camera'
 _MIN_LENGTH = 2
+_FRAMES_AT_ONCE = 500
+_LEAST_SPREAD = 1e-3  # Of videos in which nothing moves.
 
 
 class Bounds(NamedTuple):
@@ -108,6 +110,18 @@ class DMCVideoDataset:
     def num_steps(self) -> int:
         """Steps of all episodes."""
         return sum(len(episode) for episode in self._episodes)
+
+    def frame_statistics(self) -> tuple[Array, float]:
+        """Return the mean frame [3, S, S] in [0, 1], and how far frames are from it (RMS)."""
+        count = self.num_steps
+        mean = sum(frames.sum(0, dtype=np.float64) for frames in self._frames) / count
+        squares = sum(
+            float(((part - mean) ** 2).sum())
+            for frames in self._frames
+            for part in np.array_split(frames, -(-len(frames) // _FRAMES_AT_ONCE))
+        )
+        spread = np.sqrt(squares / (count * mean.size))
+        return (mean / 255).transpose(2, 0, 1).astype(np.float32), max(spread / 255, _LEAST_SPREAD)
 
     def __len__(self) -> int:
         return len(self._starts)

@@ -9,7 +9,9 @@ from robot_learning.models.aime.frames import MapDecoder
 
 
 class FrameDecoder(nn.Module):
-    """States [..., D], recurrent state and latent side by side, to frames [..., 3, S, S].
+    """States [..., D], recurrent state and latent side by side, to [..., 3, S, S].
+
+    Frames are normalised, see `frames.FrameScale`.
 
     Args:
         state_size: D.

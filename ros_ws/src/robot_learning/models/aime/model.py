@@ -14,7 +14,7 @@ from robot_learning.errors import ModelRefusedError
 from robot_learning.models.aime.config import AimeModelConfig
 from robot_learning.models.aime.decoder import FrameDecoder
 from robot_learning.models.aime.dpgmm import Mixture, MixturePrior
-from robot_learning.models.aime.frames import FrameEncoder
+from robot_learning.models.aime.frames import FrameEncoder, FrameScale
 from robot_learning.models.aime.perceiver import CodePredictor, Perceiver
 from robot_learning.models.aime.slot_attention import AttentionPrior, SlotAttention, Slots
 from robot_learning.models.aime.video_tokenizer import (
@@ -33,7 +33,7 @@ class Seen(NamedTuple):
 
     embedding: Tensor  # [B, T, E]
     slots: Slots  # [B, T, K, ...]
-    tokens: Tokens  # [B * T, ...]
+    tokens: Tokens  # [B * T, ...], frames in [0, 1].
     latents: Tensor  # [B, T, L, C] of the Perceiver.
     context: Tensor  # [B, T, C], each kept for `context_every` steps.
 
@@ -65,6 +65,7 @@ class AimeModel(nn.Module):
         super().__init__()
         self.config, self.action_size = config, action_size
         places, size = config.places, config.context_size
+        self.scale = FrameScale(config.image_size)
         self.encoder = FrameEncoder(config.depth)
         self.slots = SlotAttention(
             config.channels, places, config.slots, config.slot_size, config.slot_iterations
@@ -105,13 +106,13 @@ class AimeModel(nn.Module):
             observed,
             self.prior(torch.cat((observed.deter, seen.context), -1)),
             self.attention_prior(observed.deter),
-            self.decoder(torch.cat((observed.deter, observed.stoch), -1)),
+            self.draw(observed.deter, observed.stoch),
             logits.reshape(*actions.shape[:2], *logits.shape[1:]),
         )
 
     def embed(self, frames: Tensor) -> tuple[Tensor, Slots, Tensor]:
         """Return embeddings [B, T, E], slots and maps [B * T, C, H, W] of [B, T, 3, S, S]."""
-        maps = self.encoder(frames.flatten(0, 1))
+        maps = self.encoder(self.scale.normalised(frames).flatten(0, 1))
         slots = self.slots(maps)
         flat = torch.cat((slots.values.flatten(1), self.summary(maps).flatten(1)), -1)
         return flat.reshape(*frames.shape[:2], -1), slots, maps
@@ -121,6 +122,7 @@ class AimeModel(nn.Module):
         window = frames.shape[:2]
         embedding, slots, maps = self.embed(frames)
         tokens = self.tokenizer(maps)
+        tokens = tokens._replace(reconstruction=self.scale.restored(tokens.reconstruction))
         codes = tokens.values.detach()
         latents = self.perceiver(codes.reshape(*window, *codes.shape[1:]))
         step = torch.arange(window[1], device=frames.device)
@@ -149,9 +151,14 @@ class AimeModel(nn.Module):
             deter = self.recurrent.advance(carry, actions[:, t])
             prior = self.prior(torch.cat((deter, context), -1))
             carry = Carry(deter, prior.sample() if is_drawn else prior.mode())
-            states.append(torch.cat(carry, -1))
-        frames: Tensor = self.decoder(torch.stack(states, 1))
-        return frames
+            states.append(carry)
+        deters, latents = (torch.stack(part, 1) for part in zip(*states, strict=True))
+        return self.draw(deters, latents)
+
+    def draw(self, deter: Tensor, stoch: Tensor) -> Tensor:
+        """Return the frames [..., 3, S, S] that states [..., H] and latents [..., Z] look like."""
+        drawn: Tensor = self.scale.restored(self.decoder(torch.cat((deter, stoch), -1)))
+        return drawn
 
     def open_loop(self, frames: Tensor, actions: Tensor, num_context: int) -> Tensor:
         """See `num_context` frames of windows, imagine the rest: [B, T - num_context, 3, S, S]."""

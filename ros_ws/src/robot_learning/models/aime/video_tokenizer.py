@@ -113,7 +113,7 @@ class Tokens(NamedTuple):
 
     values: Tensor  # [N, P, D]
     indices: Tensor  # [N, P]
-    reconstruction: Tensor  # [N, 3, S, S]
+    reconstruction: Tensor  # [N, 3, S, S], normalised frames.
     commitment: Tensor  # Scalar.
 
 
