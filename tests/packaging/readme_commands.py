@@ -34,9 +34,7 @@ WALKED = (
 )
 SAW = f'{WALKED} && {{ [ -d runs/models/eyes ] || {SEE} --max-updates 2; }}'
 TOUCH = './run collect --interactions 240 --episodes --out runs/bench'
-FEEL = (
-    './run train --mode nsca --data runs/bench --config config/phases/nsca_small.yaml --name senses'
-)
+FEEL = './run train --mode nsca --data runs/bench --config config/phases/nsca_small.yaml --name senses'
 FELT = (
     './run evaluate --mode nsca --model senses-full --models runs/models --data runs/bench '
     '--pictures runs/sensed'
@@ -46,15 +44,24 @@ TOUCHED = (
     './run collect --interactions 12 --interventions 1 --episodes --out runs/bench; }'
 )
 SENSED = f'{TOUCHED} && {{ [ -d runs/models/senses-full ] || {FEEL} --max-updates 1; }}'
+META = './run train --mode meta --data robots --name dynamics'
+ADAPTED = (
+    './run evaluate --mode meta --model dynamics --models runs/models --data robots '
+    '--json adapted.json'
+)
 # What must have been done before, besides a demo.
 AFTER = {
     './run evaluate --model cart --models runs/models': PPO,
     SCORE: ALL,
     IMAGINED: ALL,
     COMPARE: BY_DREAMER,
+    ADAPTED: META,
 }
 # Long commands and what is run of them: the same, with less to do.
 SHORTENED = {
+    # Curves instead of robots: nothing has to be simulated.
+    META: f'{META.replace("robots", "sinusoids")} --max-updates 20',
+    ADAPTED: ADAPTED.replace('--data robots', '--data sinusoids'),
     './run demo': './run demo --quick --minutes 0.1 --demonstrations 300',
     './run demo --quick': './run demo --quick --out runs/latest --minutes 0.1',
     './run demo --out runs/latest --minutes 24': (
@@ -112,6 +119,8 @@ SHORTENED = {
 }
 # What a command must leave behind.
 LEAVES = {
+    META: ['runs/models/dynamics', 'runs/reports/dynamics-meta.html'],
+    ADAPTED: ['adapted.json'],
     './run demo': ['runs/latest/report.html', 'runs/latest/metrics.json', 'runs/latest/bag'],
     './run evaluate --model navigator@12 --baselines --json score.json': ['score.json'],
     IMPORT: ['import.json', 'runs/store'],
