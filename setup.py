@@ -15,6 +15,7 @@ NODES = (
     'trainer',
     'replicator',
     'commander',
+    'grounding',
 )
 COMMANDS = (
     'train',

@@ -20,6 +20,7 @@ PROCESSES = [
     *process_table.resolve(TABLE, 'bringup', {**GIVEN, 'phases': 'world_model'}),
     *process_table.resolve(TABLE, 'gazebo', only=('gazebo',)),
     *process_table.resolve(TABLE, 'robot', only=('person_reset',)),
+    *process_table.resolve(TABLE, 'commands', only=('grounding',)),
 ]
 
 
