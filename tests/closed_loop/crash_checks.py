@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,6 @@ _DEFINITIONS_BYTES = 100_000  # What a bag without messages holds at most.
 _SAME_S = 2.0  # Decisions with the same stamp follow each other this closely, on a slow machine.
 _LATE_S = 1.0  # The witness hears at most this much later or earlier than a recorder.
 _REORDERED = 5  # The witness may hear a decision so many places too early or too late.
-_FARTHEST_S = 30.0  # Between two steps that one recorder kept.
 
 
 class Step(NamedTuple):
@@ -105,48 +104,72 @@ class _Index:
             self._of_stamp.setdefault(action.stamp_ns, []).append(place)
 
     def follow(self, life: Life, ceiling: int, born_s: float | None) -> list[int]:
-        """Return where the steps of a life were heard, in order; those not heard are left out."""
-        found: list[int] = []
+        """Return where the steps of a life were heard, in order; those not heard are left out.
+
+        Steps and decisions that are the same may come again in another world. So the longest
+        chain is taken in which both are in order, of several the one that was heard last.
+        """
         latest_s = float('inf') if life.killed_s is None else life.killed_s + _LATE_S
         earliest_s = float('-inf') if born_s is None else born_s - _LATE_S
-        for number in range(len(life.steps) - 1, -1, -1):
-            step = life.steps[number]
-            farthest_s = self._heard[ceiling].arrival_s - _FARTHEST_S if found else earliest_s
-            bounds_s = max(earliest_s, farthest_s), latest_s
-            last = ceiling + _REORDERED if found else ceiling
-            place = self._newest(self._of_step.get(step, []), last, bounds_s, found)
-            is_last = number in life.last_steps
-            if place is None and is_last and found:
-                place = self._newest(self._of_stamp.get(step.stamp_ns, []), last, bounds_s, found)
-                if place is not None and self._is_in_another_world(place, ceiling):
-                    place = None
-            if place is None or (
-                is_last and not any(n not in life.last_steps for n in range(number))
-            ):
-                continue  # What comes before the first decision needed no decision.
-            ceiling = min(ceiling, place)
-            found.append(place)
-        return sorted(found)
+        near = [
+            [
+                place
+                for place in self._of_step.get(step, [])
+                if place <= ceiling and earliest_s <= self._heard[place].arrival_s <= latest_s
+            ]
+            for step in life.steps
+        ]
+        found = _longest_chain(near)
+        self._add_reordered(near, found)
+        self._add_last_steps(life, found, ceiling)
+        first = next((n for n in range(len(life.steps)) if n not in life.last_steps), 0)
+        return sorted(place for number, place in found.items() if number >= first)
 
-    def _is_in_another_world(self, place: int, ceiling: int) -> bool:
-        """Tell whether stamps began anew between a decision and a later one."""
-        between = self._heard[place + 1 : ceiling + 1]
-        stamp_ns = self._heard[place].stamp_ns
-        return sum(action.stamp_ns < stamp_ns for action in between) > _REORDERED
+    def _add_reordered(self, near: Sequence[Sequence[int]], found: dict[int, int]) -> None:
+        """Add steps that were heard a few places too early or too late."""
+        taken = set(found.values())
+        for number, places in enumerate(near):
+            neighbour = found.get(number - 1, found.get(number + 1))
+            if number in found or neighbour is None:
+                continue
+            free = [p for p in places if abs(p - neighbour) <= _REORDERED and p not in taken]
+            if free:
+                found[number] = free[-1]
+                taken.add(free[-1])
 
-    def _newest(
-        self,
-        places: Sequence[int],
-        last: int,
-        bounds_s: tuple[float, float],
-        taken: Sequence[int],
-    ) -> int | None:
-        """Return the newest of these places up to `last` that is free and within bounds."""
-        for place in reversed(places[: bisect_right(places, last)]):
-            if place not in taken[-_REORDERED - 1 :]:
-                is_near = bounds_s[0] <= self._heard[place].arrival_s <= bounds_s[1]
-                return place if is_near else None
-        return None
+    def _add_last_steps(self, life: Life, found: dict[int, int], ceiling: int) -> None:
+        """Add ends of episodes, whose decision may be another one than the step that is kept."""
+        for number in life.last_steps:
+            before = found.get(number - 1)
+            if number in found or before is None:
+                continue
+            after = found.get(number + 1, ceiling + 1)
+            same = self._of_stamp.get(life.steps[number].stamp_ns, [])
+            place = next((p for p in reversed(same) if before < p < after), None)
+            if place is not None:
+                found[number] = place
+
+
+def _longest_chain(places: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Return the longest chain of numbers, each with one of its places, both in order.
+
+    Hunt & Szymanski 1977, from the end, so that of several chains the latest places are taken.
+    """
+    ends: list[int] = []  # Of chains of every length: the negative place at which they stop.
+    nodes: list[tuple[int, int, int]] = []  # Number, place, node behind it.
+    heads: list[int] = []  # Node at the end of each of them.
+    for number in range(len(places) - 1, -1, -1):
+        for place in sorted(places[number]):
+            length = bisect_left(ends, -place)
+            nodes.append((number, place, heads[length - 1] if length else -1))
+            ends[length : length + 1] = [-place]
+            heads[length : length + 1] = [len(nodes) - 1]
+    found: dict[int, int] = {}
+    node = heads[-1] if heads else -1
+    while node >= 0:
+        number, place, node = nodes[node]
+        found[number] = place
+    return found
 
 
 def _missing(
