@@ -80,11 +80,10 @@ def main() -> None:
             'other shops': _asked(probe, read(other_shops), other_shops.labels),
         }
         strangers = of_classes(train, unseen)
+        shown = read(strangers)
         for shots in (1, 5):
             rng = np.random.default_rng(options.seed)
-            scores[f'5-way {shots}-shot'] = few_shot(
-                read(strangers), strangers.labels, 5, shots, rng
-            )
+            scores[f'5-way {shots}-shot'] = few_shot(shown, strangers.labels, 5, shots, rng)
         results.append({'features': name, **{k: v.to_dict() for k, v in scores.items()}})
         rows.append({'features': name, **{k: _text(v) for k, v in scores.items()}})
     table(rows)

@@ -85,6 +85,10 @@ class _Evaluation:
         splits = paired.split_names
         self._train = paired.split('train') if 'train' in splits and len(splits) > 1 else None
         self._held_out = paired.split('val') if 'val' in splits else paired
+        of_both = [name in ('train', 'val') for name in nsca_suites.splits_of(paired)]
+        self._both = paired
+        if self._train is not None and 'val' in splits:
+            self._both = paired.subset(np.flatnonzero(of_both).tolist())
 
     def run(self, suites: Sequence[str], is_lenient: bool) -> list[Line]:
         """Measure; where lenient, what does not apply is left out, else it is an error."""
@@ -122,7 +126,7 @@ class _Evaluation:
                 else nsca_suites.retrieval_lines
             )
             return list(measure(published, self._held_out, self._train))
-        return list(nsca_suites.representation_lines(published, self._paired, suite, _SEED))
+        return list(nsca_suites.representation_lines(published, self._both, suite, _SEED))
 
     def _sequences(self, suite: str) -> list[Line]:
         published, held_out = self._published, self._held_out

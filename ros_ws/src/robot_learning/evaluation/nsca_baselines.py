@@ -32,10 +32,9 @@ def gradients(image: Array | None) -> Array:
     place = (np.arctan2(down, right) % np.pi) / np.pi * _BINS
     low = place.astype(int) % _BINS
     share = place - np.floor(place)
-    maps = np.zeros((*gray.shape, _BINS), np.float32)
-    rows, columns = np.indices(gray.shape)
-    np.add.at(maps, (rows, columns, low), size * (1 - share))
-    np.add.at(maps, (rows, columns, (low + 1) % _BINS), size * share)
+    bins = np.arange(_BINS)
+    near = (low[..., None] == bins) * (size * (1 - share))[..., None]
+    maps = near + ((low[..., None] + 1) % _BINS == bins) * (size * share)[..., None]
     cells = _means(maps, _CELLS)
     blocks = np.concatenate(
         [cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:]], axis=2

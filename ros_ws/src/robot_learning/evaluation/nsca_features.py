@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from robot_learning.models.nsca.published import Published
 from robot_learning.trajectory.paired_data import Modality, PairedSample, PairedSet
 
 Array = np.ndarray[Any, Any]
+_BATCH_SIZE = 32
 FIELDS: dict[str, Modality] = {
     'vision': 'image',
     'audio': 'sound',
@@ -42,16 +44,22 @@ def senses_in(published: Published, paired: PairedSet) -> tuple[str, ...]:
 @torch.no_grad()
 def latents_of(published: Published, paired: PairedSet, sense: str) -> Array:
     """Return [N, latent_size] of one sense; pictures are seen as they are and mirrored."""
-    perception = published.model.perception
-    encode = getattr(perception, sense)
-    found = []
-    for sample in paired:
-        given = _inputs(sample, sense)
-        latent = encode(given)
+    encode = getattr(published.model.perception, sense)
+    found: list[Tensor] = []
+    for batch in _batches(_inputs(sample, sense) for sample in paired):
+        latents = encode(batch)
         if sense == 'vision':
-            latent = 0.5 * (latent + encode(given.flip(3)))
-        found.append(latent[0].numpy())
-    return np.stack(found)
+            latents = 0.5 * (latents + encode(batch.flip(3)))
+        found.append(latents)
+    return torch.cat(found).numpy()
+
+
+def _batches(inputs: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Put neighbours of the same shape together."""
+    for _, same in itertools.groupby(inputs, key=lambda given: given.shape):
+        waiting = iter(same)
+        while batch := list(itertools.islice(waiting, _BATCH_SIZE)):
+            yield torch.cat(batch)
 
 
 @torch.no_grad()

@@ -106,7 +106,7 @@ def prototypes(features: Array, paired: PairedSet) -> Score:
 def divisions(paired: PairedSet, seed: int) -> list[tuple[Array, Array]]:
     """Return (learned from, asked) indices: train and val, each group, or a random fifth."""
     everything = np.arange(len(paired))
-    splits = np.array(_splits(paired))
+    splits = np.array(splits_of(paired))
     if {'train', 'val'} <= set(splits):
         return [(everything[splits == 'train'], everything[splits == 'val'])]
     groups = np.array(paired.groups)
@@ -327,7 +327,7 @@ def _pixels_to_sound(
     return mapped(held_out), (own - mean) / scale, mapped
 
 
-def _splits(paired: PairedSet) -> list[str]:
+def splits_of(paired: PairedSet) -> list[str]:
     """Return the split of each sample."""
     of_source = {
         source: name for name in paired.split_names for source in paired.split(name).sources

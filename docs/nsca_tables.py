@@ -1,0 +1,99 @@
+"""Tables of what was measured about NSCA; `result_tables.py` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Table = Callable[[Sequence[object], Sequence[Sequence[object]]], str]
+
+
+def vision(results: Any, table: Table) -> str:
+    """Linear probe and few shots on photographs in shops."""
+    columns = [name for name in results['rows'][0] if name != 'features']
+    rows = [[row['features'], *(_score(row[name]) for name in columns)] for row in results['rows']]
+    pictures = results['pictures']
+    return (
+        f'Self-supervised from scratch on {pictures["training"]} pictures less '
+        f'{results["unseen_classes"]} unseen classes, {results["updates"]} updates in '
+        f'{results["cpu_s"]:.0f} s of one core; accuracy with 95 % intervals. Goals: own split '
+        f'{results["goals"]["own split"]:.2f}, 5-way 5-shot {results["goals"]["few shots"]:.2f}:'
+        f'\n\n{table(["features", *columns], rows)}'
+    )
+
+
+def audio(results: Any, table: Table) -> str:
+    """Linear probe on environmental sounds."""
+    rows = [
+        [row['features'], _score(row), ', '.join(f'{share:.2f}' for share in row['by_fold'])]
+        for row in results['rows']
+    ]
+    return (
+        f'ESC-10, each of four folds asked once, {results["sounds"]} sounds, '
+        f'{results["cpu_s"]:.0f} s of one core for all four trainings. Goal: '
+        f'{results["goal"]:.2f}:\n\n{table(["features", "accuracy, 95 %", "by fold"], rows)}'
+    )
+
+
+def digits(results: Any, table: Table) -> str:
+    """Spoken digits and pictures of digits."""
+    rows = [
+        [row['what'], row['features'], _score(row), f'{row["chance"]:.2f}']
+        for row in results['rows']
+    ]
+    head = ['retrieval', 'features', 'value, 95 %', 'chance']
+    return (
+        f'Speaker {results["speaker"]} and {results["held_out"]} pictures were never learned '
+        f'from. Goal: R@1 {results["goal"]:.2f}:\n\n{table(head, rows)}'
+    )
+
+
+def world(results: Any, table: Table) -> str:
+    """The embedded world's own data, end to end."""
+    goals = [
+        [row['what'], _number(row['goal']), _number(row['measured'])] for row in results['goals']
+    ]
+    phases = [
+        [
+            row['phase'],
+            row['updates'],
+            _number(row['ms per update']),
+            f'{100 * row["waited for data"]:.1f} %',
+            f'{row["CPU s of the command"]:.0f}',
+        ]
+        for row in results['phases']
+    ]
+    figures = [
+        [row['suite'], row['what'], row['features'], _score(row), _number(row['chance'])]
+        for row in results['figures']
+        if row['suite'] != 'retrieval' or 'R@5' in row['what']
+    ]
+    return (
+        f'{results["interactions"]} interactions and their interventions, small settings:\n\n'
+        f'{table(["what", "goal", "measured"], goals)}\n'
+        f'{table(["phase", "updates", "ms an update", "waited for data", "CPU s"], phases)}\n'
+        f'{table(["suite", "what", "features", "value, 95 %", "chance"], figures)}'
+    )
+
+
+def serving(results: Any, table: Table) -> str:
+    """How often a world state can be told."""
+    names = ('CPU ms, p50', 'CPU ms, p99', 'wall ms, p50', 'wall ms, p99', 'per CPU second')
+    rows = [
+        [row['settings'], row['what'], *(f'{row[name]:.1f}' for name in names)]
+        for row in results['rows']
+    ]
+    return (
+        f'One core; goal {results["goal_hz"]:.0f} world states a second:\n\n'
+        f'{table(["settings", "what", *names], rows)}'
+    )
+
+
+def _score(score: Any) -> str:
+    if score['low'] is None:
+        return f'{score["value"]:.3f}'
+    return f'{score["value"]:.3f} ({score["low"]:.3f} to {score["high"]:.3f})'
+
+
+def _number(value: float | None) -> str:
+    return '–' if value is None else f'{value:.3g}'
