@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from robot_learning.models.aime.dpgmm import Gaussian
 
-_FIRST_RAW_STD = -1.5  # So narrow, 0.2, that a new posterior tells more than its noise hides.
+_FIRST_RAW_STD = -3.0  # So narrow, 0.1, that a new posterior tells more than its noise hides.
 
 
 class Carry(NamedTuple):
