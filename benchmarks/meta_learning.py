@@ -3,7 +3,8 @@
 omniglot  config/phases/meta.yaml on the background set, a fifth of its alphabets held out by
           seed 0; 600 tasks of characters that were never seen, not turned; each query is
           judged for itself. Learns for --minutes of processor time and goes on from its
-          checkpoint when called again. Beside it: the nearest class mean of pixels
+          checkpoint when called again; the learning rate falls over --updates in all.
+          Beside it: the nearest class mean of pixels
 speed     one outer update with all tasks at once, and task after task; second and first order
 sinusoids the same number of updates with second order, first order, and without adapting
 robots    20 robots of the embedded world with friction, payload, motors and wheels that no
@@ -11,7 +12,7 @@ robots    20 robots of the embedded world with friction, payload, motors and whe
           Beside it a network of the same size that learned to answer without adapting
 service   from examples in arrays to a published version, 20 times
 
-python benchmarks/meta_learning.py [--quick] [--only PART ...] [--minutes M] [--runs DIR]
+python benchmarks/meta_learning.py [--quick] [--only PART ...] [--minutes M] [--updates N]
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ sys.path.insert(0, str(ROOT / 'ros_ws' / 'src'))
 from robot_learning.commands import meta_data  # noqa: E402
 from robot_learning.commands.evaluate_meta import evaluate_meta  # noqa: E402
 from robot_learning.commands.meta_data import Robots  # noqa: E402
+from robot_learning.commands.stop_requests import StopRequests  # noqa: E402
 from robot_learning.commands.train_meta import Settings, load_settings, prepare  # noqa: E402
 from robot_learning.evaluation.means import mean_interval  # noqa: E402
 from robot_learning.model_store import ModelStore  # noqa: E402
@@ -58,9 +60,15 @@ DATA = Path(os.environ.get('ROBOT_LEARNING_DATA', ROOT.parent / 'shared' / 'data
 ARCHIVE = DATA / 'omniglot' / 'omniglot_background_28.npz'
 
 
-def omniglot(quick: bool, minutes: float, runs: Path) -> dict[str, Any]:
-    """Learn for some minutes of processor time, and measure what there is."""
+def omniglot(
+    quick: bool, minutes: float, runs: Path, updates: int | None = None
+) -> dict[str, Any]:
+    """Learn for some minutes of processor time, or until Ctrl-C; measure what there is."""
     settings = load_settings()
+    if updates is not None:
+        passes_config = dataclasses.replace(settings.phase.passes, max_updates=updates)
+        phase = dataclasses.replace(settings.phase, passes=passes_config)
+        settings = settings._replace(phase=phase)
     folder = runs / ('omniglot_quick' if quick else 'omniglot')
     options = argparse.Namespace(data=[ARCHIVE], held_out=0.2, seed=0)
     prepared = prepare(options, settings, 'pictures')
@@ -77,7 +85,10 @@ def omniglot(quick: bool, minutes: float, runs: Path) -> dict[str, Any]:
     )
     passes.resume()
     started = time.process_time()
-    progress = passes.run(lambda: time.process_time() - started > 60 * minutes)
+    with StopRequests() as requests:
+        progress = passes.run(
+            lambda: requests.is_requested or time.process_time() - started > 60 * minutes
+        )
     spent = before + time.process_time() - started
     clock.write_text(json.dumps(spent))
     tensors, policy = prepared.objective.policy()
@@ -97,7 +108,7 @@ def omniglot(quick: bool, minutes: float, runs: Path) -> dict[str, Any]:
     }
 
 
-def speed(quick: bool, minutes: float, runs: Path) -> list[dict[str, Any]]:
+def speed(quick: bool) -> list[dict[str, Any]]:
     """Time an outer update of 25 tasks, of pictures 16."""
     curves = load_settings(None, 'sinusoids').phase
     pictures = load_settings().phase
@@ -137,7 +148,7 @@ def speed(quick: bool, minutes: float, runs: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def sinusoids(quick: bool, minutes: float, runs: Path) -> list[dict[str, Any]]:
+def sinusoids(quick: bool) -> list[dict[str, Any]]:
     """Compare second order, first order and no adapting in training."""
     settings = load_settings(None, 'sinusoids')
     rows = []
@@ -149,14 +160,14 @@ def sinusoids(quick: bool, minutes: float, runs: Path) -> list[dict[str, Any]]:
         config = dataclasses.replace(settings.phase, order=order)
         tasks = SinusoidTasks(Shots(10, 10), config.num_tasks, 0)
         objective = MetaObjective(config, tasks.shape, 0)
-        _learn(objective, tasks, 20 if quick else 1000, 25, 3e-3, adapts)
+        _learn(objective, tasks, 20 if quick else 500, 25, 3e-3, adapts)
         batch = SinusoidTasks(Shots(10, 50), 600, 12_345).read(np.arange(600))
         found = objective.judge(batch)
         before = objective.judge(batch, 0)
         rows.append(
             {
                 'learned with': name,
-                'updates': 20 if quick else 1000,
+                'updates': 20 if quick else 500,
                 'error before': _value(before.right),
                 'error after 3 steps': _value(found.right),
             }
@@ -164,7 +175,7 @@ def sinusoids(quick: bool, minutes: float, runs: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def robots(quick: bool, minutes: float, runs: Path) -> dict[str, Any]:
+def robots(quick: bool) -> dict[str, Any]:
     """Adapt the dynamics to robots that nobody has driven."""
     settings = load_settings(None, 'robots')
     if quick:
@@ -176,7 +187,7 @@ def robots(quick: bool, minutes: float, runs: Path) -> dict[str, Any]:
     assert isinstance(prepared.training, DriveTasks), 'of robots'
     plain_one = MetaObjective(settings.phase, prepared.training.shape, 0)
     plain_one.prepare(prepared.training.statistics())
-    count = 10 if quick else 1000
+    count = 10 if quick else 600
     _learn(prepared.objective, prepared.training, count, 20, 2e-3, adapts=True)
     _learn(plain_one, prepared.training, count, 20, 2e-3, adapts=False)
     measured = Robots(3 if quick else 20, 20.0)
@@ -206,7 +217,7 @@ def robots(quick: bool, minutes: float, runs: Path) -> dict[str, Any]:
     return {'robots_learned_from': settings.robots.number, 'updates': count, 'rows': rows}
 
 
-def service(quick: bool, minutes: float, runs: Path) -> dict[str, Any]:
+def service(quick: bool) -> dict[str, Any]:
     """Time what the adapt service does but for ROS."""
     settings = load_settings(None, 'robots').phase
     rng = np.random.default_rng(0)
@@ -236,12 +247,11 @@ def service(quick: bool, minutes: float, runs: Path) -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, Callable[[bool, float, Path], Any]] = {
+PARTS: dict[str, Callable[[bool], Any]] = {
     'speed': speed,
     'service': service,
     'sinusoids': sinusoids,
     'robots': robots,
-    'omniglot': omniglot,
 }
 
 
@@ -297,8 +307,11 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('--quick', action='store_true')
-    parser.add_argument('--only', nargs='+', choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        '--only', nargs='+', choices=[*PARTS, 'omniglot'], default=[*PARTS, 'omniglot']
+    )
     parser.add_argument('--minutes', type=float, default=20.0, help='of omniglot, now (20)')
+    parser.add_argument('--updates', type=int, help='of omniglot, in all (those of its settings)')
     parser.add_argument('--runs', type=Path, default=ROOT / 'runs' / 'meta_learning')
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -307,7 +320,10 @@ def main() -> int:
     for name in options.only:
         print(f'\n{name}')
         minutes = min(options.minutes, 0.1) if options.quick else options.minutes
-        found = PARTS[name](options.quick, minutes, options.runs)
+        if name == 'omniglot':
+            found = omniglot(options.quick, minutes, options.runs, options.updates)
+        else:
+            found = PARTS[name](options.quick)
         rows = found if isinstance(found, list) else found.get('rows', [found])
         if name != 'omniglot':  # Its rows are printed by evaluate.
             table(rows)
