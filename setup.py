@@ -9,6 +9,7 @@ NODES = (
     'simulator',
     'gazebo',
     'person_reset',
+    'display',
     'recorder',
     'bag_recorder',
     'policy',

@@ -77,8 +77,11 @@ def launch(path: Path, rest: list[str], monkeypatch: pytest.MonkeyPatch) -> list
     given = dict(argument.split(':=', 1) for argument in rest)
     unknown = set(given) - {argument.name for argument in declared}
     assert not unknown, f'{path.name}: has no argument {unknown}'
-    nodes = fake_launch.perform(description, **given)
-    expected = process_table.resolve(process_table.load(), path.name.split('.')[0], given)
+    started = fake_launch.perform(description, **given)
+    nodes = [action for action in started if getattr(action, 'package', '') == 'robot_learning']
+    table = process_table.load()
+    known = {name: value for name, value in given.items() if name in table.arguments}
+    expected = process_table.resolve(table, path.name.split('.')[0], known)
     assert [node.executable for node in nodes] == [process.executable for process in expected]
     return nodes
 

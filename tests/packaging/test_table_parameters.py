@@ -15,7 +15,7 @@ from robot_learning.commands.process_table import ResolvedProcess
 
 OF_EVERY_NODE = {'use_sim_time'}
 TABLE = process_table.load()
-GIVEN = {'record_bag': True, 'session': 'today', 'replicate': 'robot'}
+GIVEN = {'record_bag': True, 'session': 'today', 'replicate': 'robot', 'display': True}
 PROCESSES = [
     *process_table.resolve(TABLE, 'bringup', {**GIVEN, 'phases': 'world_model'}),
     *process_table.resolve(TABLE, 'gazebo', only=('gazebo',)),
