@@ -21,6 +21,7 @@ PROCESSES = [
     *process_table.resolve(TABLE, 'gazebo', only=('gazebo',)),
     *process_table.resolve(TABLE, 'robot', only=('person_reset',)),
     *process_table.resolve(TABLE, 'commands', only=('grounding',)),
+    *process_table.resolve(TABLE, 'commands', only=('perception',)),
 ]
 
 
