@@ -17,6 +17,7 @@ NODES = (
     'replicator',
     'commander',
     'grounding',
+    'adaptation',
     'perception',
 )
 COMMANDS = (

@@ -17,6 +17,7 @@ OF_EVERY_NODE = {'use_sim_time'}
 TABLE = process_table.load()
 GIVEN = {'record_bag': True, 'session': 'today', 'replicate': 'robot', 'display': True}
 PROCESSES = [
+    *process_table.resolve(TABLE, 'bringup', only=('adaptation',)),
     *process_table.resolve(TABLE, 'bringup', {**GIVEN, 'phases': 'world_model'}),
     *process_table.resolve(TABLE, 'gazebo', only=('gazebo',)),
     *process_table.resolve(TABLE, 'robot', only=('person_reset',)),
