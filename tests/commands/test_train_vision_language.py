@@ -130,6 +130,9 @@ def test_scenes_of_the_world_are_learned_and_measured(call):
     assert world['latency_ms']['both_p50'] > 0
     _, again = call(train)  # Finished: nothing more is rendered or learned.
     assert again['update'] == result['update']
+    out = call.folder / 'more'
+    _, more = call(train, '--scenes', 20, '--output', out)
+    assert (more['training']['rows'], more['held_out']['rows']) == (20, 2)
 
 
 def test_a_pretrained_encoder_is_trained_on_and_served(call, toys, tmp_path):

@@ -44,6 +44,8 @@ TOUCHED = (
     './run collect --interactions 12 --interventions 1 --episodes --out runs/bench; }'
 )
 SENSED = f'{TOUCHED} && {{ [ -d runs/models/senses-full ] || {FEEL} --max-updates 1; }}'
+WORDS = './run train --mode vision_language --name words'
+FOUND = './run evaluate --mode vision_language --model words --models runs/models --data world'
 META = './run train --mode meta --data robots --name dynamics'
 ADAPTED = (
     './run evaluate --mode meta --model dynamics --models runs/models --data robots '
@@ -56,9 +58,11 @@ AFTER = {
     IMAGINED: ALL,
     COMPARE: BY_DREAMER,
     ADAPTED: META,
+    FOUND: WORDS,
 }
 # Long commands and what is run of them: the same, with less to do.
 SHORTENED = {
+    WORDS: f'{WORDS} --scenes 40 --max-updates 2',
     # Curves instead of robots: nothing has to be simulated.
     META: f'{META.replace("robots", "sinusoids")} --max-updates 20',
     ADAPTED: ADAPTED.replace('--data robots', '--data sinusoids'),
@@ -119,6 +123,7 @@ SHORTENED = {
 }
 # What a command must leave behind.
 LEAVES = {
+    WORDS: ['runs/models/words', 'runs/reports/words-vision_language.html'],
     META: ['runs/models/dynamics', 'runs/reports/dynamics-meta.html'],
     ADAPTED: ['adapted.json'],
     './run demo': ['runs/latest/report.html', 'runs/latest/metrics.json', 'runs/latest/bag'],

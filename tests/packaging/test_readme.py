@@ -235,6 +235,10 @@ def list_processes(command: str, project: Project, monkeypatch: pytest.MonkeyPat
     assert 'replicator_node' in project.run(f'{command} --list')
 
 
+def list_grounding(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 'grounding_node' in project.run(f'{command} --list')
+
+
 def look_at_the_system(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.demo()
     project.start('./run up')
@@ -251,6 +255,7 @@ HANDLERS = [
     (r'\./run up --list$', run_once),
     (r'\./run up .*--replicate ', list_processes),  # Driven in test_replication.py.
     (r'\./run up --launch-file commands$', start_commander),
+    (r'\./run up .*--grounding ', list_grounding),  # Its node has tests of its own.
     (r'\./run up', start_system),
     (r'\./run say ', say),
     (r'\./run ', run_once),

@@ -13,6 +13,7 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from robot_learning.commands import phase_settings, train_passes
+from robot_learning.commands.argument_types import whole_number
 from robot_learning.commands.train_processes import Team, team_of
 from robot_learning.commands.train_report import write_report
 from robot_learning.config import STRICT
@@ -63,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help='of --mode vision_language: CLIP on Hugging Face or in a folder, as image encoder',
     )
+    parser.add_argument(
+        '--scenes',
+        type=whole_number(20),
+        metavar='N',
+        help='of --mode vision_language: scenes to render and learn from, a tenth more to measure',
+    )
 
 
 def load_settings(path: Path | None = None) -> Settings:
@@ -95,8 +102,11 @@ def train_vision_language(options: argparse.Namespace) -> dict[str, Any]:
 
     cpu.settle()
     settings = load_settings(options.config)
-    if getattr(options, 'pretrained', None):
+    if options.pretrained:
         settings = settings._replace(pretrained=options.pretrained)
+    if options.scenes:
+        held_out = options.scenes // 10
+        settings = settings._replace(num_scenes=options.scenes, num_held_out=held_out)
     passes = train_passes.with_options(settings.phase.passes, options)
     settings = settings._replace(phase=_fitting(settings, passes, options.data))
     destination = train_passes.destination_of(options, NAME)
