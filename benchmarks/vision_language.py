@@ -34,16 +34,18 @@ class Task(NamedTuple):
     """One version."""
 
     name: str
+    model: str  # In the model store.
     data: str  # Folder below --data; '': the world.
     share: float  # Of the minutes.
     options: tuple[str, ...]  # Of `train`.
 
 
 TASKS = (
-    Task('world', '', 0.6, ()),
-    Task('grocery', 'grocery', 0.3, ('--config', 'vision_language_photographs.yaml')),
+    Task('world', 'grounding', '', 0.6, ()),
+    Task('grocery', 'grocery', 'grocery', 0.3, ('--config', 'vision_language_photographs.yaml')),
     Task(
         'coco_captions',
+        'captions',
         'coco_captions',
         0.1,
         (
@@ -59,7 +61,7 @@ def trained(task: Task, arguments: argparse.Namespace, out: Path) -> dict[str, A
     said = out / f'{task.name}-train.json'
     command = [
         *(sys.executable, '-m', 'robot_learning.commands.train', '--mode', 'vision_language'),
-        *('--name', task.name, '--models', str(out / 'models'), '--output', str(out)),
+        *('--name', task.model, '--models', str(out / 'models'), '--output', str(out)),
         *('--json', str(said)),
         *(str(ROOT / 'config' / 'phases' / o) if o.endswith('.yaml') else o for o in task.options),
     ]
@@ -84,7 +86,7 @@ def measured(task: Task, arguments: argparse.Namespace, out: Path) -> dict[str, 
     said = out / f'{task.name}-evaluate.json'
     command = [
         *(sys.executable, '-m', 'robot_learning.commands.evaluate', '--mode', 'vision_language'),
-        *('--model', task.name, '--models', str(out / 'models'), '--json', str(said)),
+        *('--model', task.model, '--models', str(out / 'models'), '--json', str(said)),
         *('--data', str(arguments.data / task.data) if task.data else 'world'),
     ]
     subprocess.run(command, cwd=ROOT, check=True)

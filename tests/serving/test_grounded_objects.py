@@ -1,9 +1,14 @@
 import math
 
+import numpy as np
 import pytest
+from robot_learning import contract as contracts
+from robot_learning.language.obstacle_map import ObstacleMap
+from robot_learning.language.planner import Zone
 from robot_learning.language.senses import Seen
 from robot_learning.serving.camera_geometry import CameraGeometry
 from robot_learning.serving.grounded_objects import GroundedObjects, Place, named_thing
+from robot_learning.serving.sense_fusion import SenseFusion
 
 CAMERA = CameraGeometry()
 
@@ -77,3 +82,35 @@ def test_a_thing_is_named_by_colour_and_kind():
     assert named_thing('The red cube') == ('cube', 'red')
     assert named_thing('a blue can') == ('can', 'blue')
     assert named_thing('the cube') is None and named_thing('') is None
+
+
+@pytest.fixture
+def fusion():
+    contract = contracts.load('errands')
+    obstacles = ObstacleMap(Zone('the map', -2.5, -2.5, 2.5, 2.5), 0.2, ())
+    return SenseFusion(contract, CAMERA, obstacles, 0.2)
+
+
+def sensed(fusion, now_s):
+    return fusion.sense({fusion.odometry: np.zeros(3, np.float32)}, now_s).objects
+
+
+def test_the_commander_knows_what_was_found_by_words(fusion):
+    assert sensed(fusion, 1.0) == ()
+    fusion.hear([seen_at(1.0, 0.0)], 1.0)
+    (found,) = sensed(fusion, 1.1)
+    assert (found.kind, found.color) == ('cube', 'red')
+    fusion.begin_anew()
+    assert sensed(fusion, 1.2) == ()
+
+
+def test_what_is_carried_is_no_thing_on_the_floor(fusion):
+    sensed(fusion, 1.0)
+    fusion.held_color = 'red'
+    fusion.hear([seen_at(1.0, 0.0), seen_at(1.2, 0.4, 'the blue can')], 1.0)
+    assert [(each.kind, each.color) for each in sensed(fusion, 1.1)] == [('can', 'blue')]
+
+
+def test_before_the_first_odometry_nothing_is_believed(fusion):
+    fusion.hear([seen_at(1.0, 0.0)], 1.0)
+    assert sensed(fusion, 1.1) == ()
