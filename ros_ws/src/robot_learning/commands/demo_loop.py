@@ -17,8 +17,8 @@ import yaml
 from robot_learning import config
 from robot_learning import contract as contracts
 from robot_learning.commands import process_table, shared_memory
+from robot_learning.commands.argument_text import Scalar
 from robot_learning.commands.live_display import LiveDisplay
-from robot_learning.commands.process_table import Scalar
 from robot_learning.commands.run_directory import RunDirectory, RunState, Session
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.supervisor import Command, Event, Limits, Supervisor, ros_command

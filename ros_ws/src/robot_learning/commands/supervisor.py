@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from robot_learning.commands import guardian, quiet_start
 from robot_learning.commands.child_process import ChildProcess, OnOutput
-from robot_learning.commands.process_table import ResolvedProcess, Restart
+from robot_learning.commands.resolved_process import ResolvedProcess, Restart
 from robot_learning.errors import EnvironmentSetupError
 
 USER_ERROR = 2  # Exit code of mistakes that a restart cannot mend.

@@ -8,7 +8,8 @@ import threading
 import time
 
 from robot_learning.commands import argument_text, network, process_table, shared_memory
-from robot_learning.commands.process_table import ProcessTable, Scalar
+from robot_learning.commands.argument_text import Scalar
+from robot_learning.commands.process_table import ProcessTable
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.supervisor import (
     USER_ERROR,
