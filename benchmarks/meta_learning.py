@@ -195,7 +195,7 @@ def robots(quick: bool) -> dict[str, Any]:
     shots = Shots(settings.phase.shots, settings.phase.queries)
     losses: dict[str, list[float]] = {'before': [], 'after': [], 'never adapted': []}
     for drive in drives:
-        batch = DriveTasks([drive, drive], shots, 25, 0).read(np.arange(25))
+        batch = DriveTasks([drive], shots, 25, 0).read(np.arange(25))
         losses['before'].append(float(prepared.objective.judge(batch, 0).loss.mean().detach()))
         losses['after'].append(float(prepared.objective.judge(batch).loss.mean().detach()))
         losses['never adapted'].append(float(plain_one.judge(batch, 0).loss.mean().detach()))

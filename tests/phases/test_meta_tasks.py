@@ -112,5 +112,5 @@ def test_too_few_classes_or_pictures_are_named():
 
 
 def test_drives_that_are_too_short_are_named():
-    with pytest.raises(NotEnoughDataError, match='0 of 3 have 21 control steps'):
+    with pytest.raises(NotEnoughDataError, match='none of 3 has 21 control steps'):
         DriveTasks(drives(), Shots(11, 10), 9, 0)

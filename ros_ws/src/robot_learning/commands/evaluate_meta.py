@@ -169,7 +169,7 @@ def _robots(
     drives = meta_data.drives(data, robot, _ROBOTS, 0, is_measured=True)
     shots = Shots(settings.shots, settings.queries)
     each = [
-        _errors(settings, DriveTasks([drive, drive], shots, _AT_ONCE, _SEED), tensors)
+        _errors(settings, DriveTasks([drive], shots, _AT_ONCE, _SEED), tensors)
         for drive in drives
         if len(drive.inputs) >= sum(shots)
     ]

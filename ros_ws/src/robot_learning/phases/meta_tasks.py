@@ -148,16 +148,16 @@ class DriveTasks:
         seed: of the tasks.
 
     Raises:
-        NotEnoughDataError: fewer than two drives are long enough.
+        NotEnoughDataError: no drive is long enough.
     """
 
     def __init__(self, drives: Sequence[Drive], shots: Shots, num_tasks: int, seed: int):
         needed = sum(shots)
         self._drives = [drive for drive in drives if len(drive.inputs) >= needed]
-        if len(self._drives) < 2:
+        if not self._drives:
             raise NotEnoughDataError(
-                f'drives: {len(self._drives)} of {len(drives)} have {needed} control steps or '
-                f'more, expected at least two. Record longer, or lower shots or queries.'
+                f'drives: none of {len(drives)} has {needed} control steps or more, expected one '
+                f'at least. Record longer or more robots, or lower shots or queries.'
             )
         first = self._drives[0]
         self.shape = MetaShape(first.inputs.shape[1:], first.targets.shape[1])
