@@ -139,15 +139,17 @@ class _Index:
 
     def _add_last_steps(self, life: Life, found: dict[int, int], ceiling: int) -> None:
         """Add ends of episodes, whose decision may be another one than the step that is kept."""
+        taken = set(found.values())
         for number in life.last_steps:
-            before = found.get(number - 1)
-            if number in found or before is None:
+            if number in found or number - 1 not in found:
                 continue
-            after = found.get(number + 1, ceiling + 1)
+            low = found[number - 1] - _REORDERED
+            high = found.get(number + 1, ceiling) + _REORDERED
             same = self._of_stamp.get(life.steps[number].stamp_ns, [])
-            place = next((p for p in reversed(same) if before < p < after), None)
-            if place is not None:
-                found[number] = place
+            free = [p for p in same if low <= p <= high and p not in taken]
+            if free:
+                found[number] = free[-1]
+                taken.add(free[-1])
 
 
 def _longest_chain(places: Sequence[Sequence[int]]) -> dict[int, int]:

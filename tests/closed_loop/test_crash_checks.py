@@ -89,6 +89,15 @@ def test_an_end_is_not_looked_for_in_the_world_before():
     assert findings.problems == [] and findings.unheard == 1
 
 
+def test_an_end_may_be_heard_behind_the_first_step_of_the_next_episode():
+    actions = heard(20)
+    mixed = [*actions[:7], actions[8], actions[7], *actions[9:]]
+    steps = [Step(*action[:3]) for action in actions]
+    steps[7] = steps[7]._replace(version=-1)
+    findings = compare(mixed, [Life(steps, None, frozenset([7]))], [])
+    assert (findings.problems, findings.unheard) == ([], 0)
+
+
 def test_steps_that_the_recorder_counted_as_skipped_are_accounted_for():
     actions = heard(20)
     steps = [Step(*action[:3]) for action in [*actions[:8], *actions[10:]]]
