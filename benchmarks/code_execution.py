@@ -39,6 +39,7 @@ from robot_learning.language.skills import Step  # noqa: E402
 from robot_learning.model_store import ModelStore  # noqa: E402
 from robot_learning.proportions import wilson_interval  # noqa: E402
 from robot_learning.serving.code import PRETRAINED, CodeGenerator  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 NAME = 'code_execution'
 SEED = 40_000  # Of the first layout.
@@ -147,6 +148,8 @@ def fits(example: Example) -> bool:
             return False
         if name in ('x', 'y') and abs(float(value)) > 2.0:
             return False
+    if 'gripper.drop_at' in text and 'gripper.pick_up' not in text:
+        return False  # Nothing is held at the start.
     return 'range(' not in text or int(text.split('range(')[1].split(')')[0]) <= 3
 
 
@@ -167,6 +170,7 @@ def main() -> int:
     runs: list[dict[str, Any]] = []
     left_out: list[str] = []
     begun_s = time.monotonic()
+    bar = tqdm(total=wanted, unit='command', disable=not sys.stderr.isatty())
     for number, example in enumerate(code_corpus.examples(100_000, seed + PHRASES, unknown)):
         if len(runs) == wanted:
             break
@@ -177,8 +181,10 @@ def main() -> int:
             left_out.append(f'{example.input}: {"; ".join(reference.not_done)}')
             continue
         runs.append(_measured(generator, example, reference, SEED + number))
+        bar.update()
         if not runs[-1]['success']:
             print(f'{example.input!r}\n  {runs[-1]["code"]!r}: {runs[-1]["why"]}', flush=True)
+    bar.close()
     done = sum(run['success'] for run in runs)
     low, high = wilson_interval(done, len(runs))
     summary = {
