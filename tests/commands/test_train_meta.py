@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from robot_learning.commands import evaluate_meta as evaluate_module
 from robot_learning.commands.evaluate_meta import evaluate_meta
-from robot_learning.commands.meta_data import kind_of
+from robot_learning.commands.meta_data import Robots, kind_of
 from robot_learning.commands.train_meta import load_settings, train_meta
 from robot_learning.errors import ConfigError, DataError, ModelRefusedError, NotEnoughDataError
 from robot_learning.model_store import ModelStore
@@ -108,12 +109,16 @@ def test_where_too_few_classes_are_unseen_that_is_said(run):
         evaluate_meta(tensors, manifest, 'meta@1', [few])
 
 
-def test_robots_of_the_embedded_world_are_learned(run):
+def test_robots_of_the_embedded_world_are_learned_and_others_measured(run, monkeypatch):
     result = run(ROBOTS, 'robots', name='dynamics')
     assert result['model'] == 'dynamics' and result['training']['robots'] == 4
     assert result['held_out']['robots'] == 2
     _, manifest = ModelStore(run.folder / 'models').load('dynamics', 1)
     assert manifest['policy']['inputs'] == [6] and manifest['policy']['num_targets'] == 5
+    monkeypatch.setattr(evaluate_module, '_ROBOTS', Robots(2, 4.0))
+    found = evaluated(result, run.folder, 'robots')
+    assert found['robots'] == 2 and 0 <= found['better'] <= 2
+    assert found['rows'][0]['ratio']['count'] == 2
 
 
 def test_curves_need_no_data_and_training_goes_on_where_it_was(run):
@@ -173,8 +178,14 @@ def test_a_corrupt_picture_and_a_single_class_are_named(run):
         run(PICTURES, run.folder / 'one')
 
 
-def test_kinds_of_data_are_not_mixed():
+def test_kinds_of_data_are_told_apart_and_not_mixed(tmp_path):
     assert kind_of(None) == 'sinusoids'
+    (tmp_path / 'store' / 'session').mkdir(parents=True)
+    (tmp_path / 'store' / 'session' / 'segment_000001.hdf5').touch()
+    assert kind_of([tmp_path / 'store']) == 'robots'
+    (tmp_path / 'set' / 'cup').mkdir(parents=True)
+    (tmp_path / 'set' / 'cup' / '1.PNG').touch()
+    assert kind_of([tmp_path / 'set']) == kind_of([Path('absent')]) == 'pictures'
     assert kind_of([Path('robots'), Path('drives.hdf5')]) == 'robots'
     with pytest.raises(ConfigError, match=r'found robots, a.npz, expected one set'):
         kind_of([Path('robots'), Path('a.npz')])
