@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from robot_learning.simulation.impact_sound import (
     Impact,
+    RingingBody,
     Scrape,
     ambient_noise,
     contact_duration,
@@ -42,14 +43,28 @@ def test_soft_contacts_last_longer():
 
 @pytest.mark.parametrize('duration_s', [1e-5, 1e-4, 3e-3])
 def test_a_pulse_carries_its_impulse_whatever_its_length(duration_s):
-    first, pulse = force_pulse(Impact(0.1, 0.05, duration_s, (0.5, 0.5)), RATE)
+    first, pulse = force_pulse(Impact(0.1, 0.05, duration_s, (0.5, 0.5)))
     assert pulse.sum() / RATE == pytest.approx(0.05)
     assert first == 1600
     assert len(pulse) == int(np.ceil((0.1 + duration_s) * RATE)) - 1600
 
 
-def test_a_pulse_beyond_the_end_is_cut_off():
-    assert len(force_pulse(Impact(1.5, 0.05, 1e-3, (0.5, 0.5)), RATE)[1]) == 0
+def test_a_contact_beyond_the_end_is_not_heard():
+    late = Impact(1.5, 0.05, 1e-3, (0.5, 0.5))
+    assert np.abs(pressure(STEEL, [late], RATE)).max() < 1e-9
+
+
+def test_sound_in_pieces_is_the_sound_of_the_whole():
+    impacts = [Impact(0.0299, 0.01, 5e-3, (0.3, 0.4)), Impact(0.07, 0.02, 1e-3, (0.5, 0.5))]
+    whole = pressure(RUBBER, impacts, 2000)
+    ringing = RingingBody(RUBBER)
+    assert ringing.is_silent
+    first = ringing.sound(impacts[:1], 500)  # The first contact goes on beyond it.
+    assert not ringing.is_silent
+    moved = impacts[1]._replace(time_s=impacts[1].time_s - 500 / RATE)
+    np.testing.assert_allclose(np.concatenate([first, ringing.sound([moved], 1500)]), whole)
+    ringing.sound([], 10 * RATE)
+    assert ringing.is_silent
 
 
 def test_a_struck_body_sounds_at_its_modes():

@@ -16,7 +16,7 @@ from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from robot_learning_interfaces.msg import EpisodeEvent, StepOutcome
+from robot_learning_interfaces.msg import AudioChunk, EpisodeEvent, StepOutcome
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, Imu, JointState, LaserScan
 
@@ -28,6 +28,7 @@ from robot_learning.nodes.transforms import (
     planar_transform,
     set_pose,
 )
+from robot_learning.sense_formats import SAMPLE_RATE_HZ
 from robot_learning.simulation.episodes import Arrival, EpisodeEdge
 from robot_learning.simulation.geometry import FIELD_OF_VIEW_DEG, MOUNTS
 from robot_learning.simulation.readings import JOINT_NAMES
@@ -41,6 +42,7 @@ except ImportError:  # Not on PyPI; a full ROS install has it.
 Array = np.ndarray[Any, Any]
 # Reliable publishers serve best-effort readers too. A lost message would hold the lock-step loop.
 _SENSOR_QOS = qos_profile('reliable', depth=10)
+_INT16 = 32767  # A full-scale sample.
 
 
 class _Outlet(NamedTuple):
@@ -65,6 +67,9 @@ class SimulatorTopics:
         self._outcome = node.create_publisher(StepOutcome, 'outcome', OUTCOME_QOS)
         self._outcome_message = StepOutcome()
         self._event = node.create_publisher(EpisodeEvent, 'episode_event', EPISODE_EVENT_QOS)
+        self._sound = None
+        if world.microphone is not None:
+            self._sound = node.create_publisher(AudioChunk, 'microphone/audio', _SENSOR_QOS)
         self._tf = None
         if TFMessage is not None:
             self._tf = node.create_publisher(TFMessage, 'tf', qos_profile('reliable', depth=100))
@@ -121,6 +126,7 @@ class SimulatorTopics:
         message.reward = arrival.reward
         message.terminated, message.truncated = arrival.terminated, arrival.truncated
         message.success = arrival.success
+        self._publish_sound(arrival.stamp_ns)
         self._outcome.publish(message)
 
     def repeat(self) -> None:
@@ -161,6 +167,22 @@ class SimulatorTopics:
                     outlet.message.header.stamp = stamp
                     outlet.fill(outlet.message, reading)
                     outlet.publisher.publish(outlet.message)
+
+    def _publish_sound(self, stamp_ns: int) -> None:
+        """Send what was heard since the last step; an episode's first step has nothing."""
+        microphone = self._world.microphone
+        if microphone is None or self._sound is None:
+            return
+        first = microphone.num_read
+        samples = np.round(microphone.read() * _INT16).astype(np.int16)
+        if not samples.size or not self._sound.get_subscription_count():
+            return
+        message = AudioChunk(sample_rate=SAMPLE_RATE_HZ, channels=1, first_sample=first)
+        lasts_ns = round(len(samples) * 1e9 / SAMPLE_RATE_HZ)
+        message.header.stamp = time_message(stamp_ns - lasts_ns)
+        message.header.frame_id = 'base_link'
+        message.samples = array.array('h', samples.tobytes())
+        self._sound.publish(message)
 
     def _has_reader(self, topic: str) -> bool:
         return any(

@@ -29,6 +29,7 @@ FULL_SCALE_PA = 300.0  # Sound pressure of a full-scale sample.
 DISTANCE_M = 0.4  # From what sounds to the microphone.
 _AIR_IMPEDANCE = 413.0  # Pa s / m at 20 degrees Celsius.
 _SOUND_SPEED = 343.0  # m / s.
+_INAUDIBLE = 1e-9  # N, of a filter's state.
 _ABOVE_DENORMAL = 1e-20  # N; filters that ring down into denormal numbers are 10 times slower.
 
 
@@ -64,16 +65,14 @@ def contact_duration(
     return float(2.87 * (mass_kg**2 * compliance**2 / (radius_m * speed)) ** 0.2)
 
 
-def force_pulse(impact: Impact, num_samples: int) -> tuple[int, Array]:
+def force_pulse(impact: Impact) -> tuple[int, Array]:
     """Return the first sample of an impact and the mean force per sample from there on, newtons.
 
     Half a sine wave whose integral is the impulse, also when it is shorter than a sample.
     """
     start_s, stop_s = impact.time_s, impact.time_s + impact.duration_s
     first = math.floor(start_s * SAMPLE_RATE_HZ)
-    last = min(math.ceil(stop_s * SAMPLE_RATE_HZ), num_samples)
-    if first < 0 or last <= first:
-        return 0, np.zeros(0)
+    last = math.ceil(stop_s * SAMPLE_RATE_HZ)
     edges = np.arange(first, last + 1) / SAMPLE_RATE_HZ
     phase = np.clip((edges - start_s) / impact.duration_s, 0, 1)
     done = (1 - np.cos(math.pi * phase)) / 2
@@ -96,18 +95,75 @@ def pressure(
         scrapes: what slid along it.
         found: its modes, where they are known already.
     """
-    found = modes(body) if found is None else found
-    force = _modal_force(body, found, impacts, scrapes, num_samples)
-    radius = math.sqrt(_radiating_area(body) / (4 * math.pi))
-    wave_number = 2 * math.pi * found.frequency_hz / _SOUND_SPEED * radius
-    efficiency = wave_number / np.sqrt(1 + wave_number**2)
-    scale = _AIR_IMPEDANCE * efficiency * radius / DISTANCE_M / found.mass_kg / SAMPLE_RATE_HZ
-    total = np.zeros(num_samples)
-    for row, frequency, decay, gain in zip(
-        force, found.frequency_hz, found.decay_per_s, scale, strict=True
-    ):
-        total += gain * _ring(row, frequency, decay)
-    return total
+    ringing = RingingBody(body, found)
+    return ringing.sound(impacts, num_samples, scrapes)
+
+
+class RingingBody:
+    """A body that goes on ringing from one piece of time to the next.
+
+    Args:
+        body: what sounds.
+        found: its modes, where they are known already.
+    """
+
+    def __init__(self, body: ResonantBody, found: Modes | None = None):
+        self._body = body
+        self._modes = modes(body) if found is None else found
+        radius = math.sqrt(body.wall_volume_m3 / body.thickness_m / (4 * math.pi))
+        wave_number = 2 * math.pi * self._modes.frequency_hz / _SOUND_SPEED * radius
+        efficiency = wave_number / np.sqrt(1 + wave_number**2)
+        spread = radius / DISTANCE_M / SAMPLE_RATE_HZ
+        self._scale = _AIR_IMPEDANCE * efficiency * spread / self._modes.mass_kg  # [K]
+        self._state = np.zeros((len(self._scale), 2))
+        self._pending = np.zeros((len(self._scale), 0))  # Force of contacts that still last.
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing sounds that a new impact would not begin."""
+        return not self._pending.size and float(np.abs(self._state).max(initial=0)) < _INAUDIBLE
+
+    def sound(
+        self, impacts: Sequence[Impact], num_samples: int, scrapes: Sequence[Scrape] = ()
+    ) -> Array:
+        """Return the pressure of the next `num_samples`, pascal; times count from their first."""
+        force = self._force(impacts, scrapes, num_samples)
+        self._pending = force[:, num_samples:]
+        total = np.zeros(num_samples)
+        for index, gain in enumerate(self._scale):
+            total += gain * self._ring(index, force[index, :num_samples])
+        return total
+
+    def _force(
+        self, impacts: Sequence[Impact], scrapes: Sequence[Scrape], num_samples: int
+    ) -> Array:
+        """Return the force on each mode, [K, at least num_samples]."""
+        pulses = [force_pulse(impact) for impact in impacts]
+        ends = [first + len(pulse) for first, pulse in pulses]
+        length = max([num_samples, self._pending.shape[1], *ends])
+        force = np.zeros((len(self._scale), length))
+        force[:, : self._pending.shape[1]] = self._pending
+        for impact, (first, pulse) in zip(impacts, pulses, strict=True):
+            gain = gains(self._body, self._modes, impact.place)
+            force[:, first : first + len(pulse)] += np.outer(gain, pulse)
+        for scrape in scrapes:
+            gain = gains(self._body, self._modes, scrape.place)
+            force[:, :num_samples] += np.outer(gain, scrape.force_n)
+        return force if length > num_samples else force[:, :num_samples]
+
+    def _ring(self, index: int, force: Array) -> Array:
+        """Convolve a force with cos(w t) exp(-d t), as a filter with two poles."""
+        decay = float(self._modes.decay_per_s[index]) / SAMPLE_RATE_HZ
+        angle = 2 * math.pi * float(self._modes.frequency_hz[index]) / SAMPLE_RATE_HZ
+        radius = math.exp(-decay)
+        cosine = radius * math.cos(angle)
+        ringing, self._state[index] = lfilter(
+            [1.0, -cosine],
+            [1.0, -2 * cosine, radius**2],
+            force + _ABOVE_DENORMAL,
+            zi=self._state[index],
+        )
+        return np.asarray(ringing)
 
 
 def recorded(pressure_pa: Array) -> Array:
@@ -122,34 +178,3 @@ def ambient_noise(num_samples: int, rng: np.random.Generator, level_pa: float = 
     shape = 1 / np.sqrt(np.maximum(frequency, 30)) / np.sqrt(1 + (frequency / 2000) ** 2)
     noise = np.fft.irfft(spectrum * shape, num_samples)
     return noise * (level_pa / max(float(noise.std()), 1e-12))
-
-
-def _modal_force(
-    body: ResonantBody,
-    found: Modes,
-    impacts: Sequence[Impact],
-    scrapes: Sequence[Scrape],
-    num_samples: int,
-) -> Array:
-    """Return the force on each mode, [K, num_samples]."""
-    force = np.zeros((len(found.frequency_hz), num_samples))
-    for impact in impacts:
-        first, pulse = force_pulse(impact, num_samples)
-        force[:, first : first + len(pulse)] += np.outer(gains(body, found, impact.place), pulse)
-    for scrape in scrapes:
-        force += np.outer(gains(body, found, scrape.place), scrape.force_n)
-    return force
-
-
-def _ring(force: Array, frequency_hz: float, decay_per_s: float) -> Array:
-    """Convolve a force with cos(w t) exp(-d t), as a filter with two poles."""
-    radius = math.exp(-decay_per_s / SAMPLE_RATE_HZ)
-    cosine = radius * math.cos(2 * math.pi * frequency_hz / SAMPLE_RATE_HZ)
-    ringing: Array = lfilter(
-        [1.0, -cosine], [1.0, -2 * cosine, radius**2], force + _ABOVE_DENORMAL
-    )
-    return ringing
-
-
-def _radiating_area(body: ResonantBody) -> float:
-    return body.wall_volume_m3 / body.thickness_m

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mujoco
@@ -53,6 +53,7 @@ class Physics:
         self.touched: set[str] = (
             set()
         )  # Walls and objects the robot's body met; cleared by others.
+        self.on_step: Callable[[], None] | None = None  # Told after every physics step.
 
     @property
     def timestep_s(self) -> float:
@@ -129,6 +130,8 @@ class Physics:
             mujoco.mj_step(model, data)
             if data.ncon > _SUPPORTS:
                 self._note_contacts()
+            if self.on_step is not None:
+                self.on_step()
 
     def settle(self) -> None:
         """Note contacts and bring all poses up to the newest joint positions."""

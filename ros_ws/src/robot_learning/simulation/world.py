@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BeforeValidator, Field
@@ -23,6 +23,9 @@ from robot_learning.simulation.randomisation import RandomisationConfig
 from robot_learning.simulation.readings import TOPICS, part_of
 from robot_learning.simulation.sensors import Imu, Lidar, Localisation, SensorConfig, WheelOdometry
 from robot_learning.simulation.tasks import Task, build_task
+
+if TYPE_CHECKING:
+    from robot_learning.simulation.microphone import Microphone
 
 Array = np.ndarray[Any, Any]
 Reading = dict[str, Array]  # Part of the message -> value, as in `message_types.PARTS`.
@@ -46,6 +49,7 @@ class WorldConfig:
         0.01  # Wheels and grip are stable up to it.
     )
     camera: Switch = 'auto'  # 'auto': on where the machine can render.
+    microphone: bool = False  # Whether contacts are heard; costs time at every physics step.
     layout: LayoutConfig = field(default_factory=LayoutConfig)
     sensors: SensorConfig = field(default_factory=SensorConfig)
     randomisation: RandomisationConfig = field(default_factory=RandomisationConfig)
@@ -92,6 +96,7 @@ class World:
         self.task: Task = build_task(contract)
         self.physics = Physics(self.config.timestep_s)
         self.camera, self.camera_status = self._make_camera()
+        self.microphone = self._make_microphone()
         self.layout: Layout
         self.seed = -1
         self.randomisation: dict[str, float] = {}
@@ -149,6 +154,8 @@ class World:
         self._noise = {topic: self._generator(2 + i) for i, topic in enumerate(TOPICS)}
         self.physics.randomise(self.randomisation)
         self.physics.place(self.layout.robot, self.layout.objects)
+        if self.microphone is not None:
+            self.microphone.reset()
         self._motors.reset(self.randomisation['command_latency_s'])
         self._odometry.reset(self.randomisation)
         self.localisation.reset(self._noise['amcl_pose'])
@@ -278,6 +285,13 @@ class World:
             return Camera(self.physics, spec.shape[0], spec.shape[1]), 'camera: on.'
         except EnvironmentSetupError as error:
             return None, str(error)
+
+    def _make_microphone(self) -> Microphone | None:
+        if not self.config.microphone:
+            return None
+        from robot_learning.simulation.microphone import Microphone  # Its filters load slowly.
+
+        return Microphone(self.physics)
 
     def _observable(self, fields: Collection[str] | None) -> tuple[str, ...]:
         contract = self.contract.observation
