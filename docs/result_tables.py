@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / 'docs'))
 
 import campaign_tables  # noqa: E402
 import language_tables  # noqa: E402
+import nsca_tables  # noqa: E402
 import vision_language_tables  # noqa: E402
 
 README = ROOT / 'README.md'
@@ -347,6 +348,10 @@ _PARTS: dict[str, Callable[[Any], str]] = {
         for name in ('commands', 'cancel_latency', 'perception', 'intent', 'robot_code')
     },
     'vision_language': functools.partial(vision_language_tables.vision_language, table=_table),
+    **{
+        f'nsca_{name}': functools.partial(getattr(nsca_tables, name), table=_table)
+        for name in ('vision', 'audio', 'digits', 'world', 'serving')
+    },
 }
 _IN_README = ('closed_loop', 'latency')
 
