@@ -86,14 +86,15 @@ def walker(size: int, steps: int) -> list[Episode]:
     """Return episodes of random actions, recorded at the first call."""
     out = FOLDER / f'walker_{size}'
     if not out.exists():
-        collect_dmc(DmcTask('walker_walk', size), steps, out, seed=0)
+        repeat = 10 if steps < 1000 else 1  # Episodes are a thousand simulation steps.
+        collect_dmc(DmcTask('walker_walk', size, action_repeat=repeat), steps, out, seed=0)
     return list(read_episodes(out, fields=('camera',)))
 
 
 def train(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     """Train the small configuration on; return where it stands."""
     passes, config = load_settings(SMALL)
-    videos = _videos(walker(64, 1000 if args.quick else 5000), config, seed=0)
+    videos = _videos(walker(64, 200 if args.quick else 5000), config, seed=0)
     epochs = num_epochs(passes, len(videos.training))
     objective = AimeTraining(config, videos.training.dataset, epochs)
     spent_file = FOLDER / 'spent.json'
@@ -159,8 +160,8 @@ def priors(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     """Compare mixture and single Gaussian in pairs of seeds; goes on with pairs that lack."""
     file = FOLDER / 'priors.json'
     rows: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
-    updates = 20 if args.quick else args.prior_updates
-    episodes = walker(32, 1000 if args.quick else 3000)
+    updates = 4 if args.quick else args.prior_updates
+    episodes = walker(32, 200 if args.quick else 3000)
     for seed in range(1 if args.quick else 5):
         for components in (15, 1):
             key = {'seed': seed, 'components': components, 'updates': updates}
