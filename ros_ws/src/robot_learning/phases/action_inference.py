@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,7 +40,7 @@ class ActionInferenceConfig:
 
     learns_from: Literal['evidence', 'actions'] = 'evidence'  # 'actions': behavioural cloning.
     hidden: PositiveInt = 128  # Of the policy.
-    pixel_std: float = 0.1  # As in the model's training.
+    pixel_std: PositiveFloat = 0.1  # As in the model's training.
     kl_weight: NonNegativeFloat = 1.0
     camera: str = 'camera'
     length: PositiveInt = 16  # Steps of a window.
