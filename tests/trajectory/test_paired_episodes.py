@@ -42,7 +42,7 @@ def contract(heard=HEARD, size=64):
     )
 
 
-def store(path, lengths=(9, 3), heard=HEARD, size=64, **attributes):
+def store(path, lengths=(9, 3), heard=HEARD, size=64, absent=None, **attributes):
     """Write episodes of counted values: step t holds t everywhere."""
     pieces = []
     for number, length in enumerate(lengths):
@@ -59,6 +59,8 @@ def store(path, lengths=(9, 3), heard=HEARD, size=64, **attributes):
         action = steps[:, None].astype(np.float32) / 10
         episode = whole_episode(number, observations, action, np.zeros(length), stamp_ns, 'tests')
         episode.attributes |= attributes
+        for name, steps_without in (absent or {}).items():
+            episode.present[name][steps_without] = False
         pieces.append(episode)
     TrajectoryStore(path).write_segment(pieces, 'day', contract(heard, size))
     return path
@@ -84,6 +86,33 @@ def test_episodes_that_are_too_short_are_counted_by_name(tmp_path):
     found = open_paired(store(tmp_path), window=4)
     assert [why for _, why in found.report.skipped] == ['has 3 steps, a window needs 5']
     assert 'demo_1' in found.report.skipped[0][0]
+
+
+def test_a_camera_that_was_off_is_no_sense_and_no_black_picture(tmp_path):
+    found = open_paired(store(tmp_path, absent={'camera': slice(None)}), window=4)
+    assert found.modalities == ('sound', 'proprioception', 'action')
+    assert found.read(0).image is None
+    with pytest.raises(DataError, match='has no image, only sound'):
+        found.require('image')
+
+
+@pytest.mark.parametrize(
+    ('field', 'steps', 'left'),
+    [
+        ('camera', 5, 'second'),
+        ('camera', 8, ''),  # Its picture is not needed, only its sound.
+        ('microphone', 8, 'second'),
+        ('microphone', 0, ''),  # What was heard before the first step.
+        ('arm', slice(0, 1), 'first'),
+        ('arm', 1, ''),  # A reading that is repeated.
+    ],
+)
+def test_a_window_with_a_gap_is_left_out_by_name(tmp_path, field, steps, left):
+    found = open_paired(store(tmp_path, lengths=(9,), absent={field: steps}), window=4)
+    assert len(found) == (1 if left else 2)
+    assert [why for _, why in found.report.skipped] == (
+        [f'has no reading of {field}, expected one'] if left else []
+    )
 
 
 def test_what_an_episode_says_about_itself_is_kept(tmp_path):

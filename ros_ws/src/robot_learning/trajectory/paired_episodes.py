@@ -2,6 +2,8 @@
 
 A window of W steps begins at step s. Its sound is what the microphone gave on arriving at steps
 s+1 to s+W, so that the first sample was heard when step s began; so W+1 steps are needed.
+A camera or microphone that gave nothing at some step leaves a window out, and is no sense at all
+where it never gave anything; slower readings repeat, but the first must have come by step s.
 An episode's attributes may hold `class`, `object`, `split`, `properties`, `synthetic`, and of
 matched recordings `pair`, `role` and `changed`, as the table of a folder does.
 """
@@ -53,6 +55,21 @@ class _Senses(NamedTuple):
         names += ['sound'] if self.microphone else []
         names += ['proprioception'] if self.proprioception else []
         return (*names, 'action', *(('frames',) if self.camera else ()))
+
+    def gap(self, present: Mapping[str, Array], start: int, stop: int) -> str:
+        """Return the first field that a window lacks, '' when all are there.
+
+        Args:
+            present: by field, [T] bool, whether each step has a reading of its own.
+            start: first step of the window.
+            stop: the step behind its last, whose sound it needs.
+        """
+        if self.camera and not present[self.camera][start:stop].all():
+            return self.camera
+        if self.microphone and not present[self.microphone][start + 1 : stop + 1].all():
+            return self.microphone
+        late = (name for name in self.proprioception if not present[name][: start + 1].any())
+        return next(late, '')
 
 
 class PairedEpisodes:
@@ -120,7 +137,12 @@ class PairedEpisodes:
                     continue
                 facts = header.get('attributes', {})
                 fallback = f'{file.attrs["session"]} {header["episode"]}'
+                present = {key: np.asarray(data) for key, data in group['present'].items()}
                 for start in range(0, count - self._window, self._window):
+                    gap = senses.gap(present, start, start + self._window)
+                    if gap:
+                        report.skip(f'{source}:{start}', f'has no reading of {gap}, expected one')
+                        continue
                     self._places.append(_Place(path, name, start))
                     row = _row(facts, source, fallback)
                     self._rows.append(row)
@@ -168,7 +190,8 @@ def _segments(root: Path) -> list[Path]:
 
 
 def _senses(group: h5py.Group, contract: Mapping[str, Any]) -> _Senses:
-    fields = dict(group['obs'].items())
+    present = group['present']
+    fields = {name: data for name, data in group['obs'].items() if np.any(present[name][()])}
     pictures = [
         name
         for name, data in fields.items()
