@@ -90,7 +90,7 @@ class BenchWorld:
         x, y = rng.uniform(-0.006, 0.006, 2)
         yaw = rng.normal(0, 0.15)
         self._moods = rng.uniform(0, 2 * math.pi, _NUM_MOODS)
-        lamp = rng.uniform(0.4, 0.65, 3)
+        lamp = rng.uniform(0.42, 0.62) + rng.uniform(-0.03, 0.03, 3)  # Brightness and tint.
         self._apply(item)
         if self._picture is not None:
             self._picture.paint(item, lamp)
