@@ -135,7 +135,7 @@ def speed(quick: bool) -> list[dict[str, Any]]:
                 loss = objective.judge(batch, is_looped=looped).loss.mean()
                 torch.autograd.grad(loss, list(objective.module.parameters()))
 
-            rates.append(count / _median_s(update, 2 if quick else 15))
+            rates.append(count / _median_s(update, 2 if quick else 5))
         rows.append(
             {
                 'tasks': name,
@@ -187,7 +187,7 @@ def robots(quick: bool) -> dict[str, Any]:
     assert isinstance(prepared.training, DriveTasks), 'of robots'
     plain_one = MetaObjective(settings.phase, prepared.training.shape, 0)
     plain_one.prepare(prepared.training.statistics())
-    count = 10 if quick else 600
+    count = 10 if quick else 400
     _learn(prepared.objective, prepared.training, count, 20, 2e-3, adapts=True)
     _learn(plain_one, prepared.training, count, 20, 2e-3, adapts=False)
     measured = Robots(3 if quick else 20, 20.0)

@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / 'docs'))
 
 import campaign_tables  # noqa: E402
 import language_tables  # noqa: E402
+import meta_tables  # noqa: E402
 import nsca_tables  # noqa: E402
 import vision_language_tables  # noqa: E402
 
@@ -347,6 +348,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
         name: functools.partial(getattr(language_tables, name), table=_table)
         for name in ('commands', 'cancel_latency', 'perception', 'intent', 'robot_code')
     },
+    'meta_learning': functools.partial(meta_tables.meta_learning, table=_table),
     'vision_language': functools.partial(vision_language_tables.vision_language, table=_table),
     **{
         f'nsca_{name}': functools.partial(getattr(nsca_tables, name), table=_table)
