@@ -58,6 +58,7 @@ _EXAMPLES = """examples:
   ./run evaluate --model neural_policy --data synthetic          labels that are right
   ./run evaluate --mode intent --model intent --data commands.jsonl --json score.json
   ./run evaluate --mode code --model code --data records.json    {input, output, category}
+  ./run evaluate --mode meta --model dynamics --data robots      after adapting to 5 s of each
 With --mode everything that applies is measured: recorded actions where --data is given, its own
 task, and the waypoint course.
 LAYOUTS is a JSON list of seeds or of {"seed": 1, "start": [x, y, yaw], "goal": [x, y]}."""

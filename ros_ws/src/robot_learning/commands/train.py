@@ -48,6 +48,7 @@ _EXAMPLES = """examples:
   ./run train --mode intent --name intent     # commands of a grammar; or --data commands.jsonl
   ./run train --mode kernel                   # intent, neural_policy, grounding and meta
   ./run train --mode code --name code         # robot-API code; or --data records.json
+  ./run train --mode meta --data robots --name dynamics   # or pictures in classes, sinusoids
 Either from recorded --data or in an --env. From data, whole episodes are held out, and only what
 is measured on them is reported. ppo learns only from what it drives itself: --env or ./run up.
 --mode all trains world_model, sac, dreamer and behavior_cloning in this order on the same data
