@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from robot_learning.commands.supervisor import Command, Limits, Supervisor
+from robot_learning.commands.supervisor import DEAF_LINE, Command, Limits, Supervisor
 from robot_learning.errors import EnvironmentSetupError
 
 DEADLINE_S = 10.0
@@ -91,6 +91,29 @@ def test_every_line_of_output_comes_with_its_process_name(lines, collect):
     with Supervisor(commands, collect) as supervisor:
         poll_until_over(supervisor)
     assert sorted(lines) == [('one', 'a'), ('one', 'b'), ('two', 'c')]
+
+
+def test_a_process_that_says_it_hears_nobody_is_started_again(tmp_path, lines, collect):
+    code = f"""
+    import pathlib, time
+    first = not pathlib.Path({str(tmp_path / 'been')!r}).exists()
+    pathlib.Path({str(tmp_path / 'been')!r}).touch()
+    colour = chr(27) + '[37m'
+    says = colour + 'Failed init_port fastrtps_port9165: open_and_lock_file failed'
+    print('[RTPS_TRANSPORT_SHM Error] ' + says if first else 'hears', flush=True)
+    time.sleep(1000)
+    """
+    deaf = program('recorder', code, restart='on_failure', deaf_by=DEAF_LINE)
+    with Supervisor([deaf], collect, limits=QUICK) as supervisor:
+        texts = []
+
+        def hears():
+            texts.extend(event.text for event in supervisor.poll())
+            return ('recorder', 'hears') in lines
+
+        until(hears)
+        assert supervisor.num_restarts('recorder') == 1
+    assert any('would hear nobody' in text for text in texts)
 
 
 def test_stop_sends_sigint_so_that_a_process_can_end_in_order(lines, collect):
@@ -297,7 +320,7 @@ def test_killing_the_supervisor_leaves_no_orphans(tmp_path):
     code = f"""
     import sys
     import time
-    from robot_learning.commands.supervisor import Command, Limits, Supervisor
+    from robot_learning.commands.supervisor import DEAF_LINE, Command, Limits, Supervisor
     commands = [
         Command('polite', (sys.executable, '-S', '-c', {WAIT_FOREVER!r})),
         Command('deaf', (sys.executable, '-S', '-c', {DEAF!r})),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from robot_learning.errors import EnvironmentSetupError
 USER_ERROR = 2  # Exit code of mistakes that a restart cannot mend.
 
 _NUM_LINES_IN_REPORT = 5
+# Fast DDS could not lock its port in shared memory, which somebody tried at that very moment; what
+# others on this machine send there is lost from then on.
+DEAF_LINE = re.compile(r'RTPS_TRANSPORT_SHM.*Failed init_port')
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Command:
     essential: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     nice: int = 0  # How readily it yields the processor, 0 to 19.
+    deaf_by: re.Pattern[str] | None = None  # A line that says that it hears nobody any more.
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Supervisor:
         self.failure = ''  # Why an essential process ended for good; '' as long as all is well.
         self.finished = False  # An essential process ended by itself with exit code 0.
         self._slots = {command.name: _Slot(command) for command in commands}
-        self._on_output = on_output or print_prefixed
+        self._print = on_output or print_prefixed
         self._on_event = on_event
         self._limits = limits or Limits()
         self._guardian: subprocess.Popen[str] | None = None
@@ -122,6 +127,11 @@ class Supervisor:
         if self._guardian is not None and self._guardian.poll() is not None:
             self._start_guardian()  # Somebody killed it.
         for slot in self._slots.values():
+            if slot.child is not None and slot.is_deaf:
+                slot.is_deaf = False
+                text = 'could not set up its shared memory and would hear nobody, gets SIGKILL'
+                events.append(self._emit(slot.command.name, 'signalled', text))
+                slot.child.signal(signal.SIGKILL)
             if slot.child is not None and (code := slot.child.poll()) is not None:
                 events += self._on_end(slot, slot.child, code, now)
             elif slot.restart_at is not None and now >= slot.restart_at:
@@ -185,7 +195,7 @@ class Supervisor:
 
     def _launch(self, slot: _Slot) -> Event:
         command = slot.command
-        slot.restart_at = None
+        slot.restart_at, slot.is_deaf = None, False
         try:
             slot.child = ChildProcess(
                 command.name,
@@ -202,6 +212,13 @@ class Supervisor:
         slot.num_starts += 1
         self._tell_guardian('watch', slot.child.pid)
         return self._emit(command.name, 'started', f'started, process {slot.child.pid}')
+
+    def _on_output(self, name: str, line: str) -> None:
+        """Pass a line of output on; on the thread of its reader."""
+        slot = self._slots[name]
+        if slot.command.deaf_by is not None and slot.command.deaf_by.search(line):
+            slot.is_deaf = True
+        self._print(name, line)
 
     def _on_end(self, slot: _Slot, child: ChildProcess, code: int, now: float) -> list[Event]:
         command = slot.command
@@ -307,6 +324,7 @@ class _Slot:
         self.exit_code: int | None = None
         self.restart_at: float | None = None  # Monotonic seconds.
         self.num_starts = 0
+        self.is_deaf = False  # It said so, see `Command.deaf_by`.
         self.failures: deque[float] = deque()
 
     def delay_before_restart(self, now: float, limits: Limits) -> float | None:
@@ -340,6 +358,7 @@ def ros_command(process: ResolvedProcess) -> Command:
         essential=process.essential,
         environment=process.environment,
         nice=process.nice,
+        deaf_by=DEAF_LINE,
     )
 
 
