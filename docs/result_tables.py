@@ -19,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'docs'))
 
+import bench_tables  # noqa: E402
 import campaign_tables  # noqa: E402
 import language_tables  # noqa: E402
 import meta_tables  # noqa: E402
@@ -350,6 +351,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     },
     'meta_learning': functools.partial(meta_tables.meta_learning, table=_table),
     'vision_language': functools.partial(vision_language_tables.vision_language, table=_table),
+    'interactions': functools.partial(bench_tables.interactions, table=_table),
     **{
         f'nsca_{name}': functools.partial(getattr(nsca_tables, name), table=_table)
         for name in ('vision', 'audio', 'digits', 'world', 'serving')
