@@ -19,6 +19,8 @@ from robot_learning.config import STRICT
 from robot_learning.errors import WorldControlError
 
 _POLL_S = 0.01
+_STANDSTILL_POLL_S = 0.03
+_STANDSTILL = 0.003  # Metres and radians between two looks; a slow robot goes 5 mm.
 
 
 class Placement(NamedTuple):
@@ -77,6 +79,7 @@ class ResetConfig:
     settle_s: PositiveFloat = 0.06  # Simulated; more than one period of the true poses.
     position_tolerance_m: PositiveFloat = 0.03
     angle_tolerance_rad: PositiveFloat = 0.06
+    stop_timeout_s: PositiveFloat = 0.5  # Wall time in which a robot comes to rest.
     pose_timeout_s: PositiveFloat = 2.0  # Wall time in which true poses must arrive.
     sensor_timeout_s: PositiveFloat = 5.0  # Wall time in which every sensor must speak again.
     timestep_s: Annotated[float, Field(gt=0, le=0.1)] = 0.001  # Of the simulator's physics.
@@ -147,6 +150,7 @@ class WorldReset:
         control, config = self._control, self._config
         num_steps = math.ceil(config.settle_s / config.timestep_s)
         control.stop_robot()
+        self._await_standstill(next(iter(placements)))
         control.hold(True)
         before = {name: self._stamp(name) for name in placements}
         control.place(placements)
@@ -160,14 +164,34 @@ class WorldReset:
         self._await_sensors(heard, stamp_ns, num_steps if not runs_after else 0)
         return stamp_ns
 
+    def _await_standstill(self, name: str) -> None:
+        """Let the stop command arrive before time is held: it goes another way than services."""
+        last = self._view.sighting(name)
+        end_s = self._now_s() + self._config.stop_timeout_s
+        while last is not None and self._now_s() < end_s:
+            self._wait(_STANDSTILL_POLL_S)
+            newest = self._view.sighting(name)
+            assert newest is not None, 'sightings are kept'
+            if newest.stamp_ns > last.stamp_ns:
+                if _is_same_place(newest.placement, last.placement):
+                    return
+                last = newest
+
     def _compare(self, placements: Mapping[str, Placement], before: Mapping[str, int]) -> int:
-        """Wait for poses newer than `before` and compare them; return the time of the first."""
+        """Wait for poses newer than `before` that fit; return the time of the first model's.
+
+        Poses from before the placement may still be on their way, so the last ones count.
+        """
         first = next(iter(placements))
+
+        def fits(name: str) -> bool:
+            sighting = self._view.sighting(name)
+            if sighting is None or sighting.stamp_ns <= before[name]:
+                return False
+            return not self._misplacement(name, placements[name], sighting.placement)
+
         self._wait_until(
-            lambda: (
-                all(self._stamp(name) > before[name] for name in placements)
-                or self._stamp(first) < before[first]
-            ),
+            lambda: all(map(fits, placements)) or self._stamp(first) < before[first],
             self._config.pose_timeout_s,
         )
         if self._stamp(first) < before[first]:
@@ -185,19 +209,22 @@ class WorldReset:
         for name, wanted in placements.items():
             sighting = self._view.sighting(name)
             assert sighting is not None, 'its stamp was compared'
-            self._check_place(name, wanted, sighting.placement)
+            if problem := self._misplacement(name, wanted, sighting.placement):
+                raise WorldControlError(problem)
         return self._stamp(first)
 
-    def _check_place(self, name: str, wanted: Placement, found: Placement) -> None:
+    def _misplacement(self, name: str, wanted: Placement, found: Placement) -> str:
+        """Say how far a model is from its place; '' where that is near enough."""
         config = self._config
         distance = math.dist(wanted[:2], found[:2])
         turn = abs(math.remainder(wanted.yaw - found.yaw, math.tau))
-        if distance > config.position_tolerance_m or turn > config.angle_tolerance_rad:
-            raise WorldControlError(
-                f'{name} is {distance:.3f} m and {turn:.3f} rad from where it was put, at '
-                f'({found.x:.2f}, {found.y:.2f}); {config.position_tolerance_m:g} m and '
-                f'{config.angle_tolerance_rad:g} rad are allowed. See that the place is free.'
-            )
+        if distance <= config.position_tolerance_m and turn <= config.angle_tolerance_rad:
+            return ''
+        return (
+            f'{name} is {distance:.3f} m and {turn:.3f} rad from where it was put, at '
+            f'({found.x:.2f}, {found.y:.2f}); {config.position_tolerance_m:g} m and '
+            f'{config.angle_tolerance_rad:g} rad are allowed. See that the place is free.'
+        )
 
     def _await_sensors(self, heard: Mapping[str, int], stamp_ns: int, num_steps: int) -> None:
         """Wait until every sensor has spoken after the reset; while held, step on for it."""
@@ -240,6 +267,11 @@ class WorldReset:
         end_s = self._now_s() + timeout_s
         while not is_true() and self._now_s() < end_s:
             self._wait(_POLL_S)
+
+
+def _is_same_place(one: Placement, other: Placement) -> bool:
+    turn = abs(math.remainder(one.yaw - other.yaw, math.tau))
+    return math.dist(one[:2], other[:2]) < _STANDSTILL and turn < _STANDSTILL
 
 
 def _listed(names: Collection[str]) -> str:
