@@ -133,7 +133,7 @@ def test_what_is_followed_is_told_for_every_picture(bench):
 
 
 @pytest.mark.parametrize(
-    ('phrases', 'said'), [((), 'expected at least one'), (('',), 'expected 1 to 500')]
+    ('phrases', 'said'), [((), 'expected at least one'), (('',), 'expected 1 to 2000')]
 )
 def test_questions_that_mean_nothing_are_answered_with_why(bench, phrases, said):
     bench.until(lambda: bench.ask('the red square').success, each=lambda: bench.show(1))
@@ -155,10 +155,8 @@ def test_phrases_can_be_followed_from_the_start(context, models):
     ('parameters', 'reason'),
     [
         ({'model': 'absent'}, 'absent'),
-        ({'model': 'eyes@x'}, "version 'x' is no number"),
         ({'robot': 'crazyflie'}, 'expected a field of type sensor_msgs/msg/Image'),
         ({'camera': 'scan'}, "camera is 'scan'"),
-        ({'rate_hz': '0.0'}, 'rate_hz'),
     ],
     ids=str,
 )

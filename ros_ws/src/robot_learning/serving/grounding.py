@@ -31,7 +31,7 @@ PRETRAINED = Path(__file__).resolve().parent.parent / 'pretrained'  # A model st
 NAME = 'grounding'
 KINDS = ('dual_encoder', 'dual_encoder_clip')
 _KNOWN_TEXTS = 256  # Kept, so that a phrase that is asked for again and again is read once.
-_LONGEST = 500  # Characters of a phrase.
+_LONGEST = 2000  # Characters of a text.
 
 
 class Look(NamedTuple):
