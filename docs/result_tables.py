@@ -24,6 +24,7 @@ import campaign_tables  # noqa: E402
 import language_tables  # noqa: E402
 import meta_tables  # noqa: E402
 import nsca_tables  # noqa: E402
+import video_tables  # noqa: E402
 import vision_language_tables  # noqa: E402
 
 README = ROOT / 'README.md'
@@ -356,6 +357,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
         f'nsca_{name}': functools.partial(getattr(nsca_tables, name), table=_table)
         for name in ('vision', 'audio', 'digits', 'world', 'serving')
     },
+    'aime': functools.partial(video_tables.aime, table=_table),
 }
 _IN_README = ('closed_loop', 'latency')
 
