@@ -34,7 +34,10 @@ WALKED = (
 )
 SAW = f'{WALKED} && {{ [ -d runs/models/eyes ] || {SEE} --max-updates 2; }}'
 TOUCH = './run collect --interactions 240 --episodes --out runs/bench'
-FEEL = './run train --mode nsca --data runs/bench --config config/phases/nsca_small.yaml --name senses'
+FEEL = (
+    './run train --mode nsca --data runs/bench --config config/phases/nsca_small.yaml '
+    '--name senses'
+)
 FELT = (
     './run evaluate --mode nsca --model senses-full --models runs/models --data runs/bench '
     '--pictures runs/sensed'
