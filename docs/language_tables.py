@@ -91,4 +91,20 @@ def robot_code(results: Any, table: Table) -> str:
     )
 
 
+def code_execution(results: Any, table: Table) -> str:
+    """Generated code carried out in the world."""
+    summary = results['summary']
+    failed = [run for run in results['runs'] if not run['success']]
+    lines = ''.join(f'- "{run["text"]}": {run["why"]}\n' for run in failed)
+    interval = f'{summary["success"]:.2f} ({summary["low"]:.2f} to {summary["high"]:.2f})'
+    rows = [[summary['commands'], interval, f'{summary["exact_match"]:.3f}']]
+    head = ['commands', 'ended where the command said, 95 %', 'exact match']
+    return (
+        f'Commands in phrases that were held out, each in a layout of its own, sight by the '
+        f'camera; {summary["reference_impossible"]} others, whose own program cannot be done in '
+        f'their layout, are left out:\n\n'
+        f'{table(head, rows)}\n{f"What failed:{chr(10)}{chr(10)}{lines}" if lines else ""}'
+    )
+
+
 _QUANTILES = ('p50', 'p99', 'max')

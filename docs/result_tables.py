@@ -348,7 +348,14 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'soak': functools.partial(campaign_tables.soak, table=_table),
     **{
         name: functools.partial(getattr(language_tables, name), table=_table)
-        for name in ('commands', 'cancel_latency', 'perception', 'intent', 'robot_code')
+        for name in (
+            'commands',
+            'cancel_latency',
+            'perception',
+            'intent',
+            'robot_code',
+            'code_execution',
+        )
     },
     'meta_learning': functools.partial(meta_tables.meta_learning, table=_table),
     'vision_language': functools.partial(vision_language_tables.vision_language, table=_table),
