@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from robot_learning.errors import ConfigError
@@ -128,7 +129,8 @@ def _single_sense(name: str, data: Data, settings: NscaConfig, team: Team) -> Pr
         passes = settings.audio.passes
     objective.module.to(team.device)
     sides = [PairedBatches(paired, [_FIELDS[name]]) for paired in data]
-    return Prepared(objective, *sides, passes, ())
+    training, held_out = sides
+    return Prepared(objective, training, held_out, passes, ())
 
 
 def _fusion(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -> Prepared:
@@ -147,7 +149,8 @@ def _fusion(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -> 
         ]
         perception.proprioception.fit(torch.cat(readings))
     objective.module.to(team.device)
-    return Prepared(objective, *sides, phase.passes, tuple(earlier.found))
+    training, held_out = sides
+    return Prepared(objective, training, held_out, phase.passes, tuple(earlier.found))
 
 
 def _dynamics(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -> Prepared:
@@ -161,22 +164,25 @@ def _dynamics(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -
     sides = []
     for paired in data:
         encoded = _encoded(paired, perception, settings)
-        whole: Any = encoded.read(range(len(encoded)))
+        whole: Any = encoded.read(np.arange(len(encoded)))
         sensed = sensed_steps(whole, perception, senses, window.felt_steps)
         states = torch.cat(
             [
                 perception.fusion(latents, there)
                 for latents, there in zip(
-                    sensed.latents.split(2048), sensed.is_there.split(2048), strict=True
+                    torch.split(sensed.latents, 2048),
+                    torch.split(sensed.is_there, 2048),
+                    strict=True,
                 )
             ]
         )
         actions = whole['action']
-        sides.append(StateEpisodes(states.unflatten(0, actions.shape[:2]), actions))
+        sides.append(StateEpisodes(torch.unflatten(states, 0, actions.shape[:2]), actions))
     objective = DynamicsObjective(settings.model, settings.dynamics, senses)
     objective.world.fit(sides[0].states.flatten(0, 1))
     objective.module.to(team.device)
-    return Prepared(objective, *sides, settings.dynamics.passes, tuple(earlier.found))
+    training, held_out = sides
+    return Prepared(objective, training, held_out, settings.dynamics.passes, tuple(earlier.found))
 
 
 def _full(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -> Prepared:
@@ -192,7 +198,8 @@ def _full(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -> Pr
         sides = [stepwise_batches(paired, senses) for paired in data]
     else:
         sides = [_encoded(paired, objective.full.perception, settings) for paired in data]
-    return Prepared(objective, *sides, phase.passes, tuple(earlier.found))
+    training, held_out = sides
+    return Prepared(objective, training, held_out, phase.passes, tuple(earlier.found))
 
 
 def _encoded(paired: PairedSet, perception: Any, settings: NscaConfig) -> EncodedEpisodes:

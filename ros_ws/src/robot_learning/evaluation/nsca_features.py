@@ -103,7 +103,7 @@ def sequences_of(published: Published, paired: PairedSet) -> Sequences:
     contexts = torch.cat(
         [
             model.world.temporal(model.world.scaled(part), given)
-            for part, given in zip(states.split(64), actions.split(64), strict=True)
+            for part, given in zip(torch.split(states, 64), torch.split(actions, 64), strict=True)
         ]
     )
     properties = model.properties(contexts[:, -1]).numpy()

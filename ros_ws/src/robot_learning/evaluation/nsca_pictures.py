@@ -30,11 +30,12 @@ def embedding_map(latents: Array, labels: Array, classes: Sequence[str]) -> byte
         figure = Figure(figsize=(6.4, 4.4), layout='constrained')
         axes = figure.subplots()
         is_other = ~np.isin(labels, shown)
-        axes.scatter(*places[is_other].T, s=9, color='#c9ced8')
+        axes.scatter(places[is_other, 0], places[is_other, 1], s=9, color='#c9ced8')
         colours = mpl.colormaps['tab10']
         for number, name in enumerate(shown):
             label = classes[name] if 0 <= name < len(classes) else 'no class'
-            axes.scatter(*places[labels == name].T, s=14, color=colours(number), label=label)
+            x, y = places[labels == name].T
+            axes.scatter(x, y, s=14, color=colours(number), label=label)
         axes.set(
             xlabel=f'first axis, {shares[0]:.0%} of the variance',
             ylabel=f'second axis, {shares[1]:.0%}' if len(shares) > 1 else '',

@@ -72,5 +72,5 @@ def _fit(rows: Tensor, targets: Tensor, num_classes: int, penalty: float) -> Pro
         return loss
 
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
     return Probe(mean, scale, weight.detach(), bias.detach(), penalty)

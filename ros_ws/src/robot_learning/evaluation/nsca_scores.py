@@ -21,7 +21,7 @@ class Score(NamedTuple):
     value: float
     low: float  # 95 % interval.
     high: float
-    count: int  # What it was measured on.
+    count: int  # type: ignore[assignment]  # What it was measured on.
     chance: float  # What guessing gets; NaN where that means nothing.
 
     def to_dict(self) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def property_lines(
     sequences: Sequences, paired: PairedSet, cheap: Array | None, seed: int
 ) -> Iterator[Line]:
     """Yield Pearson and Spearman of every property, and the mean of Spearman's."""
-    truth = np.stack([sample.properties for sample in paired])
+    truth = _truth(paired)
     tables = {'learned': sequences.properties}
     if cheap is not None:
         tables['correlational'] = cheap
@@ -265,7 +265,7 @@ def property_lines(
 
 def causal_lines(sequences: Sequences, paired: PairedSet, cheap: Array | None) -> Iterator[Line]:
     """Yield accuracy of predicted changes under intervention, per property and in all."""
-    truth = np.stack([sample.properties for sample in paired])
+    truth = _truth(paired)
     tables = {'learned': sequences.properties}
     if cheap is not None:
         tables['correlational'] = cheap
@@ -287,9 +287,15 @@ def causal_lines(sequences: Sequences, paired: PairedSet, cheap: Array | None) -
         yield Line('causal', 'all properties', name, causal_accuracy(everything))
 
 
+def _truth(paired: PairedSet) -> Array:
+    """Properties of every recording [N, 9]; the callers' sets have them."""
+    rows = [sample.properties for sample in paired]
+    return np.stack([row for row in rows if row is not None])
+
+
 def correlational_properties(train: PairedSet, asked: PairedSet) -> Array:
     """Predict properties by ridge regression on cheap features of everything that was sensed."""
-    truth = np.stack([sample.properties for sample in train])
+    truth = _truth(train)
     return baselines.ridge(cheap_features(train), truth, cheap_features(asked))
 
 

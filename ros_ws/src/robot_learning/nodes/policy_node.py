@@ -272,8 +272,8 @@ class PolicyNode(ManagedNode):
     def _on_wanted_stop(self) -> None:
         """Stop now rather than at the next tick; in lock-step the next step is answered so."""
         last = self._output.last
-        is_due = self.is_active and self._config.mode == 'free_running' and last is not None
-        if is_due and (last.executed != self._contract.action_stop).any():
+        is_due = self.is_active and self._config.mode == 'free_running'
+        if is_due and last is not None and (last.executed != self._contract.action_stop).any():
             stop = self._driver.stop(self._now_ns())
             self._output.publish(stop._replace(intervention=True))
 

@@ -134,7 +134,7 @@ def time_stretch(sounds: Tensor, pace: float) -> Tensor:
     inside = torch.arange(grain, device=sounds.device)
     grains = sounds[:, starts.long()[:, None] + inside]  # [B, K, grain]
     window = torch.hann_window(grain, device=sounds.device)
-    early, late = (grains * window).split(_HOP, dim=2)  # Rises of grains and their falls.
+    early, late = torch.split(grains * window, _HOP, dim=2)  # Rises of grains and their falls.
     return (F.pad(early, (0, 0, 0, 1)) + F.pad(late, (0, 0, 1, 0))).flatten(1)
 
 
@@ -180,7 +180,8 @@ def pink_noise(
     spectra = torch.fft.rfft(white)
     rise = torch.arange(spectra.shape[1], device=white.device).clamp(min=1).rsqrt()
     noise = torch.fft.irfft(spectra * rise, n=length)
-    return noise / _rms(noise)
+    found: Tensor = noise / _rms(noise)
+    return found
 
 
 def _cropped(

@@ -86,12 +86,12 @@ def imagined_losses(
     for _ in range(config.starts):
         start = int(torch.randint(length - 1, ()))
         steps = min(horizon, length - 1 - start)
-        future = world.dynamics(
+        mean, log_std = world.dynamics(
             scaled[:, start], contexts[:, start], actions[:, start : start + steps]
         )
         target = scaled[:, start + 1 : start + 1 + steps].detach()
         is_known = torch.ones(target.shape[:2], dtype=torch.bool, device=target.device)
-        loss = dynamics_loss(*future, target, is_known)
+        loss = dynamics_loss(mean, log_std, target, is_known)
         errors.append(loss.error)
         scores.append(loss.calibration)
     return torch.stack(errors).mean(), torch.stack(scores).mean()

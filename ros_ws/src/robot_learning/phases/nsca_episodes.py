@@ -106,7 +106,7 @@ def encoded(
         found = perception.vision(pictures(batch['frames'].flatten(0, 1)))
         seen = found.unflatten(0, (count, length))
     if 'audio' in senses:
-        heard_steps = [
+        heard_steps: Any = [
             moment_at(batch, step, heard, 1, ('audio',)).sounds for step in range(length)
         ]
         sounds: Any = torch.stack(heard_steps, dim=1)  # [B, T, N]

@@ -194,7 +194,8 @@ class FullObjective:
         is_known = truth.isfinite()
         context = self._contexts(states, batch['action'])[:, -1]
         error = (self.full.properties(context) - truth.nan_to_num()).square() * is_known
-        return error.sum() / is_known.sum().clamp(min=1)
+        found: Tensor = error.sum() / is_known.sum().clamp(min=1)
+        return found
 
     def _outcome_loss(self, states: Tensor, batch: Batch) -> Tensor:
         """Of data that hold rewards and ends [B, T]: squared error and cross-entropy."""
@@ -203,4 +204,5 @@ class FullObjective:
         self._has_outcomes = True
         reward, end_logit = self.full.outcomes(self.full.world.scaled(states))
         ends = nn.functional.binary_cross_entropy_with_logits(end_logit, batch['terminated'])
-        return (reward - batch['reward']).square().mean() + ends
+        found: Tensor = (reward - batch['reward']).square().mean() + ends
+        return found

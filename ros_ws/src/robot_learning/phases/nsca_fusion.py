@@ -53,7 +53,11 @@ class FusionPhaseConfig:
     """Of phase fusion."""
 
     passes: PassesConfig = PassesConfig(epochs=50)
-    senses: Annotated[tuple[Sense, ...], Field(min_length=2)] = MODALITIES
+    senses: Annotated[tuple[Sense, ...], Field(min_length=2)] = (
+        'vision',
+        'audio',
+        'proprioception',
+    )
     loss: FusionLossConfig = FusionLossConfig()
     window: MomentWindow = MomentWindow()
 

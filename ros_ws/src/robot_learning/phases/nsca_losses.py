@@ -128,7 +128,7 @@ class Spread(NamedTuple):
 
     std: float  # Mean over dimensions.
     effective_rank: float  # exp of the entropy of the covariance's spectrum; 1 to D.
-    count: int  # Latents; the rank is below it, however much they differ.
+    count: int  # type: ignore[assignment]  # Latents; the rank is below it, however much they differ.
 
 
 def spread_of(latents: Tensor) -> Spread:

@@ -74,7 +74,8 @@ def contrastive_losses(
 ) -> Losses:
     """NT-Xent over projections plus the variance term over latents."""
     latents, projections = module(torch.cat([first, second]))
-    contrast = nt_xent(*projections.chunk(2), config.temperature)
+    one, other = projections.chunk(2)
+    contrast = nt_xent(one, other, config.temperature)
     variance = variance_loss(latents)
     return Losses(
         {'nsca': contrast + config.variance_weight * variance},

@@ -85,7 +85,7 @@ def _resampled(samples: Array, count: int) -> Array:
     sums = np.concatenate([[0.0], np.cumsum(samples, dtype=np.float64)])
     places = np.linspace(0, len(samples), count + 1)
     if count < len(samples):
-        means = np.diff(np.interp(places, np.arange(len(sums)), sums)) / np.diff(places)
-        return means.astype(np.float32)
+        means: Array = np.diff(np.interp(places, np.arange(len(sums)), sums)) / np.diff(places)
+        return np.asarray(means, np.float32)
     middles = 0.5 * (places[:-1] + places[1:]) - 0.5
-    return np.interp(middles, np.arange(len(samples)), samples).astype(np.float32)
+    return np.asarray(np.interp(middles, np.arange(len(samples)), samples), np.float32)

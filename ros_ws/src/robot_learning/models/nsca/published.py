@@ -47,7 +47,8 @@ def load_published(
     kind = policy.get('kind') if isinstance(policy, Mapping) else None
     settings = manifest.get('config')
     block = settings.get('model') if isinstance(settings, Mapping) else None
-    if kind not in (*_ENCODERS, 'nsca_fusion', 'nsca_full') or not isinstance(block, Mapping):
+    is_known = kind in (*_ENCODERS, 'nsca_fusion', 'nsca_full')
+    if not (is_known and isinstance(settings, Mapping) and isinstance(block, Mapping)):
         raise ModelRefusedError(
             f'{where}: kind of model is {kind!r}, expected nsca_vision, nsca_audio, nsca_fusion '
             f'or nsca_full, with its sizes. Choose another version.'
@@ -70,7 +71,7 @@ def load_published(
     except (ConfigError, RuntimeError) as error:
         raise ModelRefusedError(f'{where}: does not fit its sizes ({error}).') from error
     model.eval().requires_grad_(False)
-    assert isinstance(policy, Mapping), 'it has a kind'
+    assert isinstance(policy, Mapping) and isinstance(kind, str), 'checked above'
     senses = _ENCODERS.get(kind) or tuple(policy.get('senses', MODALITIES))
     return Published(
         kind,
