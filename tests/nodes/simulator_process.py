@@ -102,6 +102,10 @@ class Pilot:
         profile = qos or qos_profile('reliable')
         self.node.create_subscription(kind, topic, kept.append, profile)
 
+    def hears(self, topic: str) -> bool:
+        """Whether somebody is there who publishes a topic."""
+        return self.node.count_publishers(topic) > 0
+
     def drive(self, stamp: Any, linear: float, angular: float) -> None:
         """Send one command."""
         command = TwistStamped()

@@ -306,12 +306,12 @@ def test_pictures_that_somebody_learns_from_come_with_every_step(pilot):
 
 def test_sigterm_ends_the_episode_and_the_process_cleanly(pilot):
     with SimulatorProcess(mode='real_time', **NO_CAMERA) as simulator:
-        assert pilot.spin_until(lambda: pilot.outcomes)
+        assert pilot.spin_until(lambda: pilot.outcomes and pilot.hears('episode_event'))
         code, log = simulator.end(signal.SIGTERM)
     assert code == 0
     assert 'Traceback' not in log
     events = pilot.received['episode_event']
-    assert pilot.spin_until(lambda: events[-1].event == EpisodeEvent.END)
+    assert pilot.spin_until(lambda: events and events[-1].event == EpisodeEvent.END)
     assert events[-1].reason == 'shutdown'
 
 

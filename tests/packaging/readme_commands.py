@@ -46,7 +46,8 @@ TOUCHED = (
     '{ [ -d runs/bench ] || '
     './run collect --interactions 12 --interventions 1 --episodes --out runs/bench; }'
 )
-SENSED = f'{TOUCHED} && {{ [ -d runs/models/senses-full ] || {FEEL} --max-updates 1; }}'
+FELT_ONCE = f'{FEEL} --max-updates 1 --held-out 0.4'
+SENSED = f'{TOUCHED} && {{ [ -d runs/models/senses-full ] || {FELT_ONCE}; }}'
 WORDS = './run train --mode vision_language --name words'
 FOUND = './run evaluate --mode vision_language --model words --models runs/models --data world'
 META = './run train --mode meta --data robots --name dynamics'
