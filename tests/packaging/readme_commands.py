@@ -18,36 +18,11 @@ IMAGINED = (
     './run evaluate --model robot-world_model --models runs/models --data runs/store '
     '--pictures runs/imagined'
 )
-WALKER = './run collect --dmc walker_walk --steps 5000 --out runs/walker'
-SEE = (
-    './run train --mode aime --data runs/walker --config config/phases/aime_small.yaml --name eyes'
-)
-SEEN = (
-    './run evaluate --mode aime --model eyes --models runs/models --data runs/walker '
-    '--pictures runs/seen'
-)
-IMITATE = './run train --mode aime --imitate-with eyes --data runs/walker --name apprentice'
-# Episodes of 100 steps; each of the four commands needs those before it.
-WALKED = (
-    '{ [ -d runs/walker ] || '
-    './run collect --dmc walker_walk --steps 120 --action-repeat 10 --out runs/walker; }'
-)
-SAW = f'{WALKED} && {{ [ -d runs/models/eyes ] || {SEE} --max-updates 2; }}'
 TOUCH = './run collect --interactions 240 --episodes --out runs/bench'
-FEEL = (
-    './run train --mode nsca --data runs/bench --config config/phases/nsca_small.yaml '
-    '--name senses'
-)
-FELT = (
-    './run evaluate --mode nsca --model senses-full --models runs/models --data runs/bench '
-    '--pictures runs/sensed'
-)
 TOUCHED = (
     '{ [ -d runs/bench ] || '
     './run collect --interactions 12 --interventions 1 --episodes --out runs/bench; }'
 )
-FELT_ONCE = f'{FEEL} --max-updates 1 --held-out 0.4'
-SENSED = f'{TOUCHED} && {{ [ -d runs/models/senses-full ] || {FELT_ONCE}; }}'
 WORDS = './run train --mode vision_language --name words'
 FOUND = './run evaluate --mode vision_language --model words --models runs/models --data world'
 META = './run train --mode meta --data robots --name dynamics'
@@ -117,13 +92,7 @@ SHORTENED = {
     './run collect --robot parking_rover --steps 500 --out runs/parking': (
         './run collect --robot parking_rover --steps 50 --out runs/parking'
     ),
-    WALKER: WALKED,
-    SEE: SAW,
-    SEEN: f'{SAW} && {SEEN}',
-    IMITATE: f'{SAW} && {IMITATE} --max-updates 2',
     TOUCH: TOUCHED,
-    FEEL: SENSED,
-    FELT: f'{SENSED} && {FELT}',
 }
 # What a command must leave behind.
 LEAVES = {
@@ -143,8 +112,4 @@ LEAVES = {
     './run bags import runs/lerobot --robot arena --out runs/imported': ['runs/imported'],
     './run collect --robot rover --steps 500 --out runs/rover': ['runs/rover'],
     './run collect --robot parking_rover --steps 500 --out runs/parking': ['runs/parking'],
-    SEEN: ['runs/seen/open_loop.png', 'runs/seen/attention.png', 'runs/seen/latent_map.png'],
-    IMITATE: ['runs/models/apprentice'],
-    FEEL: ['runs/models/senses-full', 'runs/reports/senses-full-nsca_full.html'],
-    FELT: ['runs/sensed/reliability.png', 'runs/sensed/retrieval.png'],
 }
