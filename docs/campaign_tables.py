@@ -58,6 +58,13 @@ def crashes(results: Any, table: Table) -> str:
         text += f'This is a part: {kills} kills of each are planned.\n'
     if results['problems']:
         text += f'{len(results["problems"])} problems were found; the result file names them.\n'
+    if 'conditions' in results:
+        text += (
+            f'`to zero` is until the robot stands, braking included. {results["conditions"]}.\n'
+        )
+    if 'left_out' in results:
+        lines = ''.join(f'- {each}\n' for each in results['left_out'])
+        text += f'\nLeft out of the table:\n\n{lines}\n'
     trainer = results['trainer']
     if trainer is None:
         return text
