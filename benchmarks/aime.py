@@ -27,12 +27,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from aime_references import drive, expert, named, noises, one_by_one
 from reporting import RESULTS, table, write
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'ros_ws' / 'src'))
 
-from robot_learning.commands.collect_dmc import as_episode, collect_dmc  # noqa: E402
+from robot_learning.commands.collect_dmc import collect_dmc  # noqa: E402
 from robot_learning.commands.train_aime import (  # noqa: E402
     Videos,
     load_settings,
@@ -200,7 +201,7 @@ def step(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
         torch.manual_seed(1)
         plain = one_by_one(model, frames, actions)
         for name, value in plain.items():
-            apart = max(apart, float((value - _named(fast)[name]).abs().max()))
+            apart = max(apart, float((value - named(fast)[name]).abs().max()))
     model.train()
 
     def windows() -> None:
@@ -222,65 +223,13 @@ def step(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     }
 
 
-def one_by_one(model: AimeModel, frames: torch.Tensor, actions: torch.Tensor) -> Any:
-    """Return what `AimeModel.forward` does, frame by frame, as a first version would."""
-    deter = model.recurrent.begin(len(frames))
-    codes: list[torch.Tensor] = []
-    rows = []
-    carry = None
-    every = model.config.context_every
-    context = None
-    for t in range(frames.shape[1]):
-        embedding, slots, maps = model.embed(frames[:, t : t + 1])
-        tokens = model.tokenizer(maps)
-        past = torch.stack([*codes, tokens.values.detach()], 1)
-        latents = model.perceiver(past)[:, -1]
-        codes.append(tokens.values.detach())
-        context = latents.mean(1) if t % every == 0 or context is None else context
-        if carry is not None:
-            deter = model.recurrent.advance(carry, actions[:, t - 1])
-        posterior = model.recurrent.see(deter, embedding[:, 0])
-        carry = type(carry)(deter, posterior.sample()) if carry else _carry(deter, posterior)
-        prior = model.prior(torch.cat((deter, context), -1))
-        before = actions[:, t - 1] if t else torch.zeros_like(actions[:, 0])
-        rows.append(
-            {
-                'reconstruction': model.draw(*carry),
-                'attention_prior': model.attention_prior(deter),
-                'attention': slots.attention,
-                'prior_mean': prior.components.mean,
-                'codes': model.code_predictor(latents, before),
-                'tokens': model.scale.restored(tokens.reconstruction),
-            }
-        )
-    return {name: torch.stack([row[name] for row in rows], 1) for name in rows[0]}
-
-
-def _carry(deter: torch.Tensor, posterior: Any) -> Any:
-    from robot_learning.models.aime.vrnn import Carry
-
-    return Carry(deter, posterior.sample())
-
-
-def _named(output: Any) -> dict[str, torch.Tensor]:
-    drawn = output.seen.tokens.reconstruction
-    return {
-        'reconstruction': output.reconstruction,
-        'attention_prior': output.attention_prior,
-        'attention': output.seen.slots.attention,
-        'prior_mean': output.prior.components.mean,
-        'codes': output.code_logits,
-        'tokens': drawn.reshape(*output.reconstruction.shape),
-    }
-
-
 def imitation(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     """Infer a policy from video alone and let it act, beside cloning and no action."""
     task = DmcTask('cartpole_balance', 32, action_repeat=4)
     num_play, num_shown = (2, 2) if args.quick else (16, 8)
     updates = 10 if args.quick else args.imitation_updates
-    play = [_drive(task, noise, seed) for seed, noise in enumerate(_noises(num_play))]
-    shown = [_drive(task, 0.1, 1000 + seed) for seed in range(num_shown)]
+    play = [drive(task, noise, seed) for seed, noise in enumerate(noises(num_play))]
+    shown = [drive(task, 0.1, 1000 + seed) for seed in range(num_shown)]
     config = AimeConfig(model=TINY, stride=4)
     config = dataclasses.replace(config, losses=dataclasses.replace(config.losses, beta_epochs=2))
     videos = _videos([episode for episode, _ in play], config, seed=0)
@@ -298,7 +247,7 @@ def imitation(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     actors['none'] = lambda observation: np.zeros(len(bounds.low), np.float32)
     rng = np.random.default_rng(7)
     actors['random'] = lambda observation: rng.uniform(-1, 1, len(bounds.low))
-    actors['expert'] = _expert
+    actors['expert'] = expert
     blind = DmcTask(task.name, 0, action_repeat=4)  # The others need no pictures.
     count = 2 if args.quick else 10
     returns = {
@@ -314,31 +263,6 @@ def imitation(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
         rows.append({'policy': name, **mean, 'low': low, 'high': high})
     table(rows)
     return {'task': task.name, 'updates': updates, 'rows': rows, 'returns': returns, **found}
-
-
-def _noises(count: int) -> list[float]:
-    """Return how much noise is on the expert's actions: from little to nothing but noise."""
-    return [float(noise) for noise in np.linspace(0.3, 2.0, count)]
-
-
-def _expert(observation: Mapping[str, Array]) -> Array:
-    """Balance the pole, cart in the middle: a linear state feedback."""
-    x, cosine, sine = observation['position']
-    velocity, turning = observation['velocity']
-    angle = np.arctan2(sine, cosine)
-    push = 0.5 * x + 0.8 * velocity + 6.0 * angle + 1.2 * turning
-    return np.clip([push], -1, 1).astype(np.float32)
-
-
-def _drive(task: DmcTask, noise: float, seed: int) -> tuple[Episode, float]:
-    rng = np.random.default_rng(seed)
-
-    def choose(observation: Mapping[str, Array]) -> Array:
-        share = min(noise, 1.0)
-        return (1 - share) * _expert(observation) + noise * rng.uniform(-1, 1, 1)
-
-    trajectory = task.trajectory(choose, seed)
-    return as_episode(trajectory, task.contract, seed), float(trajectory.reward.sum())
 
 
 def _acting(inference: ActionInference, bounds: Any) -> Any:

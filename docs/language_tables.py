@@ -11,14 +11,11 @@ Table = Callable[[Sequence[object], Sequence[Sequence[object]]], str]
 def commands(results: Any, table: Table) -> str:
     """Fifty spoken commands in the world."""
     summary = results['summary']
-    failed = [run for run in results['runs'] if not run['success']]
-    lines = ''.join(f'- "{run["text"]}": {run["why"]}\n' for run in failed)
-    interval = f'{summary["success"]:.2f} ({summary["low"]:.2f} to {summary["high"]:.2f})'
-    rows = [[summary['commands'], interval, f'{summary["world_s_median"]:.0f} s']]
+    rows = [[summary['commands'], _interval(summary), f'{summary["world_s_median"]:.0f} s']]
     head = ['commands of several steps', 'ended where they said, 95 %', 'median time in the world']
     return (
         f'Words in, ground truth of robot and objects out; sight by the camera:\n\n'
-        f'{table(head, rows)}\n{f"What failed:{chr(10)}{chr(10)}{lines}" if lines else ""}'
+        f'{table(head, rows)}\n{_failures(results)}'
     )
 
 
@@ -94,17 +91,24 @@ def robot_code(results: Any, table: Table) -> str:
 def code_execution(results: Any, table: Table) -> str:
     """Generated code carried out in the world."""
     summary = results['summary']
-    failed = [run for run in results['runs'] if not run['success']]
-    lines = ''.join(f'- "{run["text"]}": {run["why"]}\n' for run in failed)
-    interval = f'{summary["success"]:.2f} ({summary["low"]:.2f} to {summary["high"]:.2f})'
-    rows = [[summary['commands'], interval, f'{summary["exact_match"]:.3f}']]
+    rows = [[summary['commands'], _interval(summary), f'{summary["exact_match"]:.3f}']]
     head = ['commands', 'ended where the command said, 95 %', 'exact match']
     return (
         f'Commands in phrases that were held out, each in a layout of its own, sight by the '
         f'camera; {summary["reference_impossible"]} others, whose own program cannot be done in '
         f'their layout, are left out:\n\n'
-        f'{table(head, rows)}\n{f"What failed:{chr(10)}{chr(10)}{lines}" if lines else ""}'
+        f'{table(head, rows)}\n{_failures(results)}'
     )
+
+
+def _interval(summary: Any) -> str:
+    return f'{summary["success"]:.2f} ({summary["low"]:.2f} to {summary["high"]:.2f})'
+
+
+def _failures(results: Any) -> str:
+    failed = [run for run in results['runs'] if not run['success']]
+    lines = ''.join(f'- "{run["text"]}": {run["why"]}\n' for run in failed)
+    return f'What failed:\n\n{lines}' if lines else ''
 
 
 _QUANTILES = ('p50', 'p99', 'max')
