@@ -12,6 +12,7 @@ trainer that is killed again and again is compared, bit by bit, with one that wa
 Every chapter is written when it is done, and the next call goes on behind it.
 
     python benchmarks/crash_campaign.py [--kills 100] [--seed 0] [--quick] [--minutes 20]
+    python benchmarks/crash_campaign.py --only policy   # Results in a file of their own.
 """
 
 from __future__ import annotations
@@ -67,15 +68,18 @@ def main() -> int:
     parser.add_argument(
         '--minutes', type=float, default=float('inf'), help='begin no chapter then'
     )
+    parser.add_argument('--only', choices=PROCESSES, help='kill nothing else')
     arguments = parser.parse_args()
+    name = f'crash_campaign_{arguments.only}' if arguments.only else 'crash_campaign'
+    processes = (arguments.only,) if arguments.only else PROCESSES
     num_kills = 2 if arguments.quick else arguments.kills
     begun_s = time.monotonic()
     domain_id = free_domain_id()
     os.environ['ROS_DOMAIN_ID'] = str(domain_id)
-    results = earlier(arguments.quick, num_kills, arguments.seed)
+    results = earlier(name, arguments.quick, num_kills, arguments.seed)
     waiting = [
         (number, mode, schedule)
-        for number, (mode, schedule) in enumerate(plan(num_kills, arguments.seed), 1)
+        for number, (mode, schedule) in enumerate(plan(processes, num_kills, arguments.seed), 1)
         if str(number) not in results['chapters']
     ]
     failed = 0
@@ -99,48 +103,49 @@ def main() -> int:
             print('\n'.join([*found, f'  kept for a look: {folder}']), flush=True)
         else:
             shutil.rmtree(folder)
-        save(results, waiting, arguments.quick)
-    if not waiting and results['trainer'] is None:
-        with tempfile.TemporaryDirectory(prefix='crash_campaign_') as name:
+        save(name, results, waiting, arguments.quick)
+    if not waiting and results['trainer'] is None and 'trainer' in processes:
+        with tempfile.TemporaryDirectory(prefix='crash_campaign_') as working:
             trainer = killed_trainer.compare(
-                Path(name),
+                Path(working),
                 max(num_kills // 5, 2),
                 arguments.seed,
                 updates_per_step=4 + num_kills // 4,
             )
         results['trainer'] = trainer._asdict()
-    path = save(results, waiting, arguments.quick)
+    path = save(name, results, waiting, arguments.quick)
     table(results['table'])
     print('\n'.join(results['problems']) or 'no problem was found')
     print(f'written to {path}; chapters to do: {len(waiting)}')
     return 1 if results['problems'] else 0
 
 
-def earlier(quick: bool, num_kills: int, seed: int) -> dict[str, Any]:
+def earlier(name: str, quick: bool, num_kills: int, seed: int) -> dict[str, Any]:
     """Return the results to go on from: those of the same plan, else empty ones."""
     plan_of = {'kills of each': num_kills, 'seed': seed}
-    path = RESULTS / f'crash_campaign{".quick" if quick else ""}.json'
+    path = RESULTS / f'{name}{".quick" if quick else ""}.json'
     if path.is_file():
         found: dict[str, Any] = json.loads(path.read_text())['results']
         is_open = bool(found['chapters to do']) or found['trainer'] is None
-        if is_open and {name: found[name] for name in plan_of} == plan_of:
+        if is_open and {key: found[key] for key in plan_of} == plan_of:
             return found
     return {**plan_of, 'chapters': {}, 'failures': [], 'trainer': None}
 
 
-def save(results: dict[str, Any], waiting: Sequence[Any], quick: bool) -> Path:
+def save(name: str, results: dict[str, Any], waiting: Sequence[Any], quick: bool) -> Path:
     """Sum up what is there and write it."""
     chapters = [read_chapter(entry) for entry in results['chapters'].values()]
-    results['table'] = [row(process, chapters) for process in PROCESSES]
+    rows = [row(process, chapters) for process in PROCESSES]
+    results['table'] = [each for each in rows if each['kills']]
     results['problems'] = results['failures'] + [
         text for chapter in chapters for text in troubles(chapter)
     ]
     if results['trainer'] is not None:
         different = results['trainer']['different']
-        results['problems'] += [f'trainer: {name} differs' for name in different]
+        results['problems'] += [f'trainer: {each} differs' for each in different]
     results['chapters to do'] = len(waiting)
     results['code_version'] = code_version()
-    return write('crash_campaign', results, quick=quick)
+    return write(name, results, quick=quick)
 
 
 def read_chapter(entry: dict[str, Any]) -> Chapter:
@@ -150,15 +155,17 @@ def read_chapter(entry: dict[str, Any]) -> Chapter:
     return Chapter(**{**entry, 'kills': kills, **findings})
 
 
-def plan(num_kills: int, seed: int) -> Iterable[tuple[Mode, list[str]]]:
+def plan(processes: Sequence[str], num_kills: int, seed: int) -> Iterable[tuple[Mode, list[str]]]:
     """Return the chapters: how time passes, and whom to kill in which order."""
     rng = random.Random(seed)
     half = num_kills // 2
     counts: dict[Mode, dict[str, int]] = {
-        'lock_step': {name: num_kills - half for name in PROCESSES if name != 'policy'},
-        'real_time': {name: num_kills if name == 'policy' else half for name in PROCESSES},
+        'lock_step': {name: num_kills - half for name in processes if name != 'policy'},
+        'real_time': {name: num_kills if name == 'policy' else half for name in processes},
     }
     for mode, count in counts.items():
+        if not count:
+            continue
         schedule = shuffled_schedule(count, rng)
         for start in range(0, len(schedule), KILLS_IN_A_CHAPTER):
             yield mode, schedule[start : start + KILLS_IN_A_CHAPTER]
@@ -166,8 +173,11 @@ def plan(num_kills: int, seed: int) -> Iterable[tuple[Mode, list[str]]]:
 
 def tell(kill: Kill) -> None:
     """Show that the campaign goes on."""
-    zero = '' if kill.to_zero_ms is None else f', robot stood after {kill.to_zero_ms:.0f} ms'
-    print(f'  {kill.process}: works again after {kill.to_work_s:.1f} s{zero}', flush=True)
+    text = f'{kill.process}: works again after {kill.to_work_s:.1f} s'
+    if kill.to_zero_ms is not None:
+        text += f', wheels at zero after {kill.to_zero_ms:.0f} ms'
+        text += f', robot stood after {kill.to_stand_ms:.0f} ms'
+    print(f'  {text}', flush=True)
 
 
 def row(process: str, chapters: Sequence[Chapter]) -> dict[str, Any]:
@@ -175,6 +185,7 @@ def row(process: str, chapters: Sequence[Chapter]) -> dict[str, Any]:
     kills = [kill for chapter in chapters for kill in chapter.kills if kill.process == process]
     work = quantiles([k.to_work_s for k in kills if k.to_work_s is not None], 1)
     zero = quantiles([k.to_zero_ms for k in kills if k.to_zero_ms is not None], 0)
+    stand = quantiles([k.to_stand_ms for k in kills if k.to_stand_ms is not None], 0)
     gone = quantiles([k.orphans_gone_s for k in kills if k.orphans_gone_s is not None], 1)
     result: dict[str, Any] = {
         'process': process,
@@ -192,6 +203,8 @@ def row(process: str, chapters: Sequence[Chapter]) -> dict[str, Any]:
         'half visible': None,
         'to zero p50 ms': zero[0],
         'to zero max ms': zero[1],
+        'to stand p50 ms': stand[0],
+        'to stand max ms': stand[1],
         'children gone max s': gone[1],
         'orphans': sum(kill.num_orphans for kill in kills),
         'stale files': None,

@@ -48,9 +48,9 @@ def crashes(results: Any, table: Table) -> str:
         'skipped and counted',
         'lost in open file max',
         'half visible',
-        'to zero p50 ms',
+        'to stand p50 ms',
     ]
-    shown += ['to zero max ms', 'orphans', 'stale files']
+    shown += ['to stand max ms', 'orphans', 'stale files']
     rows = [['' if row[name] is None else row[name] for name in shown] for row in results['table']]
     kills = results['kills of each']
     text = f'kill -9 of every process while the loop runs:\n\n{table(shown, rows)}\n'
@@ -60,7 +60,7 @@ def crashes(results: Any, table: Table) -> str:
         text += f'{len(results["problems"])} problems were found; the result file names them.\n'
     if 'conditions' in results:
         text += (
-            f'`to zero` is until the robot stands, braking included. {results["conditions"]}.\n'
+            f'`to stand` is until the robot stands, braking included. {results["conditions"]}.\n'
         )
     if 'left_out' in results:
         lines = ''.join(f'- {each}\n' for each in results['left_out'])

@@ -44,7 +44,9 @@ class Kill:
     while_starting: bool = False
     has_recovered: bool = False
     to_work_s: float | None = None  # None for one that was hit again before it worked.
-    to_zero_ms: float | None = None  # Of a policy in real time, with the robot moving.
+    # Of a policy in real time, with the robot moving; infinite: not within 0.6 s of the world.
+    to_zero_ms: float | None = None  # Wall time until the wheels were commanded to zero.
+    to_stand_ms: float | None = None  # Time of the world until the robot stood.
     num_orphans: int = 0
     orphans_gone_s: float | None = None  # Of a supervisor.
 
@@ -131,12 +133,13 @@ class Campaign:
         measures_stop = name == 'policy' and self._mode == 'real_time'
         if measures_stop:
             wait_until(lambda: self._witness.is_driving, 'driving', PATIENCE_S, self._system)
+        newest_s = self._witness.speeds[-1].stamp_s if measures_stop else 0.0
         saved_update = self._saved_update()
         before = {process: len(self._system.pids(process)) for process in PROCESSES}
         kill, killed_s = self._kill(name, while_starting=False)
         outage_s = killed_s - _AROUND_S
         if measures_stop:
-            kill.to_zero_ms = self._time_to_zero_ms()
+            self._measure_stop(kill, killed_s, newest_s)
         if self._rng.random() < _AGAIN:
             self._await_start(name, before)
             time.sleep(self._rng.uniform(0, 2.0))
@@ -169,8 +172,8 @@ class Campaign:
         kill = Kill(name, self._mode, while_starting)
         self._kills.append(kill)
         bag = self._newest_bag()
-        self._system.kill(name)
         killed_s = time.monotonic()
+        self._system.kill(name)
         self._deaths.append((name, killed_s))
         if name == SUPERVISOR:
             self._deaths.clear()  # Another one remembers nothing.
@@ -190,14 +193,21 @@ class Campaign:
         kill.num_orphans = len(self._system.processes())
         kill.orphans_gone_s = time.monotonic() - killed_s
 
-    def _time_to_zero_ms(self) -> float | None:
-        speeds = self._witness.speeds
-        killed_s = speeds[-1].stamp_s  # Simulated time does not wait for the witness.
-        wait_until(
-            lambda: speeds[-1].stamp_s > killed_s + _WINDOW_S, 'speeds', PATIENCE_S, self._system
-        )
-        stood_s = self._witness.standstill_s(killed_s, _WINDOW_S)
-        return float('inf') if stood_s is None else stood_s * 1e3
+    def _measure_stop(self, kill: Kill, killed_s: float, newest_s: float) -> None:
+        """Find out when the wheels were commanded to zero and when the robot stood.
+
+        Args:
+            kill: gets the results.
+            killed_s: monotonic seconds.
+            newest_s: stamp of the newest speed just before; up to a period before the kill.
+        """
+        witness = self._witness
+        end_s = newest_s + _WINDOW_S
+        wait_until(lambda: witness.speeds[-1].stamp_s > end_s, 'speeds', PATIENCE_S, self._system)
+        zero = witness.zero_command(newest_s, _WINDOW_S)
+        stood_s = witness.standstill_s(newest_s, _WINDOW_S)
+        kill.to_zero_ms = float('inf') if zero is None else (zero.arrival_s - killed_s) * 1e3
+        kill.to_stand_ms = float('inf') if stood_s is None else stood_s * 1e3
 
     # --- work --------------------------------------------------------------------------------
 

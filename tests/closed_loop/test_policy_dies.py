@@ -93,6 +93,9 @@ def test_in_real_time_the_robot_stops_within_200_ms_and_drives_on_with_the_next_
     killed_s = witness.speeds[-1].stamp_s  # In simulated time, which does not wait for us.
     policy.kill()
     wait_until(lambda: witness.speeds[-1].stamp_s > killed_s + WINDOW_S, 'speeds after the kill')
+    zero = witness.zero_command(killed_s, WINDOW_S)
+    assert zero is not None
+    assert zero.stamp_s - killed_s < STOP_WITHIN_S + SAMPLE_S
     assert witness.standstill_s(killed_s, WINDOW_S) < STOP_WITHIN_S + SAMPLE_S
     start_policy(processes, models, 'free_running')
     wait_until(lambda: witness.is_driving, 'driving again')

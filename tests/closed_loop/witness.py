@@ -5,6 +5,7 @@ import time
 from typing import NamedTuple
 
 import rclpy
+from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.node import Node
@@ -48,6 +49,14 @@ class Speed(NamedTuple):
     forward_m_s: float
 
 
+class Drive(NamedTuple):
+    """What the wheels are commanded from a moment of the world on."""
+
+    stamp_s: float
+    is_zero: bool
+    arrival_s: float
+
+
 class Training(NamedTuple):
     """A report of the trainer."""
 
@@ -59,12 +68,13 @@ class Training(NamedTuple):
 
 
 class Witness:
-    """Follows decisions, steps, true speeds, training and refused versions, in order."""
+    """Follows decisions, steps, speeds, wheels, training and refused versions, in order."""
 
     def __init__(self, domain_id: int | None = None):
         self.actions: list[Action] = []
         self.outcomes: list[Outcome] = []  # Without those sent again.
         self.speeds: list[Speed] = []
+        self.drives: list[Drive] = []
         self.training: list[Training] = []
         self.refused: list[str] = []  # Why versions were refused.
         self.context = Context()
@@ -77,6 +87,7 @@ class Witness:
         follow(TrainingMetrics, 'training_metrics', self._on_metrics, reliable)
         follow(ModelVersion, 'model_version', self._on_version, reliable)
         follow(Odometry, 'ground_truth/odom', self._on_truth, qos.qos_profile('sensor'))
+        follow(TwistStamped, 'cmd_vel_out', self._on_drive, reliable)
         self._executor = make_executor(self.context)
         self._executor.add_node(node)
         self._is_ending = threading.Event()
@@ -132,6 +143,19 @@ class Witness:
             return None
         return moving[-1] - killed_s if moving else 0.0
 
+    def zero_command(self, killed_s: float, window_s: float) -> Drive | None:
+        """Return the command to zero after which the wheels got no other, None: there is none.
+
+        Args:
+            killed_s: stamp of the newest speed when nobody commanded the robot any more.
+            window_s: of the world, in which the command has to come.
+        """
+        first = None
+        for drive in self.drives:
+            if killed_s <= drive.stamp_s <= killed_s + window_s:
+                first = (first or drive) if drive.is_zero else None
+        return first
+
     def _on_action(self, message: PolicyAction) -> None:
         executed = message.executed.tobytes()
         self.actions.append(
@@ -147,6 +171,11 @@ class Witness:
 
     def _on_truth(self, message: Odometry) -> None:
         self.speeds.append(Speed(_stamp_ns(message) * 1e-9, message.twist.twist.linear.x))
+
+    def _on_drive(self, message: TwistStamped) -> None:
+        twist = message.twist
+        is_zero = twist.linear.x == 0 and twist.angular.z == 0
+        self.drives.append(Drive(_stamp_ns(message) * 1e-9, is_zero, time.monotonic()))
 
     def _on_metrics(self, message: TrainingMetrics) -> None:
         self.training.append(

@@ -112,8 +112,15 @@ class Stage:
             self.world.apply({self._drive: np.array([command.linear, command.angular])})
         except SimulationError as error:
             self.num_refused += 1
-            self.world.stop()
+            self.stop()
             self.log(f'cmd_vel refused, wheels stopped: {error}')
+        else:
+            self.topics.publish_drive(self.world.time_ns, command.linear, command.angular)
+
+    def stop(self) -> None:
+        """Command the wheels to zero at once."""
+        self.world.stop()
+        self.topics.publish_drive(self.world.time_ns, 0.0, 0.0)
 
     def count_step(self) -> None:
         """Note that a control step was published."""
@@ -218,7 +225,7 @@ class LockStepLoop:
         if silent_s > self._timeout_s and not self._is_stopped:
             self._is_stopped = True
             self._stage.num_timeouts += self._audience is None
-            self._world.stop()
+            self._stage.stop()
         if self._is_paused:
             return
         num_drivers = self._num_drivers()

@@ -129,7 +129,7 @@ class RealTimeLoop:
     def _stop(self) -> None:
         self._is_stopped = True
         self._stage.num_timeouts += 1
-        self._world.stop()
+        self._stage.stop()
 
     def _publish_first(self) -> None:
         now_ns = self._world.time_ns

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -67,6 +67,7 @@ class SimulatorTopics:
         self._outcome = node.create_publisher(StepOutcome, 'outcome', OUTCOME_QOS)
         self._outcome_message = StepOutcome()
         self._event = node.create_publisher(EpisodeEvent, 'episode_event', EPISODE_EVENT_QOS)
+        self._drive = node.create_publisher(TwistStamped, 'cmd_vel_out', _SENSOR_QOS)
         self._sound = None
         if world.microphone is not None:
             self._sound = node.create_publisher(AudioChunk, 'microphone/audio', _SENSOR_QOS)
@@ -128,6 +129,20 @@ class SimulatorTopics:
         message.success = arrival.success
         self._publish_sound(arrival.stamp_ns)
         self._outcome.publish(message)
+
+    def publish_drive(self, stamp_ns: int, linear: float, angular: float) -> None:
+        """Tell what the wheels are commanded from now on, in m/s and rad/s.
+
+        The name is that of ros2_control's diff_drive_controller. Stops for want of a command
+        are among it, which no publisher of `cmd_vel` has sent.
+        """
+        if not self._drive.get_subscription_count():
+            return
+        message = TwistStamped()
+        message.header.stamp = time_message(stamp_ns)
+        message.header.frame_id = 'base_link'
+        message.twist.linear.x, message.twist.angular.z = linear, angular
+        self._drive.publish(message)
 
     def repeat(self) -> None:
         """Send the newest step's messages again, for a reader that came late."""
