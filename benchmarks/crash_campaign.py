@@ -176,6 +176,7 @@ def tell(kill: Kill) -> None:
     text = f'{kill.process}: works again after {kill.to_work_s:.1f} s'
     if kill.to_zero_ms is not None:
         text += f', wheels at zero after {kill.to_zero_ms:.0f} ms'
+        text += f' ({kill.to_zero_wall_ms:.0f} on the wall)'
         text += f', robot stood after {kill.to_stand_ms:.0f} ms'
     print(f'  {text}', flush=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Table = Callable[[Sequence[object], Sequence[Sequence[object]]], str]
+_STOP_MS = 200  # In which a robot without a policy has to be at zero command.
 
 
 def swaps(results: Any, table: Table) -> str:
@@ -72,3 +73,25 @@ def crashes(results: Any, table: Table) -> str:
         f'{text}A trainer killed {trainer["kills"]} times on the same data: '
         f'{len(trainer["different"])} tensors or counters differ from one left alone.\n'
     )
+
+
+def policy_deaths(results: Any, table: Table) -> str:
+    """How fast the robot is stopped when its policy dies."""
+    kills = [kill for chapter in results['chapters'].values() for kill in chapter['kills']]
+    rows = []
+    for key, text in (
+        ('to_zero_ms', 'wheels commanded to zero, time of their world'),
+        ('to_zero_wall_ms', 'the same, wall time'),
+        ('to_stand_ms', 'robot stands, braking included, time of its world'),
+    ):
+        times = sorted(kill[key] for kill in kills if kill[key] is not None)
+        median, p99 = (times[round(share * (len(times) - 1))] for share in (0.5, 0.99))
+        within = sum(time <= _STOP_MS for time in times)
+        numbers = [f'{each:.0f}' for each in (median, p99, times[-1])]
+        rows.append([text, *numbers, f'{within} of {len(times)}'])
+    head = ['after a kill -9 of the policy', 'p50 ms', 'p99 ms', 'max ms', f'within {_STOP_MS} ms']
+    text = '`crash_campaign --only policy`, in real time, the whole loop running:\n\n'
+    text += table(head, rows)
+    if 'conditions' in results:
+        text += f'{results["conditions"]}\n'
+    return text

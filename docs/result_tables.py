@@ -72,10 +72,8 @@ def _part(path: Path, write: Callable[[Any], str]) -> str:
         return f'`{path.stem}`: not measured yet.\n'
     content = json.loads(path.read_text(encoding='utf-8'))
     machine, day = content['machine'], content['created'][:10]
-    return (
-        f'{write(content["results"])}\n'
-        f'`benchmarks/{path.stem}.py`, {day}, {machine["cpu"]}, {machine["usable_cores"]} cores.\n'
-    )
+    measured = f'{day}, {machine["cpu"]}, {machine["usable_cores"]} cores'
+    return f'{write(content["results"])}\n`benchmarks/results/{path.name}`, {measured}.\n'
 
 
 def _closed_loop(results: Any) -> str:
@@ -345,6 +343,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'export': _export,
     'swap_campaign': functools.partial(campaign_tables.swaps, table=_table),
     'crash_campaign': functools.partial(campaign_tables.crashes, table=_table),
+    'crash_campaign_policy': functools.partial(campaign_tables.policy_deaths, table=_table),
     'soak': functools.partial(campaign_tables.soak, table=_table),
     **{
         name: functools.partial(getattr(language_tables, name), table=_table)

@@ -45,7 +45,8 @@ class Kill:
     has_recovered: bool = False
     to_work_s: float | None = None  # None for one that was hit again before it worked.
     # Of a policy in real time, with the robot moving; infinite: not within 0.6 s of the world.
-    to_zero_ms: float | None = None  # Wall time until the wheels were commanded to zero.
+    to_zero_ms: float | None = None  # Time of the world until the wheels' command was zero.
+    to_zero_wall_ms: float | None = None  # As that, wall time.
     to_stand_ms: float | None = None  # Time of the world until the robot stood.
     num_orphans: int = 0
     orphans_gone_s: float | None = None  # Of a supervisor.
@@ -206,7 +207,10 @@ class Campaign:
         wait_until(lambda: witness.speeds[-1].stamp_s > end_s, 'speeds', PATIENCE_S, self._system)
         zero = witness.zero_command(newest_s, _WINDOW_S)
         stood_s = witness.standstill_s(newest_s, _WINDOW_S)
-        kill.to_zero_ms = float('inf') if zero is None else (zero.arrival_s - killed_s) * 1e3
+        kill.to_zero_ms = kill.to_zero_wall_ms = float('inf')
+        if zero is not None:
+            kill.to_zero_ms = (zero.stamp_s - newest_s) * 1e3
+            kill.to_zero_wall_ms = (zero.arrival_s - killed_s) * 1e3
         kill.to_stand_ms = float('inf') if stood_s is None else stood_s * 1e3
 
     # --- work --------------------------------------------------------------------------------

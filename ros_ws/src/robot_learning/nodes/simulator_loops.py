@@ -13,7 +13,7 @@ from robot_learning.errors import SimulationError
 from robot_learning.nodes.audience import Audience
 from robot_learning.nodes.drive_commands import DriveCommand
 from robot_learning.nodes.simulator_topics import SimulatorTopics
-from robot_learning.simulation.episodes import Episodes
+from robot_learning.simulation.episodes import EpisodeEdge, Episodes
 from robot_learning.simulation.schedule import StepSchedule
 from robot_learning.simulation.world import World
 
@@ -85,9 +85,7 @@ class Stage:
         goal_pose: Sequence[float] | None = None,
     ) -> None:
         """Begin an episode; the one before, if any, has been ended."""
-        edge = self.episodes.begin(seed, robot_pose, goal_pose)
-        self.topics.publish_clock(edge.stamp_ns)
-        self.topics.publish_edge(edge, is_begin=True)
+        self._announce(self.episodes.begin(seed, robot_pose, goal_pose))
 
     def end(self, reason: str = 'operator') -> None:
         """Announce the end of the episode."""
@@ -103,8 +101,7 @@ class Stage:
         edge = self.episodes.end('operator')
         begun = self.episodes.begin(seed, robot_pose, goal_pose)  # Raises before anything is sent.
         self.topics.publish_edge(edge, is_begin=False)
-        self.topics.publish_clock(begun.stamp_ns)
-        self.topics.publish_edge(begun, is_begin=True)
+        self._announce(begun)
 
     def apply(self, command: DriveCommand) -> None:
         """Hand a command to the motors; one that is not usable stops them."""
@@ -121,6 +118,12 @@ class Stage:
         """Command the wheels to zero at once."""
         self.world.stop()
         self.topics.publish_drive(self.world.time_ns, 0.0, 0.0)
+
+    def _announce(self, begun: EpisodeEdge) -> None:
+        """Publish that an episode begins, with the wheels at rest."""
+        self.topics.publish_clock(begun.stamp_ns)
+        self.topics.publish_drive(begun.stamp_ns, 0.0, 0.0)
+        self.topics.publish_edge(begun, is_begin=True)
 
     def count_step(self) -> None:
         """Note that a control step was published."""
