@@ -1,4 +1,4 @@
-"""Every command on every page: the parsers and launch files that take it know what it names."""
+"""What pages show: the parsers and launch files that take a command know all that it names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import importlib
 import re
 import runpy
 import shlex
+import textwrap
 
 import fake_launch
 import pytest
 import readme
+from robot_learning import contract
 from robot_learning.commands.process_table import LAUNCH_FILES
 
 ROOT = readme.ROOT
@@ -123,6 +125,14 @@ def test_a_launch_file_of_a_page_has_the_arguments_that_it_is_given(page, name, 
         if argument != '--show-args':
             assert argument in declared, page
             assert not declared[argument] or value in declared[argument], page
+
+
+def test_the_contract_that_is_explained_is_one(tmp_path):
+    page = (ROOT / 'docs' / 'robots.md').read_text(encoding='utf-8')
+    (block,) = readme.blocks('yaml', page)
+    path = tmp_path / 'rover.yaml'
+    path.write_text(textwrap.dedent(block.text))
+    assert contract.load(str(path)).robot == 'rover'
 
 
 def test_pages_show_commands_at_all():
