@@ -74,5 +74,14 @@ def turning(context, *nodes):
             node.destroy_node()
 
 
+def run_in_vain(main, capfd, **parameters):
+    """Run an executable in this process with what it cannot run with; return what it says."""
+    given = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
+    assert main(['--ros-args', *given]) == 2
+    said = capfd.readouterr().err
+    assert 'Traceback' not in said
+    return said
+
+
 def overrides(parameters):
     return [Parameter(name, value=value) for name, value in parameters.items()]

@@ -1,15 +1,12 @@
 """The grounding node: a service for one picture, a topic for all of them, clear errors."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from grounding_toys import items, square, training
-from node_bench import NodeBench
+from node_bench import NodeBench, run_in_vain
 from rclpy.qos import qos_profile_sensor_data
 from robot_learning.model_store import ModelStore
-from robot_learning.nodes.grounding_node import GroundingNode
+from robot_learning.nodes.grounding_node import GroundingNode, main
 from robot_learning.nodes.qos import STATUS_QOS
 from robot_learning_interfaces.msg import Groundings
 from robot_learning_interfaces.srv import GroundPhrases
@@ -118,10 +115,6 @@ def test_phrases_can_be_followed_from_the_start(context, models):
     ],
     ids=str,
 )
-def test_a_mistake_is_named_and_nothing_starts(models, parameters, reason):
-    command = [sys.executable, '-m', 'robot_learning.nodes.grounding_node', '--ros-args']
-    for name, value in {'robot': 'arena', 'models': models, 'model': 'eyes', **parameters}.items():
-        command += ['-p', f'{name}:={value}']
-    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert result.returncode == 2
-    assert reason in result.stderr and 'Traceback' not in result.stderr
+def test_a_mistake_is_named_and_nothing_starts(models, parameters, reason, capfd):
+    settings = {'robot': 'arena', 'models': models, 'model': 'eyes', **parameters}
+    assert reason in run_in_vain(main, capfd, **settings)
