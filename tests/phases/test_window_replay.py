@@ -8,12 +8,13 @@ from dreamer_toys import TINY
 from robot_learning.errors import ConfigError
 from robot_learning.model_store import ModelStore
 from robot_learning.phases.checkpoint import CheckpointFolder
+from robot_learning.phases.collectors import collector_of
 from robot_learning.phases.dreamer import Dreamer
 from robot_learning.phases.interaction import EnvironmentSource, Interaction, evaluate
 from robot_learning.phases.phase import PolicySpace, Windows
 from robot_learning.phases.publishing import Publisher
 from robot_learning.phases.trainer_config import TrainerConfig
-from robot_learning.phases.window_replay import WindowCollector, WindowReplay
+from robot_learning.phases.window_replay import WindowReplay
 from robot_learning.simulation.vector import VectorStep
 
 LIMIT = np.ones(1, np.float32)
@@ -100,8 +101,10 @@ def test_a_restored_replay_draws_the_same(capacity):
 
 
 def test_a_memory_smaller_than_a_window_each_is_refused():
+    space = PolicySpace(1, -LIMIT, LIMIT)
+    phase = Dreamer(dataclasses.replace(TINY, batch_size=16, length=64), space, 0)
     with pytest.raises(ConfigError, match=r'100 steps, expected at least 4 windows of 64'):
-        WindowCollector(Windows(16, 64), 4, TrainerConfig(capacity=100), 0)
+        collector_of(phase, 4, space, TrainerConfig(capacity=100), 0)
 
 
 def interaction(folder, seed=0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -21,7 +22,7 @@ from robot_learning.phases.prioritised_update import learn
 from robot_learning.phases.replay import EnvironmentReplay
 from robot_learning.phases.rollouts import Arrival, VectorRollout
 from robot_learning.phases.trainer_config import TrainerConfig
-from robot_learning.phases.window_replay import WindowCollector
+from robot_learning.phases.window_replay import WindowReplay
 
 
 class LearningPhase(Protocol):
@@ -102,11 +103,17 @@ class _OnPolicy:
 
 
 class _OffPolicy:
-    """Keeps all transitions and draws from them, `train_ratio` times a step."""
+    """Keeps all steps and learns from draws of them, `train_ratio` times a step."""
 
-    def __init__(self, draw: Transitions, num_envs: int, config: TrainerConfig, seed: int):
-        self._draw, self._config = draw, config
-        self._replay = EnvironmentReplay(config.capacity, num_envs, seed)
+    def __init__(
+        self,
+        replay: EnvironmentReplay | WindowReplay,
+        config: TrainerConfig,
+        has_enough: Callable[[], bool],
+        learn_once: Callable[[LearningPhase], Metrics],
+    ):
+        self._replay, self._config = replay, config
+        self._has_enough, self._learn_once = has_enough, learn_once
         self._num_updates = 0
 
     def add(self, observation: Array, acted: Acted, arrival: Arrival) -> None:
@@ -115,8 +122,8 @@ class _OffPolicy:
     def update(self, phase: LearningPhase, num_steps: int) -> list[Metrics]:
         due = int((num_steps - self._config.warmup_steps) * self._config.train_ratio)
         metrics = []
-        while self._num_updates < due and self._replay.has_transitions:
-            metrics.append(learn(phase, self._replay, self._draw))
+        while self._num_updates < due and self._has_enough():
+            metrics.append(self._learn_once(phase))
             self._num_updates += 1
         return metrics
 
@@ -135,21 +142,45 @@ class _OffPolicy:
         self._num_updates = content['num_updates']
 
 
+def _of_transitions(
+    draw: Transitions, num_envs: int, config: TrainerConfig, seed: int
+) -> Collector:
+    replay = EnvironmentReplay(config.capacity, num_envs, seed)
+    return _OffPolicy(
+        replay, config, lambda: replay.has_transitions, lambda phase: learn(phase, replay, draw)
+    )
+
+
+def _of_windows(draw: Windows, num_envs: int, config: TrainerConfig, seed: int) -> Collector:
+    if config.capacity < num_envs * draw.length:
+        raise ConfigError(
+            f'capacity: is {config.capacity} steps, expected at least {num_envs} windows of '
+            f'{draw.length}. Raise trainer.capacity.'
+        )
+    replay = WindowReplay(config.capacity, num_envs, seed)
+    return _OffPolicy(
+        replay,
+        config,
+        lambda: replay.has_windows(draw.length),
+        lambda phase: phase.update(replay.sample(draw)),
+    )
+
+
 def collector_of(
     phase: LearningPhase, num_envs: int, space: PolicySpace, config: TrainerConfig, seed: int
 ) -> Collector:
     """Return what collects the phase's batches.
 
     Raises:
-        ConfigError: the phase does not learn from rollouts or transitions.
+        ConfigError: the phase cannot learn from these environments, or with this capacity.
     """
     draw = phase.draws
     if isinstance(draw, Rollout):
         return _OnPolicy(draw, num_envs, space)
     if isinstance(draw, Windows):
-        return WindowCollector(draw, num_envs, config, seed)
+        return _of_windows(draw, num_envs, config, seed)
     if isinstance(draw, Transitions) and not space.is_discrete:
-        return _OffPolicy(draw, num_envs, config, seed)
+        return _of_transitions(draw, num_envs, config, seed)
     raise ConfigError(
         f'{type(phase).__name__}: cannot learn here: it draws {type(draw).__name__.lower()}, and '
         f'actions are {"choices" if space.is_discrete else "continuous"}. Take ppo, or sac where '

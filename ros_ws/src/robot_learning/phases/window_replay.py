@@ -9,12 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_learning.errors import ConfigError
-from robot_learning.phases.acting import Acted
-from robot_learning.phases.phase import Array, Batch, Metrics, Windows
+from robot_learning.phases.phase import Array, Batch, Windows
 from robot_learning.phases.replay import piece_of
 from robot_learning.phases.rollouts import Arrival
-from robot_learning.phases.trainer_config import TrainerConfig
 from robot_learning.trajectory.buffer import ReplayBuffer
 
 _NAMES = ('observation', 'action', 'reward', 'terminated', 'truncated', 'is_first')
@@ -116,48 +113,3 @@ class WindowReplay:
 
     def _begin(self, index: int) -> None:
         self._arrived[index] = 0.0, False, False, True
-
-
-class WindowCollector:
-    """Keeps all steps and draws windows from them, `train_ratio` times a step."""
-
-    def __init__(self, draw: Windows, num_envs: int, config: TrainerConfig, seed: int):
-        if config.capacity < num_envs * draw.length:
-            raise ConfigError(
-                f'capacity: is {config.capacity} steps, expected at least {num_envs} windows of '
-                f'{draw.length}. Raise trainer.capacity.'
-            )
-        self._draw, self._config = draw, config
-        self._replay = WindowReplay(config.capacity, num_envs, seed)
-        self._num_updates = 0
-
-    def add(self, observation: Array, acted: Acted, arrival: Arrival) -> None:
-        """Add one step of every environment."""
-        self._replay.append(observation, acted.action, arrival)
-
-    def update(self, phase: Any, num_steps: int) -> list[Metrics]:
-        """Learn what is due after `num_steps`; return the metrics of each update."""
-        due = int((num_steps - self._config.warmup_steps) * self._config.train_ratio)
-        metrics = []
-        while self._num_updates < due and self._replay.has_windows(self._draw.length):
-            metrics.append(phase.update(self._replay.sample(self._draw)))
-            self._num_updates += 1
-        return metrics
-
-    def is_random(self, num_steps: int) -> bool:
-        """Tell whether actions are still drawn without the policy."""
-        return num_steps < self._config.warmup_steps
-
-    def restart(self) -> None:
-        """Forget runs that were interrupted."""
-        self._replay.cut()
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return tensors and plain data for `restore`."""
-        tensors, content = self._replay.state()
-        return tensors, {**content, 'num_updates': self._num_updates}
-
-    def restore(self, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
-        """Continue from `state`."""
-        self._replay.restore(tensors, content)
-        self._num_updates = content['num_updates']
