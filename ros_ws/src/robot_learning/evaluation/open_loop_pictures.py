@@ -76,8 +76,11 @@ def _frames(run: OpenLoop, title: str, contract: RobotContract | None) -> list[I
     note = panels[0].text(0.5, 0.6, ' ', ha='center', va='center', fontsize=10.5, weight='bold')
     draws = [row.film(panel) for row, panel in zip(rows, panels[1:], strict=True)]
     last = run.num_context + run.horizon - 1
+    for draw in draws:
+        draw(last)
+    background = _background(figure, canvas)
     frames = []
-    for step in [last, *range(last + 1)]:  # The full picture first: it fixes the places.
+    for step in range(last + 1):
         for draw in draws:
             draw(step)
         ahead = step - run.num_context + 1
@@ -86,12 +89,34 @@ def _frames(run: OpenLoop, title: str, contract: RobotContract | None) -> list[I
         else:
             note.set(text=f'context: the model watches step {step + 1} of {run.num_context}')
         note.set_color(ORANGE if ahead > 0 else MUTED)
-        canvas.draw()
-        figure.set_layout_engine('none')
+        canvas.restore_region(background)
+        for artist in (*_changing(figure), note):
+            artist.draw(canvas.get_renderer())
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert('RGB')
         frames.append(picture)
     palette = _palette(frames)
-    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in frames[1:]]
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in frames]
+
+
+def _background(figure: Figure, canvas: Any) -> Any:
+    """Fix the places of a full picture and return what stays: drawing it anew took minutes."""
+    canvas.draw()
+    figure.set_layout_engine('none')
+    for artist in _changing(figure):
+        artist.set_visible(False)
+    canvas.draw()
+    return canvas.copy_from_bbox(figure.bbox)
+
+
+def _changing(figure: Figure) -> list[Any]:
+    """List what steps draw, and frames, whose colour may change; grey areas of time stay."""
+    found: list[Any] = []
+    for axes in figure.axes:
+        patches = [patch for patch in axes.patches if patch.zorder >= 1]
+        artists = [*axes.images, *patches, *axes.lines, *axes.texts]
+        found += sorted(artists, key=lambda artist: float(artist.zorder))
+        found += axes.spines.values() if axes.axison else ()
+    return found
 
 
 def _palette(frames: Sequence[Image.Image]) -> Image.Image:
