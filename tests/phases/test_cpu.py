@@ -29,18 +29,18 @@ def run(settle):
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc only')
 def test_memory_of_a_settled_process_is_not_cleared_again_and_again():
     # Now and then the kernel puts the heap where it cannot grow that far: one of four is enough.
-    settled = [run('cpu.settle()') for _ in range(4)]
-    assert {num_threads for num_threads, _ in settled} == {1}
-    assert min(faults for _, faults in settled) < 0.01 * PAGES
-    assert min(run('')[1] for _ in range(2)) > 0.5 * PAGES  # Else this would show nothing.
+    settled = (run('cpu.settle()') for _ in range(4))
+    assert any(threads == 1 and faults < 0.01 * PAGES for threads, faults in settled)
+    assert run('')[1] > 0.5 * PAGES  # Else this would show nothing.
 
 
 TINY = """
 import threading, torch
 from robot_learning.phases import cpu
-{settle}
 def decay():
     print((torch.full((64,), 1e-30) * 1e-10).max().item() > 0)
+decay()
+cpu.settle()
 decay()
 thread = threading.Thread(target=decay)
 thread.start()
@@ -48,8 +48,7 @@ thread.join()
 """
 
 
-@pytest.mark.parametrize(('settle', 'kept'), [('', 'True'), ('cpu.settle()', 'False')])
-def test_a_settled_process_takes_the_tiniest_numbers_for_zero_in_later_threads_too(settle, kept):
-    command = [sys.executable, '-c', TINY.format(settle=settle)]
+def test_a_settled_process_takes_the_tiniest_numbers_for_zero_in_later_threads_too():
+    command = [sys.executable, '-c', TINY]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert output.split() == [kept, kept]
+    assert output.split() == ['True', 'False', 'False']
