@@ -20,9 +20,9 @@ from robot_learning.evaluation.nsca_probe import fit_probe
 from robot_learning.evaluation.nsca_scores import Score, accuracy
 from robot_learning.log_mel import log_mel
 from robot_learning.models.nsca.config import NscaModelConfig
-from robot_learning.phases.nsca_audio import AudioObjective, AudioPhaseConfig
+from robot_learning.phases.nsca_audio import AudioPhaseConfig, audio_objective
 from robot_learning.phases.nsca_augmentation import SoundAugmentationConfig
-from robot_learning.phases.nsca_vision import ContrastConfig
+from robot_learning.phases.nsca_contrast import ContrastConfig, ContrastiveObjective
 from robot_learning.phases.passes_config import PassesConfig
 from robot_learning.trajectory.paired_sources import open_paired
 from sklearn.model_selection import GridSearchCV
@@ -56,8 +56,8 @@ def main() -> None:
         SoundAugmentationConfig(window_s=1.0),
     )
 
-    def make() -> AudioObjective:
-        return AudioObjective(MODEL, config)
+    def make() -> ContrastiveObjective:
+        return audio_objective(MODEL, config)
 
     right: dict[str, list[Array]] = {}
     cpu_s, updates, waited = 0.0, 0, []

@@ -22,7 +22,7 @@ from nsca_runs import DATA, pretrained, published
 from reporting import table, write
 from robot_learning.evaluation.nsca_suites import retrieval_lines
 from robot_learning.models.nsca.config import NscaModelConfig
-from robot_learning.phases.nsca_audio import AudioObjective, AudioPhaseConfig
+from robot_learning.phases.nsca_audio import AudioPhaseConfig, audio_objective
 from robot_learning.phases.nsca_augmentation import (
     ImageAugmentationConfig,
     SoundAugmentationConfig,
@@ -33,7 +33,7 @@ from robot_learning.phases.nsca_fusion import (
     FusionObjective,
     FusionPhaseConfig,
 )
-from robot_learning.phases.nsca_vision import VisionObjective, VisionPhaseConfig
+from robot_learning.phases.nsca_vision import VisionPhaseConfig, vision_objective
 from robot_learning.phases.passes import Origin, Passes
 from robot_learning.phases.passes_config import PassesConfig
 from robot_learning.trajectory.paired_arrays import from_arrays
@@ -71,11 +71,11 @@ def main() -> None:
     )
     hearing = SoundAugmentationConfig(window_s=0.7, pitch_semitones=1.0, most_stretch=1.15)
     eyes = pretrained(
-        lambda: VisionObjective(MODEL, VisionPhaseConfig(passes, augmentation=looks)),
+        lambda: vision_objective(MODEL, VisionPhaseConfig(passes, augmentation=looks)),
         train, held_out, 'image', passes, options.seed,
     )  # fmt: skip
     ears = pretrained(
-        lambda: AudioObjective(MODEL, AudioPhaseConfig(passes, augmentation=hearing)),
+        lambda: audio_objective(MODEL, AudioPhaseConfig(passes, augmentation=hearing)),
         train, held_out, 'sound', passes, options.seed,
     )  # fmt: skip
     config = FusionPhaseConfig(

@@ -28,7 +28,8 @@ from robot_learning.evaluation.nsca_scores import Score, accuracy, few_shot
 from robot_learning.models.nsca.config import NscaModelConfig
 from robot_learning.models.nsca.front_end import colour_shares
 from robot_learning.phases.nsca_augmentation import ImageAugmentationConfig
-from robot_learning.phases.nsca_vision import ContrastConfig, VisionObjective, VisionPhaseConfig
+from robot_learning.phases.nsca_contrast import ContrastConfig, ContrastiveObjective
+from robot_learning.phases.nsca_vision import VisionPhaseConfig, vision_objective
 from robot_learning.phases.passes_config import PassesConfig
 from robot_learning.trajectory.paired_sources import open_paired
 
@@ -57,8 +58,8 @@ def main() -> None:
         LOOKS,
     )
 
-    def make() -> VisionObjective:
-        return VisionObjective(MODEL, config)
+    def make() -> ContrastiveObjective:
+        return vision_objective(MODEL, config)
 
     run = pretrained(
         make, without_classes(training, unseen), own, 'image', config.passes, options.seed

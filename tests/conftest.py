@@ -63,7 +63,8 @@ def ros_domain(_domain_locks: Iterator[Path]) -> Iterator[int]:
                 continue
             os.environ['ROS_DOMAIN_ID'] = str(domain)
             yield domain
-            gc.collect()
+            if _ports_held():
+                gc.collect()  # Nodes that are part of a cycle are still there.
             assert not (ports := _ports_held()), (
                 f'{ports} are still open: a later participant of this process would get them and '
                 f'lose its messages. Shut executor, node and context down, in this order.'

@@ -41,10 +41,10 @@ def test_plain_data_come_back_as_they_are():
     ],
 )
 def test_json_that_is_a_trap_is_named(data, named):
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(DataError, match=named) as caught:
         parse(data)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert str(caught.value).startswith('stranger.json')
     assert len(str(caught.value)) < 500
 

@@ -81,10 +81,10 @@ HEADERS = {
 @pytest.mark.parametrize('data', HEADERS.values(), ids=HEADERS.keys())
 def test_weights_that_are_a_trap_are_refused(store, folder, data):
     put_weights(folder, data)
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ModelRefusedError, match=r'weights\.safetensors: '):
         store.load('navigator', 1)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_weights_other_than_the_manifest_says_are_refused(store, folder):
@@ -360,8 +360,7 @@ def test_no_random_change_gives_wrong_weights_or_another_exception(store, folder
     rng = random.Random(20)
     sound = {name: (folder / name).read_bytes() for name in (WEIGHTS, MANIFEST)}
     outcomes = {'refused': 0, 'loaded': 0}
-    deadline = time.monotonic() + 3
-    while time.monotonic() < deadline or sum(outcomes.values()) < 500:
+    for _ in range(800):
         files = dict(sound)
         for name in rng.sample(sorted(files), rng.randrange(1, 3)):
             files[name] = mutated(files[name], rng)

@@ -45,10 +45,10 @@ def laughs(levels, kind):
     ],
 )
 def test_a_trap_is_named(text, named):
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ConfigError, match=named) as caught:
         plain_yaml.parse(text, 'f')
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert len(str(caught.value)) < 500
 
 

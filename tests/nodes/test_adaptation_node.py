@@ -2,26 +2,19 @@
 
 import dataclasses
 import math
-import time
 
 import numpy as np
 import pytest
-import rclpy
 import torch
 from geometry_msgs.msg import PoseWithCovarianceStamped, TwistStamped
 from nav_msgs.msg import Odometry
-from rclpy.context import Context
-from rclpy.node import Node
-from rclpy.parameter import Parameter
+from node_bench import NodeBench
 from rclpy.qos import qos_profile_sensor_data
 from robot_learning.model_store import ModelStore
 from robot_learning.models.meta_learner import MetaLearner, MetaLearnerConfig, MetaShape
 from robot_learning.nodes.adaptation_node import AdaptationNode
 from robot_learning.nodes.qos import COMMAND_QOS
-from robot_learning.nodes.run import make_executor
 from robot_learning_interfaces.srv import AdaptModel
-
-PATIENCE_S = 20.0
 
 
 @pytest.fixture
@@ -40,43 +33,16 @@ def models(tmp_path):
     return tmp_path
 
 
-class Bench:
+class Bench(NodeBench):
     """The node, a robot that drives, and somebody who asks."""
 
-    def __init__(self, domain, models, **parameters):
-        self.context = Context()
-        rclpy.init(context=self.context, domain_id=domain)
+    def __init__(self, context, models, **parameters):
         settings = {'robot': 'arena', 'models': str(models), **parameters}
-        overrides = [Parameter(name, value=value) for name, value in settings.items()]
-        self.node = AdaptationNode(context=self.context, parameter_overrides=overrides)
-        self.peer = Node('peer', context=self.context)
+        super().__init__(AdaptationNode, context, AdaptModel, 'adapt_model', **settings)
         sensor = qos_profile_sensor_data
         self.odometry = self.peer.create_publisher(Odometry, 'odom', sensor)
         self.pose = self.peer.create_publisher(PoseWithCovarianceStamped, 'amcl_pose', 10)
         self.command = self.peer.create_publisher(TwistStamped, 'cmd_vel', COMMAND_QOS)
-        self.client = self.peer.create_client(AdaptModel, 'adapt_model')
-        self.executors = []
-        for node in (self.node, self.peer):
-            executor = make_executor(self.context)
-            executor.add_node(node)
-            self.executors.append(executor)
-        self.until(self.client.service_is_ready)
-
-    def until(self, condition, each=lambda: None):
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline
-            each()
-            self.turn()
-
-    def turn(self):
-        for executor in self.executors:
-            executor.spin_once(timeout_sec=0.005)
-
-    def ask(self, **request):
-        future = self.client.call_async(AdaptModel.Request(**request))
-        self.until(future.done)
-        return future.result()
 
     def drive(self, step):
         """Publish one control step of 0.2 s."""
@@ -94,17 +60,10 @@ class Bench:
         self.command.publish(command)
         self.odometry.publish(odometry)
 
-    def close(self):
-        self.node.close()
-        for executor, node in zip(self.executors, (self.node, self.peer), strict=True):
-            executor.shutdown()
-            node.destroy_node()
-        rclpy.try_shutdown(context=self.context)
-
 
 @pytest.fixture
-def bench(ros_domain, models):
-    made = Bench(ros_domain, models)
+def bench(context, models):
+    made = Bench(context, models)
     yield made
     made.close()
 
@@ -167,8 +126,8 @@ def test_what_does_not_fit_is_said_and_the_node_lives_on(bench):
     assert good.success and math.isnan(good.error_after)
 
 
-def test_inactive_it_changes_nothing(ros_domain, models):
-    bench = Bench(ros_domain, models)
+def test_inactive_it_changes_nothing(context, models):
+    bench = Bench(context, models)
     try:
         bench.node.trigger_deactivate()
         answer = bench.ask(inputs=[1.0] * 6, targets=[1.0] * 5, num_examples=1)
@@ -178,8 +137,8 @@ def test_inactive_it_changes_nothing(ros_domain, models):
         bench.close()
 
 
-def test_a_robot_that_does_not_drive_needs_examples(ros_domain, models):
-    bench = Bench(ros_domain, models, robot='crazyflie')
+def test_a_robot_that_does_not_drive_needs_examples(context, models):
+    bench = Bench(context, models, robot='crazyflie')
     try:
         assert 'Send inputs and targets' in bench.ask(seconds=1.0).message
         assert bench.ask(inputs=[1.0] * 6, targets=[1.0] * 5, num_examples=1).success

@@ -1,16 +1,12 @@
 """What is drawn: the way driven, the way expected, version and gate."""
 
-import contextlib
-import threading
 import time
 
 import pytest
-import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
-from rclpy.context import Context
+from node_bench import overrides, turning
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from robot_learning import contract as contracts
 from robot_learning.features import FeatureBuilder
 from robot_learning.model_store import ModelStore
@@ -18,7 +14,6 @@ from robot_learning.models.world_model import WorldModel, WorldModelConfig
 from robot_learning.nodes.display_node import DisplayNode
 from robot_learning.nodes.messages import time_message
 from robot_learning.nodes.qos import EPISODE_EVENT_QOS, qos_profile
-from robot_learning.nodes.run import make_executor
 from robot_learning_interfaces.msg import EpisodeEvent, GateStatus, PolicyAction
 from rover import wait_until
 from sensor_msgs.msg import LaserScan
@@ -28,46 +23,24 @@ ARENA = contracts.load('arena')
 
 
 @pytest.fixture
-def shown(tmp_path):
+def shown(context, tmp_path):
     """Run a display node, and one that plays the robot; return the latter and what it hears."""
-    context = Context()
-    rclpy.init(context=context)
     features = FeatureBuilder(ARENA)
     tiny = WorldModelConfig(deter=16, hidden=8, depth=2, groups=3, classes=4, blocks=2)
     tensors, description = WorldModel(features.size, 2, tiny, features.blocks).published()
     weights = {name: value.numpy() for name, value in tensors.items()}
     ModelStore(tmp_path).publish('navigator-world_model', weights, {'policy': description})
-    overrides = [
-        Parameter('models', value=str(tmp_path)),
-        Parameter('rate_hz', value=10.0),
-        Parameter('horizon', value=6),
-    ]
-    display = DisplayNode(context=context, namespace='/shown', parameter_overrides=overrides)
+    settings = {'models': str(tmp_path), 'rate_hz': 10.0, 'horizon': 6}
+    display = DisplayNode(
+        context=context, namespace='/shown', parameter_overrides=overrides(settings)
+    )
     robot = Node('robot', context=context, namespace='/shown')
     heard = {'path': [], 'expected_path': [], 'display/state': []}
     robot.create_subscription(Path, 'path', heard['path'].append, qos_profile('latched'))
     robot.create_subscription(Path, 'expected_path', heard['expected_path'].append, 10)
     robot.create_subscription(MarkerArray, 'display/state', heard['display/state'].append, 10)
-    executor, ending = make_executor(context), threading.Event()
-    for node in (display, robot):
-        executor.add_node(node)
-
-    def turn():
-        while not ending.is_set():
-            executor.spin_once(timeout_sec=0.05)
-
-    thread = threading.Thread(target=turn)
-    thread.start()
-    with contextlib.ExitStack() as stack:
-        stack.callback(rclpy.try_shutdown, context=context)
+    with turning(context, display, robot):
         yield robot, heard
-        ending.set()
-        thread.join()
-        for node in (display, robot):
-            executor.remove_node(node)
-        executor.shutdown()
-        for node in (display, robot):
-            node.destroy_node()
 
 
 def test_ways_version_and_gate_are_drawn(shown):

@@ -3,20 +3,16 @@
 import contextlib
 import itertools
 import math
-import threading
 
 import pytest
-import rclpy
 from fake_gazebo import FakeGazebo
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TwistStamped
 from nav_msgs.msg import Odometry
-from rclpy.context import Context
+from node_bench import overrides, turning
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from robot_learning.nodes import gazebo_node
 from robot_learning.nodes.gazebo_node import GazeboNode
 from robot_learning.nodes.qos import EPISODE_EVENT_QOS, OUTCOME_QOS
-from robot_learning.nodes.run import make_executor
 from robot_learning.simulation.episodes import episode_seed
 from robot_learning_interfaces.msg import EpisodeEvent, StepOutcome
 from robot_learning_interfaces.srv import ResetWorld
@@ -63,43 +59,22 @@ class Driver:
 
 
 @pytest.fixture
-def system(monkeypatch, request):
+def system(context, monkeypatch, request):
     """Run a stand-in for Gazebo and the node that runs episodes in it."""
     name = f'/{request.node.name.split("[")[0][-40:]}'
-    context = Context()
-    rclpy.init(context=context)
     with contextlib.closing(FakeGazebo(name)) as gazebo:
         monkeypatch.setattr(gazebo_node, 'world_services', lambda *_: gazebo)
         monkeypatch.setattr(gazebo_node, '_RETRY_S', 0.2)
-        driver, executor, ending = Driver(context, name), make_executor(context), threading.Event()
-        executor.add_node(driver.node)
-        nodes = []
+        driver = Driver(context, name)
+        with turning(context, driver.node) as executor:
 
-        def turn():
-            while not ending.is_set():
-                executor.spin_once(timeout_sec=0.02)
+            def start(**parameters):
+                settings = overrides({'use_sim_time': True, 'seed': 3, **parameters})
+                node = GazeboNode(context=context, namespace=name, parameter_overrides=settings)
+                executor.add_node(node)
+                return gazebo, driver, node
 
-        def start(**parameters):
-            settings = {'use_sim_time': True, 'seed': 3, **parameters}
-            overrides = [Parameter(key, value=value) for key, value in settings.items()]
-            node = GazeboNode(context=context, namespace=name, parameter_overrides=overrides)
-            nodes.append(node)
-            executor.add_node(node)
-            return gazebo, driver, node
-
-        thread = threading.Thread(target=turn)
-        thread.start()
-        yield start
-        ending.set()
-        thread.join()
-        for node in nodes:
-            executor.remove_node(node)
-            node.close()
-            node.destroy_node()
-        executor.remove_node(driver.node)
-        executor.shutdown()
-        driver.node.destroy_node()
-        rclpy.try_shutdown(context=context)
+            yield start
 
 
 def test_an_episode_begins_where_its_seed_says_and_ends_at_a_wall(system):

@@ -1,26 +1,17 @@
 """The grounding node: a service for one picture, a topic for all of them, clear errors."""
 
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
-import rclpy
 from grounding_toys import items, square, training
-from rclpy.context import Context
-from rclpy.node import Node
-from rclpy.parameter import Parameter
+from node_bench import NodeBench, run_in_vain
 from rclpy.qos import qos_profile_sensor_data
 from robot_learning.model_store import ModelStore
-from robot_learning.nodes.grounding_node import GroundingNode
+from robot_learning.nodes.grounding_node import GroundingNode, main
 from robot_learning.nodes.qos import STATUS_QOS
-from robot_learning.nodes.run import make_executor
 from robot_learning_interfaces.msg import Groundings
 from robot_learning_interfaces.srv import GroundPhrases
 from sensor_msgs.msg import Image
 
-PATIENCE_S = 20.0
 SIZE = 64  # Of the arena's camera.
 
 
@@ -36,44 +27,18 @@ def models(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def context(ros_domain):
-    context = Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    yield context
-    rclpy.try_shutdown(context=context)
-
-
-class Bench:
+class Bench(NodeBench):
     """The node, a camera, and somebody who asks and listens."""
 
     def __init__(self, context, models, **parameters):
         settings = {'robot': 'arena', 'models': str(models), 'model': 'eyes', **parameters}
-        overrides = [Parameter(name, value=value) for name, value in settings.items()]
-        self.node = GroundingNode(context=context, parameter_overrides=overrides)
-        self.peer = Node('peer', context=context)
+        super().__init__(GroundingNode, context, GroundPhrases, 'ground_phrases', **settings)
         self.camera = self.peer.create_publisher(
             Image, 'camera/image_raw', qos_profile_sensor_data
         )
         self.heard = []
         self.peer.create_subscription(Groundings, 'groundings', self.heard.append, STATUS_QOS)
-        self._client = self.peer.create_client(GroundPhrases, 'ground_phrases')
-        self._executors = []
-        for node in (self.node, self.peer):
-            executor = make_executor(context)
-            executor.add_node(node)
-            self._executors.append(executor)
-        self.until(
-            lambda: self._client.service_is_ready() and self.camera.get_subscription_count()
-        )
-
-    def until(self, condition, each=lambda: None):
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline
-            each()
-            for executor in self._executors:
-                executor.spin_once(timeout_sec=0.01)
+        self.until(self.camera.get_subscription_count)
 
     def show(self, stamp_s):
         pixels = square('red', 8, 16).image.repeat(2, axis=0).repeat(2, axis=1)
@@ -84,17 +49,7 @@ class Bench:
         self.camera.publish(message)
 
     def ask(self, *phrases, follow=False):
-        future = self._client.call_async(
-            GroundPhrases.Request(phrases=list(phrases), follow=follow)
-        )
-        self.until(future.done)
-        return future.result()
-
-    def close(self):
-        self.node.close()
-        for executor, node in zip(self._executors, (self.node, self.peer), strict=True):
-            executor.shutdown()
-            node.destroy_node()
+        return super().ask(phrases=list(phrases), follow=follow)
 
 
 @pytest.fixture
@@ -160,10 +115,6 @@ def test_phrases_can_be_followed_from_the_start(context, models):
     ],
     ids=str,
 )
-def test_a_mistake_is_named_and_nothing_starts(models, parameters, reason):
-    command = [sys.executable, '-m', 'robot_learning.nodes.grounding_node', '--ros-args']
-    for name, value in {'robot': 'arena', 'models': models, 'model': 'eyes', **parameters}.items():
-        command += ['-p', f'{name}:={value}']
-    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert result.returncode == 2
-    assert reason in result.stderr and 'Traceback' not in result.stderr
+def test_a_mistake_is_named_and_nothing_starts(models, parameters, reason, capfd):
+    settings = {'robot': 'arena', 'models': models, 'model': 'eyes', **parameters}
+    assert reason in run_in_vain(main, capfd, **settings)

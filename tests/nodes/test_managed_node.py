@@ -1,10 +1,8 @@
 """The managed life of a node: what is called when, and what is left behind."""
 
 import pytest
-import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.context import Context
 from rclpy.node import Node
 from robot_learning.errors import ConfigError
 from robot_learning.nodes.diagnostics import OK, WARN
@@ -44,14 +42,6 @@ class Server(ManagedNode):
     def make_safe(self):
         assert not self.is_active
         self.calls.append('make_safe')
-
-
-@pytest.fixture
-def context():
-    context = Context()
-    rclpy.init(context=context)
-    yield context
-    rclpy.try_shutdown(context=context)
 
 
 @pytest.fixture

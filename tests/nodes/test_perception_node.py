@@ -1,25 +1,18 @@
 """The perception node: senses in, world states out, and answers to what if."""
 
-import time
-
 import numpy as np
 import pytest
-import rclpy
+from node_bench import NodeBench, overrides
 from nsca_samples import TINY
 from nsca_served import NAME, publish
-from rclpy.context import Context
-from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from robot_learning.errors import ConfigError
 from robot_learning.nodes.perception_node import PerceptionNode
 from robot_learning.nodes.qos import STATUS_QOS
-from robot_learning.nodes.run import make_executor
 from robot_learning_interfaces.msg import AudioChunk, WorldState
 from robot_learning_interfaces.srv import Imagine
 from sensor_msgs.msg import Image
 
-PATIENCE_S = 20.0
 SIZE = 64  # Of the arena's camera.
 
 
@@ -28,27 +21,15 @@ def models(tmp_path_factory):
     return publish(tmp_path_factory.mktemp('models'))
 
 
-@pytest.fixture
-def context(ros_domain):
-    context = Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    yield context
-    rclpy.try_shutdown(context=context)
+def settings(models):
+    return {'robot': 'arena', 'models': str(models), 'model': NAME, 'max_age_s': 5.0}
 
 
-def node_of(context, models, **parameters):
-    settings = {'robot': 'arena', 'models': str(models), 'model': NAME, 'max_age_s': 5.0}
-    settings |= parameters
-    overrides = [Parameter(name, value=value) for name, value in settings.items()]
-    return PerceptionNode(context=context, parameter_overrides=overrides)
-
-
-class Bench:
+class Bench(NodeBench):
     """The node, senses, and somebody who listens and asks."""
 
-    def __init__(self, context, models, **parameters):
-        self.node = node_of(context, models, **parameters)
-        self.peer = Node('peer', context=context)
+    def __init__(self, context, models):
+        super().__init__(PerceptionNode, context, Imagine, 'imagine', **settings(models))
         self._camera = self.peer.create_publisher(
             Image, 'camera/image_raw', qos_profile_sensor_data
         )
@@ -57,27 +38,11 @@ class Bench:
         )
         self.heard = []
         self.peer.create_subscription(WorldState, 'world_state', self.heard.append, STATUS_QOS)
-        self._client = self.peer.create_client(Imagine, 'imagine')
-        self._executors = []
-        for node in (self.node, self.peer):
-            executor = make_executor(context)
-            executor.add_node(node)
-            self._executors.append(executor)
         self.until(
             lambda: (
-                self._client.service_is_ready()
-                and self._camera.get_subscription_count()
-                and self._microphone.get_subscription_count()
+                self._camera.get_subscription_count() and self._microphone.get_subscription_count()
             )
         )
-
-    def until(self, condition, each=lambda: None):
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline
-            each()
-            for executor in self._executors:
-                executor.spin_once(timeout_sec=0.01)
 
     def sense(self, stamp_s=7):
         pixels = np.full((SIZE, SIZE, 3), 99, np.uint8)
@@ -89,17 +54,6 @@ class Bench:
         chunk.header.stamp.sec = stamp_s
         chunk.samples = (1000 * np.sin(np.arange(1600) / 5)).astype(np.int16).tolist()
         self._microphone.publish(chunk)
-
-    def ask(self, **fields):
-        future = self._client.call_async(Imagine.Request(**fields))
-        self.until(future.done)
-        return future.result()
-
-    def close(self):
-        self.node.close()
-        for executor, node in zip(self._executors, (self.node, self.peer), strict=True):
-            executor.shutdown()
-            node.destroy_node()
 
 
 @pytest.fixture
@@ -135,4 +89,5 @@ def test_a_body_of_another_size_is_refused_with_its_number(context, models):
     with pytest.raises(
         ConfigError, match=r'body: scan have 360 numbers, the model learned from 3'
     ):
-        node_of(context, models, body=['scan'])
+        wrong = overrides({**settings(models), 'body': ['scan']})
+        PerceptionNode(context=context, parameter_overrides=wrong)

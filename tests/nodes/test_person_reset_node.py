@@ -1,16 +1,11 @@
 """The reset of a real robot, with a person, a recorder and a policy that are played."""
 
 import contextlib
-import threading
 
-import pytest
-import rclpy
-from rclpy.context import Context
+from node_bench import overrides, turning
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from robot_learning.nodes.person_reset_node import PersonResetNode
 from robot_learning.nodes.qos import qos_profile
-from robot_learning.nodes.run import make_executor
 from robot_learning_interfaces.srv import EndEpisode, ResetWorld, StartEpisode
 from rover import wait_until
 from std_msgs.msg import String
@@ -53,39 +48,14 @@ class Others:
         return client.call_async(request)
 
 
-@pytest.fixture
-def context():
-    context = Context()
-    rclpy.init(context=context)
-    yield context
-    rclpy.try_shutdown(context=context)
-
-
 @contextlib.contextmanager
 def asked(context, **parameters):
-    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-    node = PersonResetNode(context=context, namespace='/asked', parameter_overrides=overrides)
-    others, executor, ending = Others(context), make_executor(context), threading.Event()
-    for each in (node, others.node):
-        executor.add_node(each)
-
-    def turn():
-        while not ending.is_set():
-            executor.spin_once(timeout_sec=0.05)
-
-    thread = threading.Thread(target=turn)
-    thread.start()
-    try:
+    node = PersonResetNode(
+        context=context, namespace='/asked', parameter_overrides=overrides(parameters)
+    )
+    others = Others(context)
+    with turning(context, node, others.node):
         yield others
-    finally:
-        node.close()
-        ending.set()
-        thread.join()
-        for each in (node, others.node):
-            executor.remove_node(each)
-        executor.shutdown()
-        for each in (node, others.node):
-            each.destroy_node()
 
 
 def test_a_person_is_asked_and_the_episode_begins_when_they_say_so(context):

@@ -7,14 +7,13 @@ from concurrent.futures import Future
 import pytest
 import rclpy
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from node_bench import overrides, turning
 from rclpy.clock import ClockType
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from robot_learning import durable_files
 from robot_learning.errors import StoreError
 from robot_learning.nodes.policy_node import PolicyNode
-from robot_learning.nodes.run import make_executor
 from robot_learning.nodes.run_goals import RunGoals
 from robot_learning.nodes.teleop_input import TOPIC, TeleopConfig, TeleopInput
 from robot_learning.nodes.version_notices import VersionNotices
@@ -30,14 +29,6 @@ from std_srvs.srv import Trigger
 CONTRACT = policies.CONTRACT
 
 
-@pytest.fixture
-def context():
-    context = Context()
-    rclpy.init(context=context)
-    yield context
-    rclpy.try_shutdown(context=context)
-
-
 @contextlib.contextmanager
 def policy(context, folder, **parameters):
     publish_constant(folder / 'models')
@@ -47,8 +38,9 @@ def policy(context, folder, **parameters):
         'state_directory': str(folder / 'state'),
         **parameters,
     }
-    overrides = [Parameter(name, value=value) for name, value in settings.items()]
-    node = PolicyNode(context=context, namespace='/inside', parameter_overrides=overrides)
+    node = PolicyNode(
+        context=context, namespace='/inside', parameter_overrides=overrides(settings)
+    )
     try:
         yield node
     finally:
@@ -114,31 +106,6 @@ def test_a_run_canceled_before_it_begins_leaves_no_goal_behind(context):
     assert goals.run is None
     assert observations.values == {}
     node.destroy_node()
-
-
-@contextlib.contextmanager
-def turning(context, *nodes):
-    executor = make_executor(context)
-    for node in nodes:
-        executor.add_node(node)
-    ending = threading.Event()
-
-    def turn():
-        while not ending.is_set():
-            executor.spin_once(timeout_sec=0.05)
-
-    thread = threading.Thread(target=turn)
-    thread.start()
-    try:
-        yield
-    finally:
-        ending.set()
-        thread.join()
-        for node in nodes:
-            executor.remove_node(node)
-        executor.shutdown()
-        for node in nodes:
-            node.destroy_node()
 
 
 class Log:

@@ -1,4 +1,4 @@
-"""What the README says, in parts, and a copy of the project in which to do it."""
+"""What the README and other pages say, in parts, and a copy of the project to do it in."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Block(NamedTuple):
     text: str
 
 
-def blocks(language: str) -> list[Block]:
-    """List the blocks of a language, in order."""
-    found = re.findall(r'^```(\w+)\n(.*?)^```$', TEXT, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = TEXT) -> list[Block]:
+    """List the blocks of a language on a page, in order."""
+    found = re.findall(r'^ *```(\w+)\n(.*?)^ *```$', page, re.MULTILINE | re.DOTALL)
     return [Block(*parts) for parts in found if parts[0] == language]
 
 
-def commands() -> list[str]:
-    """List every command line of the README, without comments."""
-    lines = [line for block in blocks('bash') for line in block.text.splitlines()]
+def commands(page: str = TEXT) -> list[str]:
+    """List every command line of a page, without comments."""
+    lines = [line for block in blocks('bash', page) for line in block.text.splitlines()]
     return [command for line in lines if (command := re.sub(r'(^|\s+)#.*$', '', line).strip())]
 
 

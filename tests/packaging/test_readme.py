@@ -276,17 +276,6 @@ def test_the_two_commands_come_first():
     assert COMMANDS[1] == './run demo'
 
 
-def test_commands_in_the_text_name_options_that_exist(project):
-    """`./run x --y` within a sentence: the help of x must know --y."""
-    text = re.sub(r'^```.*?^```$', '', readme.TEXT, flags=re.MULTILINE | re.DOTALL)
-    for spoken in re.findall(r'`\./run (\w+)([^`]*)`', text):
-        command, rest = spoken
-        options = re.findall(r'--[\w-]+', rest)
-        if options:
-            described = project.run(f'./run {command} --help')
-            assert [option for option in options if option not in described] == []
-
-
 def test_the_snippets_go_to_folders_that_exist():
     for name in readme.snippets():
         assert (ROOT / name).parent.is_dir(), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ COMMANDS = (
     'models',
     'store',
     'doctor',
+    'benchmark',
     'test',
     'prepare',
 )
@@ -62,6 +64,29 @@ def test_an_unknown_command_is_named(tmp_path):
     result = run('fly', cwd=tmp_path)
     assert result.returncode == 2
     assert 'fly: no such command' in result.stderr
+
+
+@pytest.mark.parametrize('arguments', [(), ('--help',)])
+def test_benchmarks_are_listed_with_what_they_measure_and_helpers_are_not(arguments):
+    result = run('benchmark', *arguments)
+    assert (result.returncode, result.stderr) == (0, '')
+    listed = dict(re.findall(r'^  (\w+) +(.+)$', result.stdout, re.MULTILINE))
+    measuring = {
+        path.stem: path.read_text().splitlines()[0].strip('"')
+        for path in (ROOT / 'benchmarks').glob('*.py')
+        if 'def main(' in path.read_text()
+    }
+    assert listed == measuring
+    assert 'closed_loop' in listed and 'reporting' not in listed
+
+
+@pytest.mark.parametrize(
+    'name', ['reporting', 'nonsense', 'closed_loo', '../tests/conftest', 'l.*']
+)
+def test_what_is_no_benchmark_is_refused_with_the_list(name):
+    result = run('benchmark', name)
+    assert result.returncode == 2
+    assert f"benchmark '{name}': there is none" in result.stderr and '  latency ' in result.stderr
 
 
 def test_a_start_with_nothing_to_prepare_takes_less_than_a_second():

@@ -9,8 +9,9 @@ from robot_learning.errors import DataError, ModelRefusedError, StoreError, Trai
 from robot_learning.model_store import ModelStore
 from robot_learning.models.nsca.config import MomentWindow
 from robot_learning.phases.checkpoint import CheckpointFolder
-from robot_learning.phases.nsca_audio import AudioObjective, AudioPhaseConfig
+from robot_learning.phases.nsca_audio import AudioPhaseConfig, audio_objective
 from robot_learning.phases.nsca_augmentation import SoundAugmentationConfig
+from robot_learning.phases.nsca_contrast import ContrastConfig
 from robot_learning.phases.nsca_data import PairedBatches, moment_at
 from robot_learning.phases.nsca_dynamics import (
     DynamicsLossConfig,
@@ -26,7 +27,7 @@ from robot_learning.phases.nsca_fusion import (
     FusionPhaseConfig,
 )
 from robot_learning.phases.nsca_versions import load_earlier
-from robot_learning.phases.nsca_vision import ContrastConfig, VisionObjective, VisionPhaseConfig
+from robot_learning.phases.nsca_vision import VisionPhaseConfig, vision_objective
 from robot_learning.phases.passes import Origin, Passes
 from robot_learning.phases.passes_config import PassesConfig
 from robot_learning.phases.publishing import Publisher
@@ -63,7 +64,7 @@ def seeded(make, *arguments):
 
 
 def vision():
-    return seeded(VisionObjective, TINY, VisionPhaseConfig(contrast=CONTRAST))
+    return seeded(vision_objective, TINY, VisionPhaseConfig(contrast=CONTRAST))
 
 
 def batches(samples, *modalities):
@@ -96,7 +97,7 @@ def test_sight_learns_to_match_two_looks(samples):
 def test_hearing_learns_to_match_two_hearings(samples):
     mild = SoundAugmentationConfig(window_s=0.3, pitch_semitones=0.2, noise=0.0)
     config = AudioPhaseConfig(contrast=CONTRAST, augmentation=mild)
-    objective = seeded(AudioObjective, TINY, config)
+    objective = seeded(audio_objective, TINY, config)
     training, held_out = batches(samples, 'sound')
     losses = []
     run = passes(objective, training, held_out, epochs=6)
@@ -120,7 +121,7 @@ def test_a_phase_that_was_stopped_equals_one_that_was_not(samples, tmp_path):
 
 
 def test_constant_pictures_collapse_and_the_run_stops_with_advice(samples):
-    objective = seeded(VisionObjective, TINY, VisionPhaseConfig())
+    objective = seeded(vision_objective, TINY, VisionPhaseConfig())
     collapsed = pytest.raises(TrainingError, match=r'nsca_vision: has collapsed.*raise variance')
     with torch.no_grad(), collapsed:
         objective.measure([{'image': torch.full((4, 3, 32, 32), 9, dtype=torch.uint8)}] * 2)

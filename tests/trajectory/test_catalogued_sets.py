@@ -1,5 +1,5 @@
+import multiprocessing
 import os
-import pickle
 import zipfile
 from pathlib import Path
 
@@ -22,7 +22,9 @@ def pictures(path, names=('a.png', 'b.png', 'c.png', 'd.png'), archive='images_9
         for number, name in enumerate(names):
             split = 'val' if number == 3 else 'train'
             table.append(f'{name},{split},{number},0,Kind-{number // 2},Apple,Fruit')
-            file.writestr(name, encode_png(np.full((8, 8, 3), number, np.uint8)))
+            image = np.random.default_rng(number).integers(256, size=(96, 96, 3), dtype=np.uint8)
+            image[0, 0, 0] = number
+            file.writestr(name, encode_png(image))
     (path / 'meta.csv').write_text('\n'.join(table) + '\n')
     return path
 
@@ -33,7 +35,27 @@ def test_pictures_of_an_archive_have_coarse_and_fine_names(tmp_path):
     found = open_paired(root, level='fine')
     assert found.classes == ('Kind-0', 'Kind-1')
     assert found.report.num_samples == {'train': 3, 'val': 1}
-    assert [got.image[0, 0, 0] for got in pickle.loads(pickle.dumps(found))] == [0, 1, 2, 3]
+    assert [got.image[0, 0, 0] for got in found] == [0, 1, 2, 3]
+
+
+def test_readers_that_are_forked_each_read_the_right_pictures_of_an_archive(tmp_path):
+    """A forked process shares the place in every file that was open before."""
+    found = open_paired(pictures(tmp_path / 'grocery'))
+    found.read(0)  # The archive is open.
+    forks = multiprocessing.get_context('fork')
+    answers, together = forks.SimpleQueue(), forks.Barrier(2)
+
+    def read():
+        together.wait()
+        answers.put([int(found.read(at % 4).image[0, 0, 0]) for at in range(100)])
+
+    readers = [forks.Process(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert [reader.exitcode for reader in readers] == [0, 0]
+    assert [answers.get() for _ in readers] == [[0, 1, 2, 3] * 25] * 2
 
 
 def test_a_picture_that_the_archive_lacks_is_left_out_by_name(tmp_path):

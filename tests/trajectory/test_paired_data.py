@@ -1,5 +1,3 @@
-import pickle
-
 import numpy as np
 import pytest
 from robot_learning.errors import DataError, NotEnoughDataError
@@ -22,13 +20,6 @@ def test_a_subset_of_a_subset_reads_the_right_samples():
     found = from_arrays('digits', {'image': IMAGES}, LABELS, ('even', 'odd'))
     chosen = found.subset([1, 3, 5, 7]).subset([2, 0])
     assert [got.image[0, 0, 0] for got in chosen] == [5, 1]
-
-
-def test_a_set_survives_pickling_for_loaders_with_processes():
-    found = pickle.loads(
-        pickle.dumps(from_arrays('digits', {'image': IMAGES}, LABELS, ('even', 'odd')).subset([6]))
-    )
-    assert found.read(0).source == 'digits:6'
 
 
 def test_held_out_samples_keep_the_share_of_each_class():

@@ -296,10 +296,10 @@ def test_commands_are_those_in_force_until_the_next_step():
 def test_a_grid_survives_hours_without_data():
     script = [goal(0), *[odom(t * PERIOD_NS, t) for t in range(5)]]
     script += [odom(36_000 * S + t * PERIOD_NS, t) for t in range(5)]
-    began = time.perf_counter()
+    began = time.process_time()
     episodes, _ = record(script, actions_from='derived')
     assert [len(e) for e in episodes] == [6, 5]  # The last reading is young enough for two.
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
 
 
 def test_actions_cannot_be_derived_from_nothing():

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
 
 
 class Interval(NamedTuple):
@@ -26,6 +30,18 @@ def wilson_interval(num_successes: float, num_trials: float, z: float = 1.96) ->
     centre = (rate + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / num_trials + spread / 4 / num_trials)
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def share(hits: Array) -> dict[str, Any] | None:
+    """Return value, count and interval of the share of hits [N], for a report; None of none."""
+    if not len(hits):
+        return None
+    right, total = int(hits.sum()), len(hits)
+    return {
+        'value': right / total,
+        'count': total,
+        'interval_95': list(wilson_interval(right, total)),
+    }
 
 
 def difference_interval(

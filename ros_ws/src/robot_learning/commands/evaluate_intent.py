@@ -22,7 +22,7 @@ from robot_learning.language.intent_scores import (
     expected_calibration_error,
 )
 from robot_learning.language.intents import INTENTS
-from robot_learning.proportions import wilson_interval
+from robot_learning.proportions import share
 from robot_learning.serving.intent import IntentModel, Prediction, build_intent_model
 
 Array = np.ndarray[Any, Any]
@@ -95,10 +95,10 @@ def scores(rows: _Rows, known: Sequence[str]) -> dict[str, Any]:
     marked = [(c.spans, a.spans) for c, a in rows if c.has_slots]
     return {
         'commands': len(rows),
-        'accuracy': _share(is_right),
-        'accuracy_of_known_intents': _share(is_right[is_known]),
-        'in_scope_accuracy': _share((is_right & ~is_refused)[~is_outside]),
-        'out_of_scope_recall': _share(is_refused[is_outside]),
+        'accuracy': share(is_right),
+        'accuracy_of_known_intents': share(is_right[is_known]),
+        'in_scope_accuracy': share((is_right & ~is_refused)[~is_outside]),
+        'out_of_scope_recall': share(is_refused[is_outside]),
         'macro_f1': _resampled(_macro_f1(meant, best), len(rows)),
         'slot_f1': _resampled(_slot_f1(marked), len(marked)),
         'calibration_error': _resampled(
@@ -121,17 +121,6 @@ def _answers(
 
 def _scope(intent: str) -> str:
     return OUT_OF_SCOPE_NAMES[0] if intent in OUT_OF_SCOPE_NAMES else intent
-
-
-def _share(hits: Array) -> dict[str, Any] | None:
-    if not len(hits):
-        return None
-    right, total = int(hits.sum()), len(hits)
-    return {
-        'value': right / total,
-        'count': total,
-        'interval_95': list(wilson_interval(right, total)),
-    }
 
 
 def _resampled(statistic: Callable[[Array], float], count: int) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from robot_learning.commands import vision_language_data as source
 from robot_learning.commands.report_output import console
 from robot_learning.language.intent_scores import bootstrap, expected_calibration_error
-from robot_learning.proportions import wilson_interval
+from robot_learning.proportions import share
 from robot_learning.serving.grounding import Found, GroundingModel, build_grounding_model
 from robot_learning.simulation.rendered_scenes import VisibleObject
 from robot_learning.trajectory.captioned_images import Captioned, CaptionedImages
@@ -120,11 +120,11 @@ def _grounding(
     is_found = confidence >= _FOUND
     return {
         'phrases': len(answers),
-        'accuracy': _share(is_right[is_there]),
-        'accuracy_by_sort': {name: _share(is_right[sort == name]) for name in _SORTS},
-        'found_of_those_there': _share(is_found[is_there]),
-        'right_of_those_found': _share(is_right[is_found]),
-        'refused_of_those_absent': _share(~is_found[~is_there]),
+        'accuracy': share(is_right[is_there]),
+        'accuracy_by_sort': {name: share(is_right[sort == name]) for name in _SORTS},
+        'found_of_those_there': share(is_found[is_there]),
+        'right_of_those_found': share(is_right[is_found]),
+        'refused_of_those_absent': share(~is_found[~is_there]),
         'overlap': _resampled(overlaps),
         'calibration_error': expected_calibration_error(confidence, is_right),
     }
@@ -225,7 +225,7 @@ def _rank_of_right(similarity: Array, is_own: Array) -> Array:
 
 
 def _recalls(rank: Array) -> dict[str, Any]:
-    return {f'recall_at_{count}': _share(rank < count) for count in _RANKS}
+    return {f'recall_at_{count}': share(rank < count) for count in _RANKS}
 
 
 def _chance(is_own: Array, count: int) -> float:
@@ -236,17 +236,6 @@ def _chance(is_own: Array, count: int) -> float:
         for own in is_own.sum(1).tolist()
     ]
     return 1 - float(np.mean(missed))
-
-
-def _share(hits: Array) -> dict[str, Any] | None:
-    if not len(hits):
-        return None
-    right, total = int(hits.sum()), len(hits)
-    return {
-        'value': right / total,
-        'count': total,
-        'interval_95': list(wilson_interval(right, total)),
-    }
 
 
 def _resampled(values: Array) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import torch
 
 from robot_learning.errors import ConfigError
 from robot_learning.model_store import ModelStore
-from robot_learning.phases.nsca_audio import AudioObjective
+from robot_learning.phases.nsca_audio import audio_objective
 from robot_learning.phases.nsca_config import NscaConfig
 from robot_learning.phases.nsca_data import PairedBatches
 from robot_learning.phases.nsca_dynamics import DynamicsObjective, StateEpisodes
@@ -18,7 +18,7 @@ from robot_learning.phases.nsca_episodes import EncodedEpisodes, sensed_steps, s
 from robot_learning.phases.nsca_full import FullObjective
 from robot_learning.phases.nsca_fusion import FusionObjective
 from robot_learning.phases.nsca_versions import Earlier, load_earlier
-from robot_learning.phases.nsca_vision import VisionObjective
+from robot_learning.phases.nsca_vision import vision_objective
 from robot_learning.trajectory.paired_data import Modality, PairedSet
 
 if TYPE_CHECKING:
@@ -120,12 +120,11 @@ class _Earlier:
 
 
 def _single_sense(name: str, data: Data, settings: NscaConfig, team: Team) -> Prepared:
-    objective: VisionObjective | AudioObjective
     if name == 'vision':
-        objective = VisionObjective(settings.model, settings.vision)
+        objective = vision_objective(settings.model, settings.vision)
         passes = settings.vision.passes
     else:
-        objective = AudioObjective(settings.model, settings.audio)
+        objective = audio_objective(settings.model, settings.audio)
         passes = settings.audio.passes
     objective.module.to(team.device)
     sides = [PairedBatches(paired, [_FIELDS[name]]) for paired in data]

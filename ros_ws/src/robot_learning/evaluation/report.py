@@ -23,7 +23,7 @@ def write_report(path: Path, record: RunRecord) -> None:
 def render(record: RunRecord) -> str:
     """Return the page as HTML with every picture inside and no link to the outside."""
     parts = [
-        _header(record),
+        html.header(record.title, record.verdict, record.lead, record.key_numbers),
         _notes(record),
         _success(record),
         _policies(record),
@@ -37,18 +37,6 @@ def render(record: RunRecord) -> str:
         html.section('Where this comes from', html.definitions(record.provenance)),
     ]
     return html.page(record.title, '\n'.join(parts))
-
-
-def _header(record: RunRecord) -> str:
-    numbers = ''.join(
-        f'<div><b>{escape(value)}</b><span>{escape(name)}</span></div>'
-        for value, name in record.key_numbers
-    )
-    return (
-        f'<header><div class="eyebrow">{escape(record.title)}</div>'
-        f'<h1>{escape(record.verdict)}</h1><p>{escape(record.lead)}</p>'
-        f'<div class="numbers">{numbers}</div></header>'
-    )
 
 
 def _notes(record: RunRecord) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from html import escape
 
 from robot_learning.evaluation.run_record import Table
@@ -66,6 +67,18 @@ def page(title: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>{escape(title)}</title>\n<style>{STYLESHEET}</style></head>\n'
         f'<body><main>\n{body}\n</main></body></html>\n'
+    )
+
+
+def header(title: str, verdict: str, lead: str, numbers: Iterable[tuple[str, str]]) -> str:
+    """Return the top of the page; `numbers` are values with their names."""
+    cards = ''.join(
+        f'<div><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in numbers
+    )
+    return (
+        f'<header><div class="eyebrow">{escape(title)}</div>'
+        f'<h1>{escape(verdict)}</h1><p>{escape(lead)}</p>'
+        f'<div class="numbers">{cards}</div></header>'
     )
 
 

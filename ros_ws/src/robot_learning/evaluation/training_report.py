@@ -51,7 +51,7 @@ def write_training_report(path: Path, record: TrainingRecord) -> None:
 def render(record: TrainingRecord) -> str:
     """Return the page as HTML with every picture inside and no link to the outside."""
     parts = [
-        _header(record),
+        html.header(record.title, record.verdict, record.lead, record.key_numbers),
         html.section(
             'What to know about this training',
             ''.join(f'<p>{escape(note)}</p>' for note in record.notes),
@@ -67,18 +67,6 @@ def render(record: TrainingRecord) -> str:
         html.section('Where this comes from', html.definitions(record.provenance)),
     ]
     return html.page(record.title, '\n'.join(parts))
-
-
-def _header(record: TrainingRecord) -> str:
-    numbers = ''.join(
-        f'<div><b>{escape(value)}</b><span>{escape(name)}</span></div>'
-        for value, name in record.key_numbers
-    )
-    return (
-        f'<header><div class="eyebrow">{escape(record.title)}</div>'
-        f'<h1>{escape(record.verdict)}</h1><p>{escape(record.lead)}</p>'
-        f'<div class="numbers">{numbers}</div></header>'
-    )
 
 
 def _curves(record: TrainingRecord) -> str:

@@ -23,6 +23,7 @@ from rclpy.node import Node
 from robot_learning import contract as contracts
 from robot_learning.config import STRICT, Names
 from robot_learning.errors import RobotLearningError, SimulationError, WorldControlError
+from robot_learning.nodes.clock_wait import wait_for_moment
 from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from robot_learning.nodes.drive_commands import CommandType, DriveCommand, DriveCommands
 from robot_learning.nodes.gazebo_control import (
@@ -282,14 +283,12 @@ class GazeboNode(Node):
         """Live to a moment on the worker's thread and return it."""
         missing_s = (target_ns - self._clock_ns()) * 1e-9
         self._control.step(max(round(missing_s / self._config.reset.timestep_s), 1))
-        end_s = time.monotonic() + self._config.service_timeout_s + missing_s
-        while self._clock_ns() < target_ns:
-            if time.monotonic() > end_s:
-                raise WorldControlError(
-                    f'lock-step: time stands at {self._clock_ns() * 1e-9:.3f} s and should be '
-                    f'{target_ns * 1e-9:.3f} s. See that the bridge brings the clock.'
-                )
-            time.sleep(0.001)
+        timeout_s = self._config.service_timeout_s + missing_s
+        if not wait_for_moment(self.get_clock(), target_ns, timeout_s):
+            raise WorldControlError(
+                f'lock-step: time stands at {self._clock_ns() * 1e-9:.3f} s and should be '
+                f'{target_ns * 1e-9:.3f} s. See that the bridge brings the clock.'
+            )
         return target_ns
 
     def _on_lived(self, work: Future[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -13,9 +13,13 @@ from torch import Tensor
 
 from robot_learning.config import STRICT
 from robot_learning.models.actor_critic import GaussianTanhPolicy
-from robot_learning.models.distributions import squashed_log_prob
 from robot_learning.models.networks import Activation, initialise
-from robot_learning.phases import losses
+from robot_learning.phases.cloning import (
+    CloningLoss,
+    cloning_losses,
+    fix_log_std,
+    take_statistics,
+)
 from robot_learning.phases.devices import CPU, placed
 from robot_learning.phases.phase import (
     PHASES,
@@ -29,7 +33,6 @@ from robot_learning.phases.phase import (
 from robot_learning.phases.state import collect, restore, step
 
 _BINS = 9  # Per action component, for balancing; odd, so that zero has its own.
-_MIN_STD = 1e-3  # A feature that hardly varies is not blown up.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -42,7 +45,7 @@ class BehaviorCloningConfig:
     batch_size: PositiveInt = 256
     learning_rate: PositiveFloat = 3e-4
     weight_decay: NonNegativeFloat = 0.0
-    loss: Literal['likelihood', 'squared_error'] = 'likelihood'
+    loss: CloningLoss = 'likelihood'
     # squared_error leaves the spread of exploring policies at this logarithm of the deviation.
     fixed_log_std: Annotated[float, Field(ge=-5, le=2)] = -1.5
     normalise: bool = True  # Features to zero mean and unit deviation over the training data.
@@ -85,9 +88,7 @@ class BehaviorCloning:
         )
         initialise(self.actor, torch.Generator().manual_seed(seed))
         if config.loss == 'squared_error':
-            torch.nn.init.zeros_(self.actor.log_std.weight)
-            torch.nn.init.constant_(self.actor.log_std.bias, config.fixed_log_std)
-            self.actor.log_std.requires_grad_(False)
+            fix_log_std(self.actor, config.fixed_log_std)
         self.actor.to(device)
         self._trained: list[Tensor] = [p for p in self.actor.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
@@ -103,9 +104,7 @@ class BehaviorCloning:
     def prepare(self, data: TrainingData) -> None:
         """Take the features' mean and deviation and the actions' frequencies from the data."""
         if self.config.normalise:
-            deviation = np.maximum(data.observation.std(0), _MIN_STD)
-            self.actor.input_mean.copy_(torch.from_numpy(data.observation.mean(0)))
-            self.actor.input_std.copy_(torch.from_numpy(deviation))
+            take_statistics(self.actor, data.observation)
         self._bin_weight.copy_(torch.from_numpy(self._weights(data.action)))
 
     def update(self, batch: Batch) -> Metrics:
@@ -160,10 +159,8 @@ class BehaviorCloning:
     def _losses(self, batch: Batch) -> Tensor:
         """Return the loss of each row, [B]."""
         mean, log_std = self.actor(batch['observation'])
-        if self.config.loss == 'squared_error':
-            return losses.squared_error(torch.tanh(mean), batch['action'])
-        limit = 1 - self.config.action_margin
-        return -squashed_log_prob(mean, log_std, batch['action'].clamp(-limit, limit))
+        margin = self.config.action_margin
+        return cloning_losses(self.config.loss, mean, log_std, batch['action'], margin)
 
     def _bins(self, action: Tensor) -> Tensor:
         """Return for each row [B] in which cell of a grid over [-1, 1]^A its action lies."""

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from robot_learning.config import STRICT
-from robot_learning.models.distributions import squashed_log_prob
 from robot_learning.models.networks import Activation
 from robot_learning.models.sequence_policy import (
     Memory,
     SequencePolicy,
     initialise_sequence_policy,
 )
-from robot_learning.phases import losses
+from robot_learning.phases.cloning import (
+    CloningLoss,
+    cloning_losses,
+    fix_log_std,
+    take_statistics,
+)
 from robot_learning.phases.devices import CPU, placed
 from robot_learning.phases.gradient_clipping import GradientClipping
 from robot_learning.phases.phase import (
@@ -32,8 +35,6 @@ from robot_learning.phases.phase import (
     Windows,
 )
 from robot_learning.phases.state import collect, restore, step
-
-_MIN_STD = 1e-3  # A feature that hardly varies is not blown up.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -51,7 +52,7 @@ class SequenceCloningConfig:
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.0
     gradient_norm: PositiveFloat | None = 10.0  # Largest; None: any.
-    loss: Literal['likelihood', 'squared_error'] = 'likelihood'
+    loss: CloningLoss = 'likelihood'
     # squared_error leaves the spread of exploring policies at this logarithm of the deviation.
     fixed_log_std: Annotated[float, Field(ge=-5, le=2)] = -1.5
     normalise: bool = True  # Features to zero mean and unit deviation over the training data.
@@ -94,9 +95,7 @@ class SequenceCloning:
         )
         initialise_sequence_policy(self.actor, torch.Generator().manual_seed(seed))
         if config.loss == 'squared_error':
-            torch.nn.init.zeros_(self.actor.log_std.weight)
-            torch.nn.init.constant_(self.actor.log_std.bias, config.fixed_log_std)
-            self.actor.log_std.requires_grad_(False)
+            fix_log_std(self.actor, config.fixed_log_std)
         self.actor.to(device)
         self._trained: list[Tensor] = [p for p in self.actor.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
@@ -117,9 +116,7 @@ class SequenceCloning:
     def prepare(self, data: TrainingData) -> None:
         """Take the features' mean and deviation from the data."""
         if self.config.normalise:
-            deviation = np.maximum(data.observation.std(0), _MIN_STD)
-            self.actor.input_mean.copy_(torch.from_numpy(data.observation.mean(0)))
-            self.actor.input_std.copy_(torch.from_numpy(deviation))
+            take_statistics(self.actor, data.observation)
 
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on the mean loss of the executed steps."""
@@ -170,10 +167,7 @@ class SequenceCloning:
 
     def _losses(self, mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
         """Return the loss of each step, [B, T]."""
-        if self.config.loss == 'squared_error':
-            return losses.squared_error(torch.tanh(mean), action)
-        limit = 1 - self.config.action_margin
-        return -squashed_log_prob(mean, log_std, action.clamp(-limit, limit))
+        return cloning_losses(self.config.loss, mean, log_std, action, self.config.action_margin)
 
 
 def executed(batch: Batch) -> Tensor:

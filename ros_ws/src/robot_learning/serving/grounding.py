@@ -23,8 +23,8 @@ from robot_learning.serving.grounding_network import (
     GroundingSpec,
     ImageFeatures,
 )
-from robot_learning.serving.intent_network import softmax
 from robot_learning.serving.policy import tensor_problems
+from robot_learning.serving.text_network import softmax
 
 Array = np.ndarray[Any, Any]
 PRETRAINED = Path(__file__).resolve().parent.parent / 'pretrained'  # A model store.

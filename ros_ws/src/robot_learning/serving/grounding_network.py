@@ -13,13 +13,18 @@ from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
 from robot_learning.language.tokens import Vocabulary
-from robot_learning.serving.intent_network import softmax
 from robot_learning.serving.policy import contiguous
+from robot_learning.serving.text_network import (
+    TextNetwork,
+    linear,
+    linear_shapes,
+    softmax,
+    text_shapes,
+)
 
 Array = np.ndarray[Any, Any]
 STRIDE, STEM, SIZE_STEP = 4, 7, 8  # As in `models/image_encoder.py`.
 _SHARPNESS, _NUM_RELATIONS, _PREFERENCE = 8.0, 6, 10.0  # As in `models/grounding_head.py`.
-_EPSILON = 1e-5  # Of layer normalisation, as torch's.
 _Size = Annotated[int, Field(ge=2 * SIZE_STEP, multiple_of=SIZE_STEP)]
 
 
@@ -67,40 +72,29 @@ class GroundingSpec:
         quarter, eighth = self.image.channels
         size, width, text = self.image.features, self.text.width, 2 * self.text.width
         pooled = size * self.image.pool[0] * self.image.pool[1]
+        words = len(self.vocabulary())
         shapes: dict[str, tuple[int, ...]] = {
             **_conv('image.stem', quarter, 3, STEM),
             **_conv('image.down', eighth, quarter),
             **_conv('image.of_fine', size, quarter, 1),
             'image.of_coarse.weight': (size, eighth, 1, 1),
             'image.of_place.weight': (size, 2),
-            **_linear('image_projection', self.embedding, pooled),
-            **_linear('text_projection', self.embedding, text),
+            **linear_shapes('image_projection', self.embedding, pooled),
+            **linear_shapes('text_projection', self.embedding, text),
             'log_scale': (),
-            'text.words.weight': (len(self.vocabulary()), width),
-            'text.pieces.weight': (self.num_buckets + 1, width),
-            'text.first': (width,),
-            **_linear('text.norm', width),
-            **_linear('head.target', size, text),
-            **_linear('head.landmark', size, text),
-            **_linear('head.preference', 2, text),
-            **_linear('head.relation', _NUM_RELATIONS, text),
-            **_linear('head.nowhere', 2, text),
+            **text_shapes(
+                'text.', self.text.layers, width, self.text.feedforward, words, self.num_buckets
+            ),
+            **linear_shapes('head.target', size, text),
+            **linear_shapes('head.landmark', size, text),
+            **linear_shapes('head.preference', 2, text),
+            **linear_shapes('head.relation', _NUM_RELATIONS, text),
+            **linear_shapes('head.nowhere', 2, text),
             **_conv('head.box', 4, size, 1),
         }
         for number in range(self.image.blocks):
             shapes |= _conv(f'image.fine.{number}', quarter, quarter)
             shapes |= _conv(f'image.coarse.{number}', eighth, eighth)
-        for number in range(self.text.layers):
-            layer = f'text.encoder.layers.{number}'
-            shapes |= {
-                f'{layer}.self_attn.in_proj_weight': (3 * width, width),
-                f'{layer}.self_attn.in_proj_bias': (3 * width,),
-                **_linear(f'{layer}.self_attn.out_proj', width, width),
-                **_linear(f'{layer}.linear1', self.text.feedforward, width),
-                **_linear(f'{layer}.linear2', width, self.text.feedforward),
-                **_linear(f'{layer}.norm1', width),
-                **_linear(f'{layer}.norm2', width),
-            }
         return shapes
 
 
@@ -126,7 +120,9 @@ class GroundingNetwork:
             for name, tensor in self._tensors.items()
             if tensor.ndim == 4
         }
-        self._positions = _sinusoids(spec.max_tokens + 1, spec.text.width)
+        self._text = TextNetwork(
+            self._tensors, 'text.', spec.text.layers, spec.text.heads, spec.max_tokens
+        )
         self._places: dict[tuple[int, int], Array] = {}
 
     @property
@@ -159,20 +155,7 @@ class GroundingNetwork:
 
     def read(self, text: str) -> Array:
         """Return what the text encoder says of a text, lower case, [2 width]."""
-        read = self._vocabulary.encode([text])
-        grams = read.grams[0]
-        is_piece = (grams > 0)[..., None]
-        pieces = (self._tensors['text.pieces.weight'][grams] * is_piece).sum(1)
-        pieces = pieces / np.maximum(is_piece.sum(1), 1).astype(np.float32)
-        x = self._tensors['text.words.weight'][read.words[0]] + pieces
-        x = np.concatenate([self._tensors['text.first'][None], x])
-        x = x + self._positions[: len(x)]
-        for number in range(self.spec.text.layers):
-            layer = f'text.encoder.layers.{number}'
-            x = x + self._attended(self._normed(x, f'{layer}.norm1'), f'{layer}.self_attn')
-            inner = self._linear(self._normed(x, f'{layer}.norm2'), f'{layer}.linear1')
-            x = x + self._linear(np.maximum(inner, 0), f'{layer}.linear2')
-        x = self._normed(x, 'text.norm')
+        x = self._text(self._vocabulary.encode([text]))
         return np.concatenate([x[0], x[1:].mean(0)])
 
     def text_embedding(self, text: Array) -> Array:
@@ -230,24 +213,8 @@ class GroundingNetwork:
         """Map [C, N] by a 1 x 1 convolution."""
         return np.asarray(self._weights[name] @ x + self._tensors[f'{name}.bias'][:, None])
 
-    def _attended(self, x: Array, name: str) -> Array:
-        length = len(x)
-        weight, bias = (self._tensors[f'{name}.in_proj_{part}'] for part in ('weight', 'bias'))
-        split = (x @ weight.T + bias).reshape(length, 3, self.spec.text.heads, -1)
-        query, key, value = split.transpose(1, 2, 0, 3)  # Each [heads, T, W / heads].
-        scores = query @ key.transpose(0, 2, 1) / np.sqrt(np.float32(query.shape[-1]))
-        mixed = softmax(scores) @ value
-        return self._linear(mixed.transpose(1, 0, 2).reshape(length, -1), f'{name}.out_proj')
-
-    def _normed(self, x: Array, name: str) -> Array:
-        centred = x - x.mean(-1, keepdims=True)
-        scale = np.sqrt(np.square(centred).mean(-1, keepdims=True) + np.float32(_EPSILON))
-        weight, bias = self._tensors[f'{name}.weight'], self._tensors[f'{name}.bias']
-        return np.asarray(centred / scale * weight + bias)
-
     def _linear(self, x: Array, name: str) -> Array:
-        weight, bias = self._tensors[f'{name}.weight'], self._tensors[f'{name}.bias']
-        return np.asarray(x @ weight.T + bias)
+        return linear(self._tensors, x, name)
 
 
 def _max_pooled(x: Array, size: tuple[int, int]) -> Array:
@@ -264,18 +231,5 @@ def _unit(x: Array) -> Array:
     return np.asarray(x / max(float(np.linalg.norm(x)), 1e-12))
 
 
-def _sinusoids(length: int, width: int) -> Array:
-    """Return positions [length, width] (Vaswani et al. 2017, section 3.5)."""
-    rate = np.exp(np.arange(0, width, 2) * (-np.log(10_000.0) / width))
-    angle = np.arange(length)[:, None] * rate
-    return np.stack([np.sin(angle), np.cos(angle)], -1).reshape(length, width).astype(np.float32)
-
-
 def _conv(name: str, outputs: int, inputs: int, kernel: int = 3) -> dict[str, tuple[int, ...]]:
     return {f'{name}.weight': (outputs, inputs, kernel, kernel), f'{name}.bias': (outputs,)}
-
-
-def _linear(name: str, rows: int, columns: int | None = None) -> dict[str, tuple[int, ...]]:
-    """Of a linear map; without columns, of a normalisation."""
-    weight = (rows,) if columns is None else (rows, columns)
-    return {f'{name}.weight': weight, f'{name}.bias': (rows,)}

@@ -21,8 +21,9 @@ from robot_learning.language.tags import Span, spans_of
 from robot_learning.language.tokens import tokens
 from robot_learning.model_files import ModelFileRules
 from robot_learning.model_store import ModelStore
-from robot_learning.serving.intent_network import IntentNetwork, IntentSpec, softmax
+from robot_learning.serving.intent_network import IntentNetwork, IntentSpec
 from robot_learning.serving.policy import tensor_problems
+from robot_learning.serving.text_network import softmax
 
 Array = np.ndarray[Any, Any]
 PRETRAINED = Path(__file__).resolve().parent.parent / 'pretrained'  # A model store.

@@ -8,18 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from robot_learning.contract import RobotContract
-from robot_learning.errors import SimulationError
 from robot_learning.simulation.contact import body_of, touched_by_robot
 from robot_learning.simulation.gazebo_release import ROBOT_NAME
 from robot_learning.simulation.gazebo_world import parking_place
 from robot_learning.simulation.geodesic import GeodesicMap
 from robot_learning.simulation.geometry import ARENA_HALF, KINDS, OBJECTS
-from robot_learning.simulation.layout import Layout, LayoutConfig, Pose2D, sample_layout
+from robot_learning.simulation.layout import Layout, LayoutConfig, Pose2D
+from robot_learning.simulation.scenario import Outcome, layout_of, outcome_of, step_limit
 from robot_learning.simulation.tasks import Task, build_task
-from robot_learning.simulation.world import Outcome
 from robot_learning.simulation.world_reset import Placement
 
 
@@ -43,8 +40,7 @@ class ObservedWorld:
         self._config = config or LayoutConfig()
         self._body = body_of(contract.robot)
         self._map = GeodesicMap()
-        limit = contract.task.time_limit_s if contract.task else None
-        self._max_steps = round(limit * contract.control_rate_hz) if limit else None
+        self._max_steps = step_limit(contract)
 
     def begin(
         self,
@@ -57,20 +53,7 @@ class ObservedWorld:
         Raises:
             SimulationError: a given pose is not free, or the seed is negative.
         """
-        if seed < 0:
-            raise SimulationError(f'seed: found {seed}, expected 0 or more. Choose another.')
-        course = self.task.course
-        if goal_pose is None and course:
-            goal_pose = (*course[0], 0.0)
-        self.layout = sample_layout(
-            np.random.default_rng([seed, 0]),
-            self._config,
-            self._map,
-            self.task.min_goal_distance_m,
-            robot_pose,
-            goal_pose,
-            course,
-        )
+        self.layout = layout_of(seed, self.task, self._config, self._map, robot_pose, goal_pose)
         self.seed = int(seed)
         self.task.begin(self.layout, self._map)
         self.num_steps = 0
@@ -96,10 +79,7 @@ class ObservedWorld:
         self.num_steps += 1
         verdict = self.task.judge(self.robot, self.touched)
         self.touched.clear()
-        late = self._max_steps is not None and self.num_steps >= self._max_steps
-        truncated = late and not verdict.terminated
-        reason = 'time_limit' if truncated else verdict.reason
-        return Outcome(verdict.reward, verdict.terminated, truncated, verdict.success, reason)
+        return outcome_of(verdict, is_late=self.num_steps >= self._max_steps)
 
 
 class OdometryOrigin:

@@ -16,11 +16,12 @@ from robot_learning.errors import EnvironmentSetupError, SimulationError
 from robot_learning.simulation import randomisation
 from robot_learning.simulation.camera import Camera
 from robot_learning.simulation.geodesic import GeodesicMap
-from robot_learning.simulation.layout import Layout, LayoutConfig, sample_layout
+from robot_learning.simulation.layout import Layout, LayoutConfig
 from robot_learning.simulation.motors import Motors
 from robot_learning.simulation.physics import Physics, Pose2D
 from robot_learning.simulation.randomisation import RandomisationConfig
 from robot_learning.simulation.readings import TOPICS, part_of
+from robot_learning.simulation.scenario import Outcome, layout_of, outcome_of, step_limit
 from robot_learning.simulation.sensors import Imu, Lidar, Localisation, SensorConfig, WheelOdometry
 from robot_learning.simulation.tasks import Task, build_task
 
@@ -56,19 +57,9 @@ class WorldConfig:
 
 
 class StepResult(NamedTuple):
-    """What one control period brought."""
+    """What one control period brought: an observation, and the `Outcome`."""
 
     observation: dict[str, Array]
-    reward: float
-    terminated: bool
-    truncated: bool
-    success: bool
-    reason: str  # 'goal', 'collision', 'time_limit', '' while the episode goes on.
-
-
-class Outcome(NamedTuple):
-    """The task's word on arriving at a control step."""
-
     reward: float
     terminated: bool
     truncated: bool
@@ -111,8 +102,7 @@ class World:
         self._imu = Imu(self.physics, self.config.sensors)
         self._physics_steps = 0
         self._fields = self._observable(fields)
-        limit = contract.task.time_limit_s if contract.task else None
-        self._max_steps = round(limit * contract.control_rate_hz) if limit else None
+        self._max_steps = step_limit(contract)
 
     def reset(
         self,
@@ -135,19 +125,8 @@ class World:
         Raises:
             SimulationError: a given pose is not free, or the seed is negative.
         """
-        if seed < 0:
-            raise SimulationError(f'seed: found {seed}, expected 0 or more. Choose another.')
-        course = self.task.course
-        if goal_pose is None and course:
-            goal_pose = (*course[0], 0.0)
-        self.layout = sample_layout(
-            np.random.default_rng([seed, 0]),
-            self.config.layout,
-            self._map,
-            self.task.min_goal_distance_m,
-            robot_pose,
-            goal_pose,
-            course,
+        self.layout = layout_of(
+            seed, self.task, self.config.layout, self._map, robot_pose, goal_pose
         )
         self.seed = int(seed)
         self.randomisation = randomisation.sample(self.config.randomisation, self._generator(1))
@@ -220,11 +199,9 @@ class World:
         self.num_steps += 1
         verdict = self.task.judge(self.physics.robot_pose(), self.physics.touched)
         self.physics.touched.clear()
-        late = self._max_steps is not None and self.num_steps >= self._max_steps
-        truncated = late and not verdict.terminated
-        self.ended = verdict.terminated or truncated
-        reason = 'time_limit' if truncated else verdict.reason
-        return Outcome(verdict.reward, verdict.terminated, truncated, verdict.success, reason)
+        outcome = outcome_of(verdict, is_late=self.num_steps >= self._max_steps)
+        self.ended = outcome.terminated or outcome.truncated
+        return outcome
 
     def observe(self) -> dict[str, Array]:
         """Read every sensor once and return the contract's fields."""

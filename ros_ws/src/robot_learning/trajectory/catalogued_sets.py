@@ -18,7 +18,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from robot_learning import foreign_files
 from robot_learning.errors import DataError
@@ -81,9 +81,6 @@ class CataloguedSet:
         if report is not None and decoded.converted:
             report.converted[decoded.converted] += 1
         return PairedSample(image, sound, None, None, None, entry.label, None, entry.source)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_opened': None}
 
     def _opened_archive(self, path: Path) -> zipfile.ZipFile:
         """Return the archive, opened once per process: forks would share a place in the file."""

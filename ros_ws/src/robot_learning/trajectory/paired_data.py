@@ -104,7 +104,7 @@ class PairedReport:
 
 
 class SampleSource(Protocol):
-    """One layout of files, opened. Must survive pickling, for loaders with processes."""
+    """One layout of files, opened. Processes forked from this one read it at the same time."""
 
     classes: tuple[str, ...]
     entries: tuple[Entry, ...]
