@@ -184,21 +184,35 @@ def test_a_real_program_is_run_with_exactly_these_arguments(tmp_path, monkeypatc
     assert '/world/it; touch pwned/control' in (tmp_path / 'given').read_text().splitlines()
 
 
-TWO_SERVERS = """Publishers [Address, Message Type]:
+TOPICS = '/clock\n/stats\n/world/hall/clock\n/world/hall/stats\n'
+CLOCKS = """Publishers [Address, Message Type]:
   tcp://10.0.0.1:41234, gz.msgs.Clock
-  tcp://10.0.0.2:41234, gz.msgs.Clock
-Subscribers [Address, Message Type]:
+{}Subscribers [Address, Message Type]:
   tcp://10.0.0.1:5, gz.msgs.Clock
 """
 
 
-def test_servers_are_counted_by_who_publishes_the_clock_now_and_then():
-    terminal, now = Terminal(TWO_SERVERS, 'No publishers on topic [/clock]\n'), [0.0]
-    count = ServerCount(HARMONIC, 60.0, terminal, lambda: now[0])
-    assert count() == 2 and count() == 2 and len(terminal.commands) == 1
+def test_servers_are_counted_by_who_publishes_the_clock_of_a_world():
+    one, two = CLOCKS.format(''), CLOCKS.format('  tcp://10.0.0.2:41234, gz.msgs.Clock\n')
+    terminal = Terminal(TOPICS, one)
+    assert ServerCount(HARMONIC, 'hall', 60.0, terminal)() == 1
+    assert [command[1:] for command in terminal.commands] == [
+        ['topic', '-l'],
+        ['topic', '-i', '-t', '/world/hall/clock'],
+    ]
+    assert ServerCount(HARMONIC, 'hall', 60.0, Terminal(TOPICS, two))() == 2
+    of_another_world = TOPICS + '/world/arena/clock\n'
+    assert ServerCount(HARMONIC, 'hall', 60.0, Terminal(of_another_world, one))() == 2
+
+
+def test_servers_are_counted_now_and_then():
+    nobody = 'No publishers on topic [/world/hall/clock]\nNo subscribers on topic [...]\n'
+    terminal, now = Terminal(TOPICS, CLOCKS.format(''), '', nobody), [0.0]
+    count = ServerCount(HARMONIC, 'hall', 60.0, terminal, lambda: now[0])
+    assert count() == 1 and count() == 1 and len(terminal.commands) == 2
     now[0] = 61.0
     assert count() == 0
-    assert ServerCount(HARMONIC, 60.0, Terminal(FileNotFoundError()))() == 0
+    assert ServerCount(HARMONIC, 'hall', 60.0, Terminal(FileNotFoundError()))() == 0
 
 
 class Client:
