@@ -6,6 +6,9 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
 from robot_learning.errors import ConfigError, WorldControlError
 from robot_learning.nodes import gazebo_control
 from robot_learning.nodes.gazebo_control import (
@@ -18,6 +21,7 @@ from robot_learning.nodes.gazebo_control import (
 from robot_learning.nodes.service_caller import ServiceCaller
 from robot_learning.simulation.gazebo_release import FORTRESS, HARMONIC
 from robot_learning.simulation.world_reset import Placement
+from std_srvs.srv import Trigger
 
 PLACES = {'robot': Placement(1.0, -2.0, 0.0, 0.0), 'ball_red': Placement(0.5, 0.0, 0.065, 1.5)}
 
@@ -84,7 +88,7 @@ def test_bridged_services_get_the_worlds_control_and_each_models_pose(ros_gz):
     services.place(PLACES)
     services.hold(False)
     names = [name for name, _ in caller.requests]
-    assert names[:2] == ['/world/learning_arena/control'] * 2
+    assert names[:2] == ['world/learning_arena/control'] * 2, 'in the namespace of the node'
     hold, step, robot, ball, go_on = (request for _, request in caller.requests)
     assert (hold.world_control.pause, hold.world_control.multi_step) == (True, 0)
     assert (step.world_control.pause, step.world_control.multi_step) == (True, 60)
@@ -97,7 +101,7 @@ def test_bridged_services_get_the_worlds_control_and_each_models_pose(ros_gz):
 def test_a_refusal_of_a_bridged_service_is_named(ros_gz):
     services, caller = ros_gz
     caller.answers = [empty(success=False)]
-    with pytest.raises(WorldControlError, match=r'/world/learning_arena/control: refused'):
+    with pytest.raises(WorldControlError, match=r'world/learning_arena/control: refused'):
         services.hold(True)
     caller.answers = [empty(success=True), empty(success=False)]
     with pytest.raises(WorldControlError, match='refused to move ball_red'):
@@ -244,6 +248,16 @@ def test_missing_and_slow_services_are_named():
     with pytest.raises(WorldControlError, match=r'/world/w/control: no answer in 0\.01 s'):
         caller.call(silent, None)
     assert silent.removed
+
+
+def test_services_are_called_by_their_names_in_the_namespace_of_the_node():
+    context = Context()
+    rclpy.init(context=context)
+    node = Node('simulator', namespace='/robot1', context=context)
+    client = ServiceCaller(node, 0.01, '').client(Trigger, 'world/hall/control')
+    assert client.srv_name == '/robot1/world/hall/control'
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
 
 
 def test_without_anything_installed_it_says_what_to_install(monkeypatch):

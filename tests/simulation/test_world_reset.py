@@ -323,7 +323,7 @@ def test_a_second_server_shows_by_time_that_goes_back(world, reset):
 
     def hold_both(is_held):
         hold(is_held)
-        world.seen['robot'] = Sighting(world.time_ns_true + 10**12, START['robot'])  # The other one's.
+        world.seen['robot'] = Sighting(world.time_ns_true + 10**12, START['robot'])
 
     world.hold = hold_both
     with pytest.raises(WorldControlError, match=r'time went back from 1005\.'):

@@ -47,7 +47,10 @@ class WorldServices(Protocol):
 
 
 class RosGzServices:
-    """ControlWorld and SetEntityPose of ros_gz_interfaces, bridged by ros_gz_bridge."""
+    """ControlWorld and SetEntityPose of ros_gz_interfaces, bridged by ros_gz_bridge.
+
+    Relative to the node's namespace: in a namespace, the bridge must remap them too.
+    """
 
     def __init__(self, caller: ServiceCaller, world: str):
         messages = import_module('ros_gz_interfaces.msg')
@@ -55,8 +58,8 @@ class RosGzServices:
         self._caller = caller
         self._control_type, self._pose_type = services.ControlWorld, services.SetEntityPose
         self._model_type = messages.Entity.MODEL
-        self._control = caller.client(self._control_type, f'/world/{world}/control')
-        self._set_pose = caller.client(self._pose_type, f'/world/{world}/set_pose')
+        self._control = caller.client(self._control_type, f'world/{world}/control')
+        self._set_pose = caller.client(self._pose_type, f'world/{world}/set_pose')
 
     def hold(self, is_held: bool) -> None:
         """Hold time or let it go on."""
