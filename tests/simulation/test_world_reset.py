@@ -140,6 +140,13 @@ def test_a_driving_robot_comes_to_rest_before_time_is_held(world, reset):
     assert 0.1 <= world.wall_s < 0.3
 
 
+def test_where_time_is_held_already_nobody_waits_for_a_standstill(world, reset):
+    reset.reset(START, runs_after=False)
+    before_s = world.wall_s
+    reset.reset(START, runs_after=False)
+    assert world.wall_s - before_s < 0.5, 'wall seconds; the patience for a standstill'
+
+
 def test_poses_that_were_still_on_their_way_are_not_taken_for_the_new_ones(world, reset):
     step = world.step
 

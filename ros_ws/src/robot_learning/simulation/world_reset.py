@@ -20,6 +20,7 @@ from robot_learning.errors import WorldControlError
 
 _POLL_S = 0.01
 _STANDSTILL_POLL_S = 0.03
+_HELD_S = 0.1  # Wall time without a new clock after which time counts as held.
 _REST_S = 0.03  # Wall time in which a held world's clock must not move.
 _INSIST_S = 0.5  # Wall time after which a world that does not go on is told to once more.
 _STANDSTILL = 0.003  # Metres and radians between two looks; a slow robot goes 5 mm.
@@ -199,11 +200,19 @@ class WorldReset:
         return stamp_ns
 
     def _await_standstill(self, name: str) -> None:
-        """Let the stop command arrive before time is held: it goes another way than services."""
+        """Let the stop command arrive before time is held: it goes another way than services.
+
+        In lock-step time is held already; then there is nothing to wait for.
+        """
         last = self._view.sighting(name)
-        end_s = self._now_s() + self._config.stop_timeout_s
+        time_ns, changed_s = self._view.time_ns(), self._now_s()
+        end_s = changed_s + self._config.stop_timeout_s
         while last is not None and self._now_s() < end_s:
             self._wait(_STANDSTILL_POLL_S)
+            if (heard_ns := self._view.time_ns()) != time_ns:
+                time_ns, changed_s = heard_ns, self._now_s()
+            elif self._now_s() - changed_s > _HELD_S:
+                return
             newest = self._view.sighting(name)
             assert newest is not None, 'sightings are kept'
             if newest.stamp_ns > last.stamp_ns:
