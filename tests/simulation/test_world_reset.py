@@ -326,6 +326,21 @@ def test_a_sensor_that_repeats_its_old_stamp_is_frozen_too(world, reset):
         reset.reset(START)
 
 
+def test_a_reset_that_is_given_up_ends_at_once_and_tells_nobody_anything_more(world):
+    world.frozen = {'scan'}
+    waited = world.wait
+
+    def wait(seconds):
+        waited(seconds)
+        if ('hold', False) in world.calls:
+            reset.give_up()
+
+    reset = WorldReset(world, world, ResetConfig(), world.now_s, wait)
+    with pytest.raises(WorldControlError, match='given up'):
+        reset.reset(START)
+    assert world.calls[-1] == ('hold', False) and world.wall_s < 1.0
+
+
 def test_a_second_server_is_found_before_anything_is_moved(world, reset):
     world.servers = 2
     with pytest.raises(WorldControlError, match=r'found 2 simulators.*GZ_PARTITION'):

@@ -138,6 +138,7 @@ class GazeboNode(Node):
         self._topics.drive(0.0, 0.0)
         if self._state == 'running':
             self._topics.publish_edge(self._episodes.end('shutdown'), is_begin=False)
+        self._reset.give_up()
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     # --- called from the services' thread ----------------------------------------------------

@@ -125,6 +125,7 @@ class WorldReset:
     ):
         self._control, self._view, self._config = control, view, config
         self._now_s, self._wait = now_s, wait
+        self._is_given_up = False
         self.num_resets = 0
         self.num_faults = 0  # Attempts that failed, of all resets.
 
@@ -148,6 +149,8 @@ class WorldReset:
                 self.num_faults += 1
                 faults.append(str(error))
                 self._refuse_second_server()
+                if self._is_given_up:
+                    raise
                 if len(faults) < self._config.attempts:
                     continue
                 self._leave_held()
@@ -156,6 +159,10 @@ class WorldReset:
                 ) from error
             self.num_resets += 1
             return ResetReport(stamp_ns, len(faults) + 1, tuple(faults))
+
+    def give_up(self) -> None:
+        """End a reset that is under way as soon as it waits, as the process ends."""
+        self._is_given_up = True
 
     def live(self, num_steps: int) -> None:
         """Live some physics steps while time is held, and wait until that is over.
@@ -177,7 +184,7 @@ class WorldReset:
                 raise _went_back(start_ns, time_ns)
             if time_ns >= end_ns and now_s - changed_s >= _REST_S:
                 return
-            self._wait(_POLL_S)
+            self._pause(_POLL_S)
         raise WorldControlError(
             f'simulated time is at {newest_ns * 1e-9:.3f} s, {num_steps} steps after '
             f'{start_ns * 1e-9:.3f} s, and should have come to rest at {end_ns * 1e-9:.3f} s. See '
@@ -208,7 +215,7 @@ class WorldReset:
         time_ns, changed_s = self._view.time_ns(), self._now_s()
         end_s = changed_s + self._config.stop_timeout_s
         while last is not None and self._now_s() < end_s:
-            self._wait(_STANDSTILL_POLL_S)
+            self._pause(_STANDSTILL_POLL_S)
             if (heard_ns := self._view.time_ns()) != time_ns:
                 time_ns, changed_s = heard_ns, self._now_s()
             elif self._now_s() - changed_s > _HELD_S:
@@ -292,7 +299,7 @@ class WorldReset:
             elif self._now_s() >= insist_s:
                 self._control.hold(False)
                 insist_s = self._now_s() + _INSIST_S
-            self._wait(_POLL_S)
+            self._pause(_POLL_S)
         if frozen := silent():
             raise WorldControlError(
                 f'{_listed(frozen)} said nothing for {self._config.sensor_timeout_s:g} s after '
@@ -314,6 +321,11 @@ class WorldReset:
             except WorldControlError:  # What is wrong is said already.
                 continue
 
+    def _pause(self, seconds: float) -> None:
+        if self._is_given_up:
+            raise WorldControlError('reset: given up, as this process ends.')
+        self._wait(seconds)
+
     def _stamp(self, name: str) -> int:
         sighting = self._view.sighting(name)
         return -1 if sighting is None else sighting.stamp_ns
@@ -321,7 +333,7 @@ class WorldReset:
     def _wait_until(self, is_true: Callable[[], bool], timeout_s: float) -> None:
         end_s = self._now_s() + timeout_s
         while not is_true() and self._now_s() < end_s:
-            self._wait(_POLL_S)
+            self._pause(_POLL_S)
 
 
 def _went_back(before_ns: int, after_ns: int) -> WorldControlError:
