@@ -134,7 +134,7 @@ def test_each_robot_follows_its_own_policy_on_its_own_clock(watcher):
     turning = list(filter(is_moving, watcher.commands['robot2']))
     assert all(v > 0 and w == pytest.approx(0, abs=1e-6) for v, w in forward)
     assert all(w > 0 for _, w in turning)
-    for topic in ('/clock', '/cmd_vel', '/outcome', '/scan'):
+    for topic in ('/clock', '/cmd_vel', '/outcome', '/scan', '/odom', '/tf', '/tf_static'):
         assert watcher.node.count_publishers(topic) == 0, f'{topic} is shared'
     for name in WANTS:
         assert watcher.node.count_publishers(f'/{name}/clock') == 1

@@ -6,6 +6,9 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
 from robot_learning.errors import ConfigError, WorldControlError
 from robot_learning.nodes import gazebo_control
 from robot_learning.nodes.gazebo_control import (
@@ -18,6 +21,7 @@ from robot_learning.nodes.gazebo_control import (
 from robot_learning.nodes.service_caller import ServiceCaller
 from robot_learning.simulation.gazebo_release import FORTRESS, HARMONIC
 from robot_learning.simulation.world_reset import Placement
+from std_srvs.srv import Trigger
 
 PLACES = {'robot': Placement(1.0, -2.0, 0.0, 0.0), 'ball_red': Placement(0.5, 0.0, 0.065, 1.5)}
 
@@ -84,7 +88,7 @@ def test_bridged_services_get_the_worlds_control_and_each_models_pose(ros_gz):
     services.place(PLACES)
     services.hold(False)
     names = [name for name, _ in caller.requests]
-    assert names[:2] == ['/world/learning_arena/control'] * 2
+    assert names[:2] == ['world/learning_arena/control'] * 2, 'in the namespace of the node'
     hold, step, robot, ball, go_on = (request for _, request in caller.requests)
     assert (hold.world_control.pause, hold.world_control.multi_step) == (True, 0)
     assert (step.world_control.pause, step.world_control.multi_step) == (True, 60)
@@ -97,7 +101,7 @@ def test_bridged_services_get_the_worlds_control_and_each_models_pose(ros_gz):
 def test_a_refusal_of_a_bridged_service_is_named(ros_gz):
     services, caller = ros_gz
     caller.answers = [empty(success=False)]
-    with pytest.raises(WorldControlError, match=r'/world/learning_arena/control: refused'):
+    with pytest.raises(WorldControlError, match=r'world/learning_arena/control: refused'):
         services.hold(True)
     caller.answers = [empty(success=True), empty(success=False)]
     with pytest.raises(WorldControlError, match='refused to move ball_red'):
@@ -184,21 +188,35 @@ def test_a_real_program_is_run_with_exactly_these_arguments(tmp_path, monkeypatc
     assert '/world/it; touch pwned/control' in (tmp_path / 'given').read_text().splitlines()
 
 
-TWO_SERVERS = """Publishers [Address, Message Type]:
+TOPICS = '/clock\n/stats\n/world/hall/clock\n/world/hall/stats\n'
+CLOCKS = """Publishers [Address, Message Type]:
   tcp://10.0.0.1:41234, gz.msgs.Clock
-  tcp://10.0.0.2:41234, gz.msgs.Clock
-Subscribers [Address, Message Type]:
+{}Subscribers [Address, Message Type]:
   tcp://10.0.0.1:5, gz.msgs.Clock
 """
 
 
-def test_servers_are_counted_by_who_publishes_the_clock_now_and_then():
-    terminal, now = Terminal(TWO_SERVERS, 'No publishers on topic [/clock]\n'), [0.0]
-    count = ServerCount(HARMONIC, 60.0, terminal, lambda: now[0])
-    assert count() == 2 and count() == 2 and len(terminal.commands) == 1
+def test_servers_are_counted_by_who_publishes_the_clock_of_a_world():
+    one, two = CLOCKS.format(''), CLOCKS.format('  tcp://10.0.0.2:41234, gz.msgs.Clock\n')
+    terminal = Terminal(TOPICS, one)
+    assert ServerCount(HARMONIC, 'hall', 60.0, terminal)() == 1
+    assert [command[1:] for command in terminal.commands] == [
+        ['topic', '-l'],
+        ['topic', '-i', '-t', '/world/hall/clock'],
+    ]
+    assert ServerCount(HARMONIC, 'hall', 60.0, Terminal(TOPICS, two))() == 2
+    of_another_world = TOPICS + '/world/arena/clock\n'
+    assert ServerCount(HARMONIC, 'hall', 60.0, Terminal(of_another_world, one))() == 2
+
+
+def test_servers_are_counted_now_and_then():
+    nobody = 'No publishers on topic [/world/hall/clock]\nNo subscribers on topic [...]\n'
+    terminal, now = Terminal(TOPICS, CLOCKS.format(''), '', nobody), [0.0]
+    count = ServerCount(HARMONIC, 'hall', 60.0, terminal, lambda: now[0])
+    assert count() == 1 and count() == 1 and len(terminal.commands) == 2
     now[0] = 61.0
     assert count() == 0
-    assert ServerCount(HARMONIC, 60.0, Terminal(FileNotFoundError()))() == 0
+    assert ServerCount(HARMONIC, 'hall', 60.0, Terminal(FileNotFoundError()))() == 0
 
 
 class Client:
@@ -230,6 +248,16 @@ def test_missing_and_slow_services_are_named():
     with pytest.raises(WorldControlError, match=r'/world/w/control: no answer in 0\.01 s'):
         caller.call(silent, None)
     assert silent.removed
+
+
+def test_services_are_called_by_their_names_in_the_namespace_of_the_node():
+    context = Context()
+    rclpy.init(context=context)
+    node = Node('simulator', namespace='/robot1', context=context)
+    client = ServiceCaller(node, 0.01, '').client(Trigger, 'world/hall/control')
+    assert client.srv_name == '/robot1/world/hall/control'
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
 
 
 def test_without_anything_installed_it_says_what_to_install(monkeypatch):

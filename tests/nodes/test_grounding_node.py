@@ -87,6 +87,21 @@ def test_what_is_followed_is_told_for_every_picture(bench):
     assert len(bench.heard) <= count + 1
 
 
+def test_it_answers_and_tells_only_while_it_is_active(bench):
+    bench.until(lambda: bench.ask('the square', follow=True).success, each=lambda: bench.show(1))
+    bench.until(lambda: bench.heard, each=lambda: bench.show(1))
+    bench.node.trigger_deactivate()
+    assert 'grounding: is inactive' in bench.ask('the square').message
+    count = len(bench.heard)
+    for stamp_s in range(2, 5):
+        bench.show(stamp_s)
+        bench.ask('the square')
+    assert len(bench.heard) <= count + 1, 'one may have been on its way'
+    bench.node.trigger_activate()
+    bench.until(lambda: len(bench.heard) > count + 1, each=lambda: bench.show(6))
+    assert bench.ask('the square').success
+
+
 @pytest.mark.parametrize(
     ('phrases', 'said'), [((), 'expected at least one'), (('',), 'expected 1 to 2000')]
 )

@@ -85,6 +85,21 @@ def test_what_if_is_answered_with_states_and_uncertainty(bench):
     assert not refused.success and 'found 3 numbers and action_size 2' in refused.message
 
 
+def test_it_answers_and_tells_only_while_it_is_active(bench):
+    bench.until(lambda: bench.heard, each=bench.sense)
+    bench.node.trigger_deactivate()
+    refused = bench.ask(actions=[0.5, 0.0], action_size=2)
+    assert 'imagine: is inactive' in refused.message
+    count = len(bench.heard)
+    for _ in range(3):
+        bench.sense()
+        bench.ask(actions=[0.5, 0.0], action_size=2)
+    assert len(bench.heard) <= count + 1, 'one may have been on its way'
+    bench.node.trigger_activate()
+    bench.until(lambda: len(bench.heard) > count + 1, each=bench.sense)
+    assert bench.ask(actions=[0.5, 0.0], action_size=2).success
+
+
 def test_a_body_of_another_size_is_refused_with_its_number(context, models):
     with pytest.raises(
         ConfigError, match=r'body: scan have 360 numbers, the model learned from 3'

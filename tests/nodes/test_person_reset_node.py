@@ -82,3 +82,13 @@ def test_after_the_timeout_the_robot_stays_held(context):
         wait_until(answer.done, 'answer')
         assert not answer.result().success and 'stays held' in answer.result().message
         assert others.calls == ['hold', 'end']
+
+
+def test_without_a_recorder_the_robot_is_held_and_handed_back_all_the_same(context):
+    with asked(context, records=False) as others:
+        answer = others.ask(ResetWorld, 'reset', ResetWorld.Request())
+        wait_until(lambda: others.questions, 'question')
+        ready = others.ask(Trigger, 'ready', Trigger.Request())
+        wait_until(lambda: answer.done() and ready.done(), 'answers')
+        assert answer.result().success
+        assert others.calls == ['hold', 'hand back']

@@ -15,8 +15,9 @@ import pytest
 
 
 class LaunchContext:
-    def __init__(self, configurations: dict[str, str]):
+    def __init__(self, configurations: dict[str, str], is_shutdown: bool = False):
         self.launch_configurations = configurations
+        self.is_shutdown = is_shutdown
 
 
 @dataclass
@@ -54,6 +55,17 @@ class Shutdown:
 
 
 @dataclass
+class TimerAction:
+    period: float = field(kw_only=True)
+    actions: list[Any] = field(kw_only=True)
+
+
+@dataclass
+class ProcessExited:
+    returncode: int
+
+
+@dataclass
 class SetEnvironmentVariable:
     name: str
     value: str
@@ -81,6 +93,22 @@ class IncludeLaunchDescription:
 
 
 @dataclass
+class GroupAction:
+    actions: list[Any]
+
+
+@dataclass
+class PushRosNamespace:
+    namespace: str
+
+
+@dataclass
+class SetRemap:
+    src: str
+    dst: str
+
+
+@dataclass
 class ParameterValue:
     value: Any
     value_type: type | None = field(default=None, kw_only=True)
@@ -102,7 +130,9 @@ class Node:
     prefix: str | None = field(default=None, kw_only=True)
     respawn: bool = field(default=False, kw_only=True)
     respawn_delay: float | None = field(default=None, kw_only=True)
-    on_exit: list[Any] | None = field(default=None, kw_only=True)
+    on_exit: Callable[[ProcessExited, LaunchContext], list[Any] | None] | None = field(
+        default=None, kw_only=True, compare=False
+    )
 
 
 _MODULES: dict[str, tuple[type, ...]] = {
@@ -111,14 +141,16 @@ _MODULES: dict[str, tuple[type, ...]] = {
         DeclareLaunchArgument,
         OpaqueFunction,
         Shutdown,
+        TimerAction,
         SetEnvironmentVariable,
         AppendEnvironmentVariable,
+        GroupAction,
         IncludeLaunchDescription,
     ),
     'launch.launch_description_sources': (PythonLaunchDescriptionSource,),
     'launch.substitutions': (LaunchConfiguration,),
     'launch_ros': (),
-    'launch_ros.actions': (Node,),
+    'launch_ros.actions': (Node, PushRosNamespace, SetRemap),
     'launch_ros.parameter_descriptions': (ParameterValue,),
 }
 

@@ -17,10 +17,15 @@ NODES = ROOT / 'ros_ws' / 'src' / 'robot_learning' / 'nodes'
 CONTRACT = contracts.load('turtlebot3')
 SOURCE = ''.join(path.read_text(encoding='utf-8') for path in NODES.glob('*.py'))
 OF_EVERY_NODE = re.compile(
-    r'rosout|parameter_events|/diagnostics|/clock|~/(describe|get|list|set)_parameter\w*|'
+    r'/rosout|/parameter_events|/diagnostics|/clock|~/(describe|get|list|set)_parameter\w*|'
     r'~/(change_state|get_state|get_available_states|get_available_transitions|'
     r'get_transition_graph|transition_event|get_type_description)'
 )
+
+
+def test_what_every_node_shares_is_named_so_that_a_namespace_does_not_move_it():
+    text = (ROOT / 'config/sros2/policies.xml').read_text()
+    assert not re.search(r'<topic>(rosout|parameter_events|diagnostics|clock)<', text)
 
 
 def is_known(name: str) -> bool:
@@ -59,7 +64,8 @@ def policies() -> ElementTree.Element:
 
 def test_every_process_of_a_robot_has_an_enclave_with_its_node():
     enclaves = {enclave.get('path') for enclave in policies().iter('enclave')}
-    processes = process_table.resolve(process_table.load(), 'robot')
+    given = {'record_bag': 'true', 'display': 'true'}
+    processes = process_table.resolve(process_table.load(), 'robot', given)
     assert enclaves >= {f'/{process.name}' for process in processes}
     for enclave in policies().iter('enclave'):
         nodes = {profile.get('node') for profile in enclave.iter('profile')}

@@ -24,13 +24,19 @@ def of(found, kind):
     return [action for action in found if isinstance(action, kind)]
 
 
+def included(found):
+    """Return what is included, each in a group that keeps its arguments from the others."""
+    groups = [group.actions for group in of(found, fake_launch.GroupAction)]
+    return [group[-1] for group in groups]
+
+
 def node(found, executable):
     return [n for n in of(found, fake_launch.Node) if n.executable == executable]
 
 
 def test_it_starts_the_server_without_a_window_and_ends_with_it(monkeypatch):
     found = actions(monkeypatch)
-    (server,) = of(found, fake_launch.IncludeLaunchDescription)
+    (server,) = included(found)
     assert server.launch_description_source.location.endswith('ros_gz_sim/launch/gz_sim.launch.py')
     start, world = server.arguments['gz_args'].rsplit(' ', 1)
     assert start == '-r -s -v2 --headless-rendering'
@@ -40,9 +46,9 @@ def test_it_starts_the_server_without_a_window_and_ends_with_it(monkeypatch):
 
 def test_the_window_is_a_client_of_its_own(monkeypatch):
     found = actions(monkeypatch, gui='true', headless='false')
-    server, client = of(found, fake_launch.IncludeLaunchDescription)
+    server, client = included(found)
     assert server.arguments['gz_args'].startswith('-r -s -v2 /')
-    assert client.arguments == {'gz_args': '-g -v2'}
+    assert client.arguments == {'gz_args': '-g -v2', 'on_exit_shutdown': 'false'}
 
 
 def test_every_launch_has_a_partition_of_its_own_that_everything_after_it_inherits(monkeypatch):
@@ -70,6 +76,10 @@ def test_robot_bridges_and_node_speak_of_the_same_world(monkeypatch):
         '/world/learning_arena/control@ros_gz_interfaces/srv/ControlWorld',
         '/world/learning_arena/set_pose@ros_gz_interfaces/srv/SetEntityPose',
     ]
+    assert services.namespace == '/robot1' and services.remappings == [
+        ('/world/learning_arena/control', 'world/learning_arena/control'),
+        ('/world/learning_arena/set_pose', 'world/learning_arena/set_pose'),
+    ]
     (images,) = node(found, 'image_bridge')
     assert images.arguments == ['camera/image_raw'] and images.namespace == '/robot1'
     (ours,) = node(found, 'gazebo_node')
@@ -85,6 +95,24 @@ def test_a_turtlebot3_is_the_one_that_the_user_has_installed(monkeypatch):
     (create,) = node(found, 'create')
     model = Path(create.arguments[create.arguments.index('-file') + 1]).read_text()
     assert 'model://turtlebot3_waffle' in model
+
+
+def test_a_turtlebot3_in_a_namespace_has_its_transforms_there(monkeypatch):
+    found = actions(monkeypatch, robot='turtlebot3', namespace='robot1', clock='robot1/clock')
+    group = of(found, fake_launch.GroupAction)[0].actions
+    assert group[0] == fake_launch.PushRosNamespace('/robot1')
+    remaps = {(remap.src, remap.dst) for remap in of(group, fake_launch.SetRemap)}
+    assert remaps == {
+        *(('/tf', 'tf'), ('/tf_static', 'tf_static')),
+        ('/clock', '/robot1/clock'),
+    }
+    assert fake_launch.SetEnvironmentVariable('TURTLEBOT3_MODEL', 'waffle') in group
+    assert group[-1].launch_description_source.location.endswith(
+        'turtlebot3_gazebo/launch/robot_state_publisher.launch.py'
+    )
+    assert group[-1].arguments == {'use_sim_time': 'true'}
+    root = of(actions(monkeypatch, robot='turtlebot3'), fake_launch.GroupAction)[0].actions
+    assert of(root, fake_launch.PushRosNamespace) == []
 
 
 def test_fortress_gets_its_names(monkeypatch):

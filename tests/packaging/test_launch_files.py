@@ -12,6 +12,7 @@ from robot_learning.commands.process_table import LAUNCH_FILES
 from robot_learning.errors import ConfigError
 
 FOLDER = Path(__file__).resolve().parents[2] / 'launch'
+TIMER = fake_launch.TimerAction
 
 
 @pytest.fixture(autouse=True)
@@ -81,10 +82,35 @@ def test_restarts_and_essential_ends_are_those_of_the_table(name):
     for node, process in zip(
         nodes, process_table.resolve(process_table.load(), name), strict=True
     ):
-        assert node.respawn == (process.restart != 'never')
+        assert not node.respawn, 'it would mind no exit code'
         assert node.prefix == (f'nice -n {process.nice}' if process.nice else None)
-        ends_all = any(isinstance(e, fake_launch.Shutdown) for e in node.on_exit or [])
-        assert ends_all == (process.essential and process.restart == 'never')
+        context = fake_launch.LaunchContext({})
+        ends_all = [fake_launch.Shutdown(reason=f'{process.name} has ended')]
+        for code in (0, 2):
+            after = node.on_exit(fake_launch.ProcessExited(code), context)
+            assert after == (ends_all if process.essential else [])
+        after = node.on_exit(fake_launch.ProcessExited(-9), context)
+        if process.restart == 'never':
+            assert after == (ends_all if process.essential else [])
+        else:
+            (timer,) = after
+            assert timer.actions == [node] and timer.actions[0] is not node
+
+
+def test_a_process_that_keeps_failing_has_ended_for_good():
+    node = next(node for node in ours('bringup') if node.executable == 'policy_node')
+    context, delays = fake_launch.LaunchContext({}), []
+    while isinstance(after := node.on_exit(fake_launch.ProcessExited(1), context)[0], TIMER):
+        delays.append(after.period)
+        node = after.actions[0]
+    assert delays == [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert after == fake_launch.Shutdown(reason='policy has ended')
+
+
+def test_nothing_is_started_again_while_everything_ends():
+    ending = fake_launch.LaunchContext({}, is_shutdown=True)
+    for node in ours('bringup'):
+        assert node.on_exit(fake_launch.ProcessExited(-2), ending) == []
 
 
 def test_arguments_reach_the_nodes():
@@ -112,7 +138,8 @@ def test_common_choices_reach_every_node(tmp_path):
     for node in nodes:
         assert node.ros_arguments == ['--log-level', 'debug']
         assert node.parameters[-1] == str(users), 'the last one wins'
-        assert not node.respawn
+        after = node.on_exit(fake_launch.ProcessExited(1), fake_launch.LaunchContext({}))
+        assert not any(isinstance(action, fake_launch.TimerAction) for action in after)
     with pytest.raises(ConfigError, match=r'params_file: .* is not there'):
         ours('robot', params_file='nowhere.yaml')
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,8 @@ from typing import Literal, NamedTuple
 from robot_learning.commands import guardian, quiet_start
 from robot_learning.commands.child_process import ChildProcess, OnOutput
 from robot_learning.commands.resolved_process import ResolvedProcess, Restart
+from robot_learning.commands.restarts import RestartLimits, Restarts
 from robot_learning.errors import EnvironmentSetupError
-
-USER_ERROR = 2  # Exit code of mistakes that a restart cannot mend.
 
 _NUM_LINES_IN_REPORT = 5
 # Fast DDS could not lock its port in shared memory, which somebody tried at that very moment; what
@@ -46,13 +44,9 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(RestartLimits):
     """How patient a supervisor is. All in seconds but `max_restarts`."""
 
-    max_restarts: int = 5  # Within `window_s`; one more failure and it gives up.
-    window_s: float = 60.0
-    first_delay_s: float = 0.5  # Before a restart; doubles with every failure in the window.
-    longest_delay_s: float = 8.0
     stagger_s: float = 1.0  # How long stopping waits for one process before the next.
     interrupt_s: float = 10.0  # From the last SIGINT to SIGTERM; the guardian's patience too.
     terminate_s: float = 5.0  # From SIGTERM to SIGKILL.
@@ -100,10 +94,10 @@ class Supervisor:
         """
         self.failure = ''  # Why an essential process ended for good; '' as long as all is well.
         self.finished = False  # An essential process ended by itself with exit code 0.
-        self._slots = {command.name: _Slot(command) for command in commands}
+        self._limits = limits or Limits()
+        self._slots = {command.name: _Slot(command, self._limits) for command in commands}
         self._print = on_output or print_prefixed
         self._on_event = on_event
-        self._limits = limits or Limits()
         self._guardian: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -224,11 +218,9 @@ class Supervisor:
         command = slot.command
         self._release(slot, child, code)
         events = [self._emit(command.name, 'ended', f'ended {describe_exit(code)}')]
-        may_restart = command.restart == 'always' or (
-            command.restart == 'on_failure' and code not in (0, USER_ERROR)
-        )
+        may_restart = slot.restarts.is_due(code)
         if may_restart:
-            delay_s = slot.delay_before_restart(now, self._limits)
+            delay_s = slot.restarts.delay_s(now)
             if delay_s is not None:
                 slot.restart_at = now + delay_s
                 text = f'starts again in {delay_s:g} s'
@@ -242,8 +234,9 @@ class Supervisor:
 
     def _give_up_text(self, slot: _Slot, child: ChildProcess) -> str:
         last = '\n    '.join(list(child.last_lines)[-_NUM_LINES_IN_REPORT:])
+        number = slot.restarts.num_failures
         return (
-            f'ended {len(slot.failures)} times within {self._limits.window_s:g} s and is not '
+            f'ended {number} times within {self._limits.window_s:g} s and is not '
             f'started again. Its last lines, which should say what to correct:\n    {last}'
         )
 
@@ -318,24 +311,14 @@ class Supervisor:
 class _Slot:
     """A command, its running child if any, and its history."""
 
-    def __init__(self, command: Command):
+    def __init__(self, command: Command, limits: RestartLimits):
         self.command = command
+        self.restarts = Restarts(command.restart, limits)
         self.child: ChildProcess | None = None
         self.exit_code: int | None = None
         self.restart_at: float | None = None  # Monotonic seconds.
         self.num_starts = 0
         self.is_deaf = False  # It said so, see `Command.deaf_by`.
-        self.failures: deque[float] = deque()
-
-    def delay_before_restart(self, now: float, limits: Limits) -> float | None:
-        """Note a failure; return the seconds to wait, None when there were too many."""
-        self.failures.append(now)
-        while self.failures[0] < now - limits.window_s:
-            self.failures.popleft()
-        if len(self.failures) > limits.max_restarts:
-            return None
-        doubled = limits.first_delay_s * 2.0 ** (len(self.failures) - 1)
-        return min(doubled, limits.longest_delay_s)
 
 
 def ros_command(process: ResolvedProcess) -> Command:

@@ -10,9 +10,9 @@ import time
 from robot_learning.commands import argument_text, network, process_table, shared_memory
 from robot_learning.commands.argument_text import Scalar
 from robot_learning.commands.process_table import ProcessTable
+from robot_learning.commands.restarts import USER_ERROR
 from robot_learning.commands.stop_requests import StopRequests
 from robot_learning.commands.supervisor import (
-    USER_ERROR,
     Command,
     Event,
     Limits,

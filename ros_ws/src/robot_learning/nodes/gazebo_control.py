@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import subprocess
 import time
@@ -29,6 +30,7 @@ ControlKind = Literal['auto', 'ros_gz', 'simulation_interfaces', 'command_line']
 # Numbers of simulation_interfaces, whose names for them changed between versions.
 _PLAYING, _PAUSED = 1, 2
 _OK, _ALREADY_THERE = 1, 101
+_CLOCK_OF_WORLD = re.compile(r'/world/[^/]+/clock')
 
 
 class WorldServices(Protocol):
@@ -45,7 +47,10 @@ class WorldServices(Protocol):
 
 
 class RosGzServices:
-    """ControlWorld and SetEntityPose of ros_gz_interfaces, bridged by ros_gz_bridge."""
+    """ControlWorld and SetEntityPose of ros_gz_interfaces, bridged by ros_gz_bridge.
+
+    Relative to the node's namespace: in a namespace, the bridge must remap them too.
+    """
 
     def __init__(self, caller: ServiceCaller, world: str):
         messages = import_module('ros_gz_interfaces.msg')
@@ -53,8 +58,8 @@ class RosGzServices:
         self._caller = caller
         self._control_type, self._pose_type = services.ControlWorld, services.SetEntityPose
         self._model_type = messages.Entity.MODEL
-        self._control = caller.client(self._control_type, f'/world/{world}/control')
-        self._set_pose = caller.client(self._pose_type, f'/world/{world}/set_pose')
+        self._control = caller.client(self._control_type, f'world/{world}/control')
+        self._set_pose = caller.client(self._pose_type, f'world/{world}/set_pose')
 
     def hold(self, is_held: bool) -> None:
         """Hold time or let it go on."""
@@ -183,10 +188,14 @@ class CommandLineServices:
 
 
 class ServerCount:
-    """How many simulators publish the clock in this partition, looked up now and then.
+    """How many simulators there are in this partition, looked up now and then.
+
+    Each one publishes the clock of its world. The topic `/clock` tells nothing: a simulator that
+    finds it taken leaves it alone (gz-sim's SimulationRunner::Run).
 
     Args:
         release: whose tool is asked; without the tool the number is not known.
+        world: name of our world.
         keep_s: how long an answer is believed, wall time.
         run: runs a command, as `subprocess.run` does.
         now_s: a clock that only runs forwards.
@@ -195,11 +204,12 @@ class ServerCount:
     def __init__(
         self,
         release: GazeboRelease,
+        world: str,
         keep_s: float = 60.0,
         run: Run = subprocess.run,
         now_s: Callable[[], float] = time.monotonic,
     ):
-        self._arguments = [release.command, 'topic', '-i', '-t', '/clock']
+        self._tool, self._clock = (release.command, 'topic'), f'/world/{world}/clock'
         self._keep_s, self._run, self._now_s = keep_s, run, now_s
         self._number = 0
         self._looked_s = -math.inf
@@ -209,13 +219,17 @@ class ServerCount:
         if self._now_s() - self._looked_s >= self._keep_s:
             self._looked_s = self._now_s()
             try:
-                output = _output(self._run, self._arguments, 5.0)
+                self._number = self._count()
             except WorldControlError:
                 self._number = 0
-            else:
-                publishers = output.partition('Subscribers')[0]
-                self._number = sum('://' in line for line in publishers.splitlines())
         return self._number
+
+    def _count(self) -> int:
+        topics = _output(self._run, [*self._tool, '-l'], 5.0).splitlines()
+        others = {topic for topic in topics if _CLOCK_OF_WORLD.fullmatch(topic)} - {self._clock}
+        about = _output(self._run, [*self._tool, '-i', '-t', self._clock], 5.0)
+        publishers = about.partition('Subscribers')[0]
+        return len(others) + sum('://' in line for line in publishers.splitlines())
 
 
 def world_services(

@@ -16,11 +16,12 @@ from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import (
     AppendEnvironmentVariable,
+    GroupAction,
     IncludeLaunchDescription,
     SetEnvironmentVariable,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch_ros.actions import Node
+from launch_ros.actions import Node, PushRosNamespace, SetRemap
 
 from robot_learning import contract as contracts
 from robot_learning.commands import gazebo_files
@@ -38,6 +39,10 @@ _ARGUMENTS = {
     'partition': Argument('', 'GZ_PARTITION; empty takes a new one, so that no two worlds mix'),
 }
 _TURTLEBOT3 = 'turtlebot3'
+_SERVICES = {
+    'control': 'ros_gz_interfaces/srv/ControlWorld',
+    'set_pose': 'ros_gz_interfaces/srv/SetEntityPose',
+}
 
 
 def describe() -> LaunchDescription:
@@ -57,15 +62,14 @@ def _gazebo(given: Mapping[str, str]) -> tuple[list[Any], dict[str, dict[str, Sc
     name = world_name(world)
     partition = given['partition'] or f'robot_learning_{uuid.uuid4().hex[:12]}'
     actions = [SetEnvironmentVariable(key, partition) for key in ('GZ_PARTITION', 'IGN_PARTITION')]
-    is_turtlebot3 = contracts.load(given['robot']).robot == _TURTLEBOT3
-    if is_turtlebot3:
-        actions += _turtlebot3()
+    namespace = absolute_name(given['namespace'])
+    clock = absolute_name(given['clock'], 'clock')
+    if contracts.load(given['robot']).robot == _TURTLEBOT3:
+        actions += _turtlebot3(namespace, clock)
     rendering = '--headless-rendering ' if given['headless'] == 'true' else ''
     actions.append(_gz_sim(f'-r -s -v2 {rendering}{world}', on_exit_shutdown='true'))
     if given['gui'] == 'true':
-        actions.append(_gz_sim('-g -v2'))
-    namespace = absolute_name(given['namespace'])
-    clock = absolute_name(given['clock'], 'clock')
+        actions.append(_gz_sim('-g -v2', on_exit_shutdown='false'))
     actions += [
         Node(
             package='ros_gz_sim',
@@ -98,9 +102,11 @@ def _gazebo(given: Mapping[str, str]) -> tuple[list[Any], dict[str, dict[str, Sc
             package='ros_gz_bridge',
             executable='parameter_bridge',
             name='gazebo_services',
-            arguments=[
-                f'/world/{name}/control@ros_gz_interfaces/srv/ControlWorld',
-                f'/world/{name}/set_pose@ros_gz_interfaces/srv/SetEntityPose',
+            namespace=namespace,
+            arguments=[f'/world/{name}/{service}@{kind}' for service, kind in _SERVICES.items()],
+            # Another launch has the same world; partitions keep them apart in Gazebo only.
+            remappings=[
+                (f'/world/{name}/{service}', f'world/{name}/{service}') for service in _SERVICES
             ],
             output='screen',
         ),
@@ -137,23 +143,33 @@ def world_name(path: Path) -> str:
     return name
 
 
-def _gz_sim(arguments: str, **others: str) -> IncludeLaunchDescription:
+def _gz_sim(arguments: str, on_exit_shutdown: str) -> GroupAction:
+    """Start Gazebo; the group keeps the arguments from whatever is included after it."""
     path = Path(get_package_share_directory('ros_gz_sim'), 'launch', 'gz_sim.launch.py')
-    return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(path)),
-        launch_arguments={'gz_args': arguments, **others}.items(),
-    )
+    given = {'gz_args': arguments, 'on_exit_shutdown': on_exit_shutdown}
+    return GroupAction([_include(path, given)])
 
 
-def _turtlebot3() -> list[Any]:
+def _turtlebot3(namespace: str, clock: str) -> list[Any]:
     """Let Gazebo find the user's TurtleBot3, and publish the transforms of its parts."""
     share = Path(get_package_share_directory('turtlebot3_gazebo'))
-    launch = str(share / 'launch' / 'robot_state_publisher.launch.py')
+    remappings = {'/tf': 'tf', '/tf_static': 'tf_static', '/clock': clock}
     return [
-        SetEnvironmentVariable('TURTLEBOT3_MODEL', 'waffle'),
         AppendEnvironmentVariable('GZ_SIM_RESOURCE_PATH', str(share / 'models')),
-        IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(launch),
-            launch_arguments={'use_sim_time': 'true'}.items(),
+        GroupAction(
+            [
+                *([PushRosNamespace(namespace)] if namespace else []),
+                *(SetRemap(src=name, dst=other) for name, other in remappings.items()),
+                SetEnvironmentVariable('TURTLEBOT3_MODEL', 'waffle'),
+                _include(
+                    share / 'launch' / 'robot_state_publisher.launch.py', {'use_sim_time': 'true'}
+                ),
+            ]
         ),
     ]
+
+
+def _include(path: Path, arguments: Mapping[str, str]) -> IncludeLaunchDescription:
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(path)), launch_arguments=arguments.items()
+    )

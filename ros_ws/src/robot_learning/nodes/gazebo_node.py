@@ -110,7 +110,11 @@ class GazeboNode(Node):
         types = {spec.topic: spec.type for spec in contract.observation.values()}
         watched = {topic: types[topic] for topic in config.watched if topic in types}
         self._senses = GazeboSenses(
-            self, watched, ServerCount(release), self._on_robot, self._topics.publish_odometry
+            self,
+            watched,
+            ServerCount(release, config.world),
+            self._on_robot,
+            self._topics.publish_odometry,
         )
         self._control = StoppableWorld(
             world_services(config.control, self, release, config.world, config.service_timeout_s),
@@ -135,6 +139,7 @@ class GazeboNode(Node):
         self._topics.drive(0.0, 0.0)
         if self._state == 'running':
             self._topics.publish_edge(self._episodes.end('shutdown'), is_begin=False)
+        self._reset.give_up()
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     # --- called from the services' thread ----------------------------------------------------
@@ -154,7 +159,7 @@ class GazeboNode(Node):
     def request_step(self, told: Future[int]) -> None:
         """Live one control period while time is held."""
         num_steps = round(self._period_ns * 1e-9 / self._config.reset.timestep_s)
-        self._ask_world(lambda: self._control.step(num_steps), lambda: None, told)
+        self._ask_world(lambda: self._reset.live(num_steps), lambda: None, told)
 
     def _ask_world(
         self, ask: Callable[[], None], then: Callable[[], None], told: Future[int]

@@ -50,6 +50,7 @@ class GazeboSenses:
                 'gazebo_node: tf2_msgs is not installed, in which true poses come. Install '
                 'ros-jazzy-tf2-msgs or build ros_ws/wheels/tf2_msgs.'
             )
+        self._clock = node.get_clock()
         self._num_servers = num_servers
         self._on_robot, self._on_odometry = on_robot, on_odometry
         self._sightings: dict[str, Sighting] = {}
@@ -70,6 +71,10 @@ class GazeboSenses:
     def sensor_stamps(self) -> Mapping[str, int]:
         """Return the newest stamp of each sensor that must speak; -1: none yet."""
         return dict(self._stamps)
+
+    def time_ns(self) -> int:
+        """Return the newest simulated time that was heard of."""
+        return int(self._clock.now().nanoseconds)
 
     def num_servers(self) -> int:
         """Return how many simulators speak in this partition; 0: not known."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown, TimerAction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -15,9 +17,7 @@ from robot_learning.commands import argument_text, process_table
 from robot_learning.commands.argument_text import Scalar
 from robot_learning.commands.process_table import Argument
 from robot_learning.commands.resolved_process import ResolvedProcess
-
-_RESPAWN_DELAY_S = 2.0
-
+from robot_learning.commands.restarts import RestartLimits, Restarts
 
 # Takes the values of all arguments; returns what is started besides, and parameters of processes
 # (name -> parameter -> value) that follow from it.
@@ -55,7 +55,8 @@ def describe(
         known = {name: given[name] for name in of_table}
         processes = process_table.resolve(table, launch_file, known, overrides=overrides)
         process_table.check(processes)
-        return [*actions, *(_node(process) for process in processes)]
+        nodes = [_node(process, _restarts(process)) for process in processes]
+        return [*actions, *nodes]
 
     return LaunchDescription([*declared, OpaqueFunction(function=start)])
 
@@ -66,7 +67,11 @@ def _choices(spec: Argument) -> list[str] | None:
     return None if spec.choices is None else list(spec.choices)
 
 
-def _node(process: ResolvedProcess) -> Node:
+def _restarts(process: ResolvedProcess) -> Restarts:
+    return Restarts(process.restart, RestartLimits())
+
+
+def _node(process: ResolvedProcess, restarts: Restarts) -> Node:
     # Without a stated type, launch would read text such as '007' as a number.
     parameters = {
         name: ParameterValue(value, value_type=type(value))
@@ -86,13 +91,20 @@ def _node(process: ResolvedProcess) -> Node:
         output='screen',
         emulate_tty=True,
         prefix=f'nice -n {process.nice}' if process.nice else None,
-        respawn=process.restart != 'never',
-        respawn_delay=_RESPAWN_DELAY_S,
-        on_exit=_on_exit(process),
+        on_exit=partial(_on_exit, process, restarts),
     )
 
 
-def _on_exit(process: ResolvedProcess) -> list[Shutdown]:
-    if process.essential and process.restart == 'never':
+def _on_exit(
+    process: ResolvedProcess, restarts: Restarts, event: Any, context: LaunchContext
+) -> list[Any]:
+    """Start it again where the table says so; launch's own respawn minds no exit code."""
+    if context.is_shutdown:
+        return []
+    if restarts.is_due(event.returncode):
+        delay_s = restarts.delay_s(time.monotonic())
+        if delay_s is not None:
+            return [TimerAction(period=delay_s, actions=[_node(process, restarts)])]
+    if process.essential:
         return [Shutdown(reason=f'{process.name} has ended')]
     return []

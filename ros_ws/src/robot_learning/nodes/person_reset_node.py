@@ -37,6 +37,7 @@ class PersonResetConfig:
     timeout_s: PositiveFloat = 120.0  # Wall time for the person; then the robot stays held.
     text: str = 'Put the robot at its start, step back, and call the service.'  # What is asked.
     service_timeout_s: PositiveFloat = 3.0  # Wall time for the policy node and the recorder.
+    records: bool = True  # There is a recorder, which ends and begins episodes.
 
 
 class PersonResetNode(Node):
@@ -50,7 +51,8 @@ class PersonResetNode(Node):
         caller = ServiceCaller(
             self, config.service_timeout_s, 'See that the policy node and the recorder run.'
         )
-        self._reset = PersonReset(RecordedRobot(caller), self._ask, config.timeout_s)
+        robot = RecordedRobot(caller) if config.records else TakenRobot(caller)
+        self._reset = PersonReset(robot, self._ask, config.timeout_s)
         self._worker = ThreadPoolExecutor(1, 'person')
         self._running: ConcurrentFuture[PersonResetReport] | None = None
         self._thread = ServiceThread(self)
@@ -106,18 +108,32 @@ class PersonResetNode(Node):
         return Health(OK, 'nobody is asked for anything')
 
 
-class RecordedRobot:
-    """The robot as policy node and recorder have it; each call waits for the answer."""
+class TakenRobot:
+    """The robot as the policy node has it, without a recorder; each call waits for the answer."""
 
     def __init__(self, caller: ServiceCaller):
         self._caller = caller
         self._take_over = caller.client(SetBool, 'policy/take_over')
-        self._start = caller.client(StartEpisode, 'recorder/start_episode')
-        self._end = caller.client(EndEpisode, 'recorder/end_episode')
 
     def hold(self, is_held: bool) -> None:
         """Take the robot over as a person does, standing still, or hand it back."""
         self._caller.call(self._take_over, SetBool.Request(data=is_held))
+
+    def end_episode(self) -> None:
+        """End nothing: nobody records."""
+
+    def begin_episode(self) -> int:
+        """Begin nothing; return no number."""
+        return -1
+
+
+class RecordedRobot(TakenRobot):
+    """The robot with a recorder, which is told where episodes end and begin."""
+
+    def __init__(self, caller: ServiceCaller):
+        super().__init__(caller)
+        self._start = caller.client(StartEpisode, 'recorder/start_episode')
+        self._end = caller.client(EndEpisode, 'recorder/end_episode')
 
     def end_episode(self) -> None:
         """End the episode that is being recorded, if there is one."""

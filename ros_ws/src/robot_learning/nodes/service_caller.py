@@ -23,8 +23,8 @@ class ServiceCaller:
         self._node, self._timeout_s, self._hint = node, timeout_s, hint
 
     def client(self, service_type: Any, name: str) -> Any:
-        """Return a client."""
-        return self._node.create_client(service_type, name)
+        """Return a client, which knows its full name."""
+        return self._node.create_client(service_type, self._node.resolve_service_name(name))
 
     def call(self, client: Any, request: Any) -> Any:
         """Call and return the answer.
