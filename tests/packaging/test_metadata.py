@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / 'ros_ws' / 'src'
@@ -169,6 +170,15 @@ def test_colcon_sees_both_packages_from_both_places(folder):
         text=True,
     )
     assert set(result.stdout.split()) == WORKSPACE_PACKAGES, result.stderr
+
+
+def test_colcon_tests_files_that_are_there_from_both_places():
+    arguments = [
+        yaml.safe_load((ROOT / folder / 'colcon_defaults.yaml').read_text())['test']['pytest-args']
+        for folder in ('.', 'ros_ws')
+    ]
+    assert arguments[0] == arguments[1]
+    assert all((ROOT / path).exists() for path in arguments[0])
 
 
 def test_the_transform_message_of_the_wheels_is_that_of_ros():
