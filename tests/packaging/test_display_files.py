@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -103,13 +102,3 @@ def test_the_documents_name_executables_launch_files_and_arguments_that_exist():
         assert given <= set(table.arguments) | own, name
         for path in re.findall(r'`((?:config|worlds|docs)/[\w./]+)`', text):
             assert (ROOT / path).exists(), path
-
-
-def test_the_contract_that_the_document_writes_is_sound(tmp_path):
-    text = (ROOT / 'docs' / 'robots.md').read_text()
-    (snippet,) = re.findall(r'```text\n(.*?)```', text, re.DOTALL)
-    path = tmp_path / 'rover.yaml'
-    path.write_text(textwrap.dedent(snippet))
-    rover = contracts.load(str(path))
-    assert (rover.robot, rover.observation['scan'].shape) == ('rover', (720,))
-    assert 'camera' not in rover.observation
