@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
-import platform
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import robot_learning
 from robot_learning.commands.demo_evaluation import ScoreBook, version_name
 from robot_learning.commands.demo_loop import MODEL_NAME, recorded_steps
+from robot_learning.commands.machine_description import machine
 from robot_learning.commands.recorded_run import RecordedEpisode, message_counts
 from robot_learning.commands.run_directory import RunDirectory, RunState
 from robot_learning.errors import RobotLearningError
@@ -86,22 +85,6 @@ def code_version() -> str:
     except (OSError, subprocess.SubprocessError):
         return robot_learning.__version__
     return f'{robot_learning.__version__} ({commit.stdout.strip()})'
-
-
-def machine() -> dict[str, Any]:
-    """Describe what the run was made on, without naming the machine."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
-        names = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
-    except OSError:
-        names = []
-    return {
-        'cpu': names[0] if names else platform.processor() or 'unknown processor',
-        'usable_cores': len(os.sched_getaffinity(0)),
-        'memory_gib': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
-        'system': f'{platform.system()} {platform.machine()}',
-        'python': platform.python_version(),
-    }
 
 
 def _model_versions(models: Path, state: RunState, book: ScoreBook) -> list[dict[str, Any]]:

@@ -17,10 +17,10 @@ from rich.table import Table
 from robot_learning import contract as contracts
 from robot_learning.commands.argument_types import whole_number
 from robot_learning.commands.demo_evaluation import EvaluationProgress
-from robot_learning.commands.demo_metrics import machine
 from robot_learning.commands.evaluate_environment import environment_of, evaluate_environment
 from robot_learning.commands.evaluate_offline import evaluate_offline
 from robot_learning.commands.evaluate_world_model import evaluate_world_model
+from robot_learning.commands.machine_description import machine
 from robot_learning.commands.own_loops import OWN_LOOPS, Version, loop_of_phase, modes
 from robot_learning.commands.run_directory import write_json
 from robot_learning.commands.simulated_navigation import (

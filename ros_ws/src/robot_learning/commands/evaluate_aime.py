@@ -13,12 +13,6 @@ from rich.table import Table
 from robot_learning import contract as contracts
 from robot_learning.commands.report_output import console
 from robot_learning.config import from_mapping
-from robot_learning.evaluation.aime_pictures import (
-    write_attention,
-    write_latent_map,
-    write_open_loop,
-    write_usage,
-)
 from robot_learning.evaluation.means import mean_interval
 from robot_learning.model_store import Array
 
@@ -121,6 +115,8 @@ def _foreseen(
         'component_shares': share.mean(0).tolist(),
     }
     if pictures is not None:
+        from robot_learning.evaluation.aime_pictures import write_latent_map
+
         component = share.argmax(-1).numpy()
         names = _draw(pictures, model, config.open_loop_context, windows)
         write_latent_map(pictures / 'latent_map.png', torch.cat(latents).numpy(), component)
@@ -244,6 +240,8 @@ def _batches(windows: VideoWindows) -> Iterator[tuple[Tensor, Tensor]]:
 def _draw(folder: Path, model: AimeModel, num_context: int, windows: VideoWindows) -> list[str]:
     import torch
 
+    from robot_learning.evaluation.aime_pictures import write_attention, write_open_loop
+
     folder.mkdir(parents=True, exist_ok=True)
     number = len(windows) // 2
     frames, actions = next(
@@ -266,6 +264,7 @@ def _draw(folder: Path, model: AimeModel, num_context: int, windows: VideoWindow
 
 def draw_usage(path: Path, curves: Path) -> None:
     """Draw components over training from a folder of curves, unless they are too short."""
+    from robot_learning.evaluation.aime_pictures import write_usage
     from robot_learning.evaluation.training_curves import read_curves
 
     named = [c for c in read_curves(curves) if c.name.startswith('aime/component_')]

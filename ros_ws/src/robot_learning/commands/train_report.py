@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robot_learning.commands.demo_metrics import machine
+from robot_learning.commands.machine_description import machine
 from robot_learning.commands.train_metrics import counted, leading
 
 if TYPE_CHECKING:
