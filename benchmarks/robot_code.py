@@ -118,9 +118,9 @@ def _data(
 ) -> tuple[list[Example], list[Example]]:
     """Return what the version learned from, made again, and commands of other phrases."""
     config, seed = manifest['config'], manifest['provenance']['seed']
-    known, unknown = code_corpus.split(config['held_out_ratio'], seed)
-    size, typos = config['num_examples'], config['typo_ratio']
-    training = list(code_corpus.examples(size, seed, known, typos, code_corpus.TEACHING))
+    ratio = config['held_out_ratio']
+    training = code_corpus.lessons(config['num_examples'], seed, ratio, config['typo_ratio'])
+    _, unknown = code_corpus.split(ratio, seed)
     held_out = list(code_corpus.examples(count, seed + _SEED, unknown, typo_ratio))
     return training, code_corpus.disjoint(held_out, training)
 
