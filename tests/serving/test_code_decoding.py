@@ -7,7 +7,16 @@ from robot_learning.serving.code_decoding import greedy, taken_otherwise
 
 pytest.importorskip('llguidance')
 GRAMMAR = CodeGrammar(text='start: "go" ("ab" | "ac" "!"? | "d")\n')
-END = 256
+
+
+def end_token():
+    walk = GRAMMAR.walk()
+    for token in b'goac!':
+        walk.take(token)
+    return int(walk.allowed().argmax())
+
+
+END = end_token()
 LIKED = {b'a'[0]: 0.5, b'b'[0]: 0.4, b'c'[0]: 0.3, b'd'[0]: 0.2, b'!'[0]: 0.15, END: 0.1}
 
 

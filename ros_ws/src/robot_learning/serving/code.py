@@ -159,8 +159,9 @@ class CodeGenerator:
         """Return the likeliest code under the grammar, and its tokens' mean probability.
 
         Where that does not hold the values that the command names, one that differs at a single
-        choice and does hold them is preferred, if it is not much less likely. The mean is geometric, over the tokens that the grammar left a choice about, of the
-        probabilities that the model gave them before the grammar had its say.
+        choice and does hold them is preferred, if it is not much less likely. The mean is
+        geometric, over the tokens that the grammar left a choice about, of the probabilities
+        that the model gave them before the grammar had its say.
 
         Raises:
             CommandError: the text is empty, too long or not in plain letters.
