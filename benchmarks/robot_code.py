@@ -219,7 +219,7 @@ def new_verbs(
     training, held_out = _data(manifest, 60 if quick else 600)
     beside = rng.sample(training, 60 if quick else _BESIDE)
     config = AdapterConfig(
-        learning_rate=1e-3, batch_size=16, num_epochs=1 if quick else 4, group_by_length=True
+        learning_rate=1e-3, batch_size=16, num_epochs=1 if quick else 2, group_by_length=True
     )
     with tempfile.TemporaryDirectory() as folder:
         sizes = CodeModelConfig(**manifest['code']['model'])

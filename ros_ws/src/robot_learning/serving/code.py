@@ -28,6 +28,7 @@ NAME = 'code'  # Of the model there.
 _MIN_NEW_TOKENS, _MAX_NEW_TOKENS = 64, 256
 _MOST_FORKS = 8  # That are tried where the likeliest code does not agree with the command.
 _MOST_WORSE = 6.0  # Nats by which another draft may be less likely.
+_MOST_WORSE_ADAPTED = 2.0  # Adapters may have been taught values that nobody says.
 _SAYS_NOTHING = (
     'command: asks for nothing that this robot can do, or leaves out what, where or how far. '
     'Say it in full, for example: drive forward 1 metre.'
@@ -178,7 +179,7 @@ class CodeGenerator:
         said = numbers_said(asked) if self._copies_numbers and not self._is_adapted else None
         start = self._grammar.walk(said)
         draft = greedy(self._follows(cache), step, start.copy(), self.tokens.end, room)
-        if said is not None and not agrees(asked, self.tokens.decode(draft.tokens)):
+        if self._copies_numbers and not agrees(asked, self.tokens.decode(draft.tokens)):
             draft = self._reconsidered(asked, draft, cache, start, room)
         return self.tokens.decode(draft.tokens), draft.probability
 
@@ -205,6 +206,7 @@ class CodeGenerator:
             room: tokens at most.
         """
         num_prompt = len(self.tokens.encode(asked))
+        least = draft.log_prob - (_MOST_WORSE_ADAPTED if self._is_adapted else _MOST_WORSE)
         found = []
         for fork in sorted(draft.forks, key=lambda fork: fork.gap)[:_MOST_FORKS]:
             past = num_prompt + fork.place
@@ -215,8 +217,7 @@ class CodeGenerator:
             is_over = fork.other == self.tokens.end
             other = taken_otherwise(draft, fork, None if is_over else go_on)
             code = self.tokens.decode(other.tokens)
-            is_likely = other.log_prob > draft.log_prob - _MOST_WORSE
-            if is_likely and code != NOTHING and agrees(asked, code):
+            if other.log_prob > least and code != NOTHING and agrees(asked, code):
                 found.append(other)
         return max(found, key=lambda each: each.log_prob, default=draft)
 
