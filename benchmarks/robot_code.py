@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import random
 import re
@@ -42,6 +43,7 @@ from robot_learning.models.code_model import CodeModelConfig  # noqa: E402
 from robot_learning.serving.code import PRETRAINED, CodeGenerator  # noqa: E402
 from robot_learning.serving.code_adapters import Adapter  # noqa: E402
 
+_MORE, _BESIDE = 800, 4000  # Commands of new verbs beyond the 400, and of old ones beside.
 _SEED = 1000  # Far from the seeds of training and validation.
 _LITERAL = re.compile(r'"(\w+)"|(?<![\w.])\d+(?:\.\d+)?')
 _NEW_VERBS = (
@@ -118,9 +120,9 @@ def _data(
 ) -> tuple[list[Example], list[Example]]:
     """Return what the version learned from, made again, and commands of other phrases."""
     config, seed = manifest['config'], manifest['provenance']['seed']
-    known, unknown = code_corpus.split(config['held_out_ratio'], seed)
-    size, typos = config['num_examples'], config['typo_ratio']
-    training = list(code_corpus.examples(size, seed, known, typos, code_corpus.TEACHING))
+    ratio = config['held_out_ratio']
+    training = code_corpus.lessons(config['num_examples'], seed, ratio, config['typo_ratio'])
+    _, unknown = code_corpus.split(ratio, seed)
     held_out = list(code_corpus.examples(count, seed + _SEED, unknown, typo_ratio))
     return training, code_corpus.disjoint(held_out, training)
 
@@ -147,26 +149,32 @@ class NearestNeighbour:
         self._records = list(of_skeleton.values())
         counts = [_pieces(skeleton) for skeleton in of_skeleton]
         frequency = Counter(piece for each in counts for piece in each)
-        self._place = {piece: index for index, piece in enumerate(frequency)}
-        total = len(counts)
-        self._weight = np.array([np.log(total / n) for n in frequency.values()], np.float32)
-        self._matrix = np.stack([self._vector(each) for each in counts])
+        self._weight = {piece: math.log(len(counts) / n) for piece, n in frequency.items()}
+        found: dict[str, list[tuple[int, float]]] = {}
+        for row, each in enumerate(counts):
+            for piece, value in self._vector(each).items():
+                found.setdefault(piece, []).append((row, value))
+        self._having = {  # Rows of each piece, and its value there.
+            piece: (np.array([row for row, _ in each]), np.array([value for _, value in each]))
+            for piece, each in found.items()
+        }
 
     def generate(self, texts: Sequence[str]) -> list[str]:
         """Return the code of each command."""
         found = []
         for text in texts:
-            vector = self._vector(_pieces(code_records.skeleton(text)))
-            record = self._records[int((self._matrix @ vector).argmax())]
-            found.append(_replaced(record, text))
+            similarity = np.zeros(len(self._records))
+            for piece, value in self._vector(_pieces(code_records.skeleton(text))).items():
+                rows, values = self._having[piece]
+                similarity[rows] += value * values
+            found.append(_replaced(self._records[int(similarity.argmax())], text))
         return found
 
-    def _vector(self, pieces: Counter[str]) -> Any:
-        vector = np.zeros(len(self._weight), np.float32)
-        for piece, count in pieces.items():
-            if piece in self._place:
-                vector[self._place[piece]] = count * self._weight[self._place[piece]]
-        return vector / max(float(np.linalg.norm(vector)), 1e-6)
+    def _vector(self, pieces: Counter[str]) -> dict[str, float]:
+        """Return the weighted pieces that are known, of length 1."""
+        weighted = {p: n * self._weight[p] for p, n in pieces.items() if p in self._weight}
+        length = max(math.hypot(*weighted.values()), 1e-6)
+        return {piece: value / length for piece, value in weighted.items()}
 
 
 def _pieces(skeleton: str) -> Counter[str]:
@@ -207,11 +215,11 @@ def new_verbs(
 
     VERBS.update({verb.name: verb for verb in _NEW_VERBS})
     rng = random.Random(_SEED)
-    teach, ask = _new_examples(rng, 60 if quick else 400)
+    teach, ask = _new_examples(rng, *((60, 0) if quick else (400, _MORE)))
     training, held_out = _data(manifest, 60 if quick else 600)
-    beside = rng.sample(training, 60 if quick else 2000)
+    beside = rng.sample(training, 60 if quick else _BESIDE)
     config = AdapterConfig(
-        learning_rate=1e-3, batch_size=16, num_epochs=1 if quick else 4, group_by_length=True
+        learning_rate=1e-3, batch_size=16, num_epochs=1 if quick else 2, group_by_length=True
     )
     with tempfile.TemporaryDirectory() as folder:
         sizes = CodeModelConfig(**manifest['code']['model'])
@@ -241,20 +249,30 @@ def _summary(generator: CodeGenerator, records: Sequence[Example]) -> dict[str, 
     return measured(generator, records)['categories']['all']
 
 
-def _new_examples(rng: random.Random, count: int) -> tuple[list[Example], list[Example]]:
-    """Return commands to teach and to ask, of different phrases."""
+def _new_examples(
+    rng: random.Random, count: int, more: int
+) -> tuple[list[Example], list[Example]]:
+    """Return commands to teach and to ask, of different phrases; so many, and `more` to teach."""
     teach: list[Example] = []
     ask: list[Example] = []
+    other_rng = random.Random(_SEED + 1)  # What is asked does not depend on how much is taught.
     for code, templates in _NEW_TEMPLATES.items():
         phrases = [phrase for each in templates for phrase in code_corpus.phrases_of(each)]
         rng.shuffle(phrases)
         cut = len(phrases) // 5
-        for part, chosen, number in ((teach, phrases[cut:], count), (ask, phrases[:cut], count)):
-            for _ in range(number // 3):
-                values = {'n': str(rng.randint(1, 9)), 'c': rng.choice(COLORS)}
-                said = code.format(n=f'{values["n"]}.0', c=values['c'])
-                part.append(Example(rng.choice(chosen).format(**values), said, 'new'))
+        teach += _said(code, phrases[cut:], count // 3, rng)
+        ask += _said(code, phrases[:cut], count // 3, rng)
+        teach += _said(code, phrases[cut:], more // 3, other_rng)
     return teach, code_corpus.disjoint(ask, teach)
+
+
+def _said(code: str, phrases: Sequence[str], count: int, rng: random.Random) -> list[Example]:
+    found = []
+    for _ in range(count):
+        values = {'n': str(rng.randint(1, 9)), 'c': rng.choice(COLORS)}
+        output = code.format(n=f'{values["n"]}.0', c=values['c'])
+        found.append(Example(rng.choice(phrases).format(**values), output, 'new'))
+    return found
 
 
 if __name__ == '__main__':

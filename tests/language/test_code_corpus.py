@@ -101,3 +101,14 @@ def test_categories_come_as_often_as_asked():
     counts = Counter(e.category for e in code_corpus.examples(2000, 0, weights={'loops': 12.0}))
     assert 850 < counts['loops'] < 1150
     assert max(count for name, count in counts.items() if name != 'loops') < 150
+
+
+def test_lessons_join_often_and_hold_no_phrase_that_is_held_out():
+    lessons = code_corpus.lessons(2000, 0, 0.2, typo_ratio=0.0)
+    counts = Counter(e.category for e in lessons)
+    per_weight = 2000 / (10 + 5 + 5 + 2)  # Ten categories weigh 1; the others, what they have.
+    for name, weight in (('sequences', 5), ('conditions', 5), ('loops', 2), ('movement', 1)):
+        assert counts[name] == pytest.approx(weight * per_weight, rel=0.25), name
+    known = {phrase for phrase in TRAINING.phrases if '{' not in phrase}
+    plain = {phrase for phrase in HELD_OUT.phrases if '{' not in phrase} - known
+    assert len(plain) > 20 and not plain & {e.input for e in lessons}

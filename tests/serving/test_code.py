@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from robot_learning.errors import CommandError, ModelRefusedError, StoreError
 from robot_learning.language.code_corpus import Example
 from robot_learning.language.code_grammar import CodeGrammar, numbers_said
@@ -105,6 +106,45 @@ def test_no_number_is_written_that_was_not_said(version, generator, text):
     assert set(found) <= {*said, '90.0', '180.0', '120.0', '3', '4', '0.0'}
     free = CodeGenerator(*version, copies_numbers=False)
     assert free.decode('fly 900 m')[0] == TAUGHT[4].output
+
+
+class Torn:
+    """A model that takes one of several codes for right, each with its weight."""
+
+    def __init__(self, generator, asked, weights):
+        self.config, self._tokens, self._weights = SMALL.model, generator.tokens, weights
+        self._num_prompt = len(generator.tokens.encode(prompt(asked)))
+
+    def step(self, tokens, cache):
+        past = cache[0][0][0, 0, :, 0].tolist() if cache else []
+        seen = [*past, *tokens[0].tolist()]
+        held = torch.tensor(seen).view(1, 1, -1, 1)
+        cache[:] = [(held, held)]
+        said = self._tokens.decode(seen[self._num_prompt :])
+        chances = torch.full((len(self._tokens),), 1e-9)
+        for code, weight in self._weights.items():
+            if code.startswith(said):
+                rest = self._tokens.encode(code[len(said) :])
+                chances[rest[0] if rest else self._tokens.end] += weight
+        return chances.log()[None]
+
+
+@pytest.mark.parametrize(
+    ('asked', 'weight', 'written'),
+    [
+        ('turn left by 20 degrees, wait 5 s', 0.6, 'right'),
+        ('turn left by 20 degrees, wait 5 s', 1 - 1e-5, 'likeliest'),
+        ('turn left, wait 20 s', 0.6, 'likeliest'),
+    ],
+)
+def test_code_that_forgets_a_value_gives_way_to_one_that_is_nearly_as_likely(
+    version, asked, weight, written
+):
+    right = 'robot.turn(angle=20.0)\nrobot.wait(duration=5.0)'
+    likeliest = 'robot.turn(angle=90.0)\nrobot.wait(duration=20.0)'
+    generator = CodeGenerator(*version)
+    generator._model = Torn(generator, asked, {likeliest: weight, right: 1 - weight})
+    assert generator.generate(asked).code == {'right': right, 'likeliest': likeliest}[written]
 
 
 def test_a_command_of_too_many_tokens_is_refused(generator):

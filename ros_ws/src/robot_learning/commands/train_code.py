@@ -113,10 +113,11 @@ def _data(
     paths: Sequence[Path], settings: CodeTrainingConfig, held_out: float, seed: int
 ) -> _Data:
     if not paths:
-        known, unknown = code_corpus.split(settings.held_out_ratio, seed)
-        made = list(code_corpus.examples(settings.num_examples, seed, known, settings.typo_ratio))
+        ratio = settings.held_out_ratio
+        made = code_corpus.lessons(settings.num_examples, seed, ratio, settings.typo_ratio)
+        _, unknown = code_corpus.split(ratio, seed)
         other = code_corpus.examples(settings.num_validation, seed + 1, unknown)
-        words = f'{settings.held_out_ratio:.0%} of the phrases are held out'
+        words = f'{ratio:.0%} of the phrases are held out'
         return _Data(made, code_corpus.disjoint(list(other), made), [MADE], words)
     records = [record for path in paths for record in code_records.read(path)]
     code_records.check(records, ', '.join(map(str, paths)))

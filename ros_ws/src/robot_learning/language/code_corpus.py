@@ -159,6 +159,12 @@ def examples(
         yield maker.example(maker.rng.choices(names, how_often)[0])
 
 
+def lessons(count: int, seed: int, held_out_ratio: float, typo_ratio: float) -> list[Example]:
+    """Return what a model of this seed learns from: no held-out phrase, joined commands often."""
+    known, _ = split(held_out_ratio, seed)
+    return list(examples(count, seed, known, typo_ratio, TEACHING))
+
+
 def disjoint(found: Sequence[Example], seen: Sequence[Example]) -> list[Example]:
     """Return those whose command is none of `seen` and comes once only."""
     known = {example.input for example in seen}

@@ -223,6 +223,10 @@ class Walk:
         self._matcher = matcher
         self._num_tokens = num_tokens
 
+    def copy(self) -> Walk:
+        """Return another that stands at the same place."""
+        return Walk(self._matcher.deep_copy(), self._num_tokens)
+
     def allowed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return which tokens may come next, [V] bool; the end token where it may end."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ import torch
 
 from robot_learning.config import from_mapping
 from robot_learning.errors import CommandError, ModelRefusedError
+from robot_learning.language.code_agreement import agrees
 from robot_learning.language.code_grammar import NOTHING, CodeGrammar, Walk, numbers_said
 from robot_learning.language.code_prompt import prompt
 from robot_learning.language.program import Program, parse
@@ -19,10 +21,14 @@ from robot_learning.model_store import Array, ModelStore
 from robot_learning.models.code_model import Cache, CodeModel, CodeModelConfig
 from robot_learning.models.code_tokens import CodeTokens
 from robot_learning.serving.code_adapters import Adapter, merged
+from robot_learning.serving.code_decoding import Draft, LogProb, greedy, taken_otherwise
 
 PRETRAINED = Path(__file__).resolve().parent.parent / 'pretrained'  # A model store.
 NAME = 'code'  # Of the model there.
 _MIN_NEW_TOKENS, _MAX_NEW_TOKENS = 64, 256
+_MOST_FORKS = 8  # That are tried where the likeliest code does not agree with the command.
+_MOST_WORSE = 6.0  # Nats by which another draft may be less likely.
+_MOST_WORSE_ADAPTED = 2.0  # Adapters may have been taught values that nobody says.
 _SAYS_NOTHING = (
     'command: asks for nothing that this robot can do, or leaves out what, where or how far. '
     'Say it in full, for example: drive forward 1 metre.'
@@ -153,8 +159,10 @@ class CodeGenerator:
     def decode(self, text: str) -> tuple[str, float]:
         """Return the likeliest code under the grammar, and its tokens' mean probability.
 
-        The mean is geometric, over the tokens that the grammar left a choice about, of the
-        probabilities that the model gave them before the grammar had its say.
+        Where that does not hold the values that the command names, one that differs at a single
+        choice and does hold them is preferred, if it is not much less likely. The mean is
+        geometric, over the tokens that the grammar left a choice about, of the probabilities
+        that the model gave them before the grammar had its say.
 
         Raises:
             CommandError: the text is empty, too long or not in plain letters.
@@ -168,16 +176,50 @@ class CodeGenerator:
                 f'command: has {len(step)} tokens, expected at most {most}. Say less at once.'
             )
         cache: Cache = []
+        said = numbers_said(asked) if self._copies_numbers and not self._is_adapted else None
+        start = self._grammar.walk(said)
+        draft = greedy(self._follows(cache), step, start.copy(), self.tokens.end, room)
+        if self._copies_numbers and not agrees(asked, self.tokens.decode(draft.tokens)):
+            draft = self._reconsidered(asked, draft, cache, start, room)
+        return self.tokens.decode(draft.tokens), draft.probability
+
+    def _follows(self, cache: Cache) -> LogProb:
+        """Return what gives log-probabilities after the tokens in a cache, and takes them in."""
 
         def log_prob(tokens: list[int]) -> Array:
             logits = self._model.step(torch.tensor([tokens]), cache)
             found: Array = logits[0].log_softmax(-1).numpy()
             return found
 
-        copies = self._copies_numbers and not self._is_adapted
-        walk = self._grammar.walk(numbers_said(asked) if copies else None)
-        found, probability = greedy(log_prob, step, walk, self.tokens.end, room)
-        return self.tokens.decode(found), probability
+        return log_prob
+
+    def _reconsidered(
+        self, asked: str, draft: Draft, cache: Cache, start: Walk, room: int
+    ) -> Draft:
+        """Return the likeliest of the drafts that differ at one fork and agree with the command.
+
+        Args:
+            asked: the prompt.
+            draft: what does not agree.
+            cache: after it.
+            start: of the grammar.
+            room: tokens at most.
+        """
+        num_prompt = len(self.tokens.encode(asked))
+        least = draft.log_prob - (_MOST_WORSE_ADAPTED if self._is_adapted else _MOST_WORSE)
+        found = []
+        for fork in sorted(draft.forks, key=lambda fork: fork.gap)[:_MOST_FORKS]:
+            past = num_prompt + fork.place
+            log_prob = self._follows(
+                [(key[:, :, :past], value[:, :, :past]) for key, value in cache]
+            )
+            go_on = functools.partial(greedy, log_prob, (), start.copy(), self.tokens.end, room)
+            is_over = fork.other == self.tokens.end
+            other = taken_otherwise(draft, fork, None if is_over else go_on)
+            code = self.tokens.decode(other.tokens)
+            if other.log_prob > least and code != NOTHING and agrees(asked, code):
+                found.append(other)
+        return max(found, key=lambda each: each.log_prob, default=draft)
 
     def with_adapter(self, adapter: Adapter | None) -> CodeGenerator:
         """Return a generator of the same base with another adapter merged in; None: with none.
@@ -192,40 +234,6 @@ class CodeGenerator:
         other = CodeGenerator(tensors, self.manifest, self._grammar, self._copies_numbers)
         other._base, other._is_adapted = self._base, adapter is not None
         return other
-
-
-def greedy(
-    log_prob: Callable[[list[int]], Array], prompt: list[int], walk: Walk, end: int, room: int
-) -> tuple[list[int], float]:
-    """Return the likeliest tokens under a grammar, one after the other.
-
-    Args:
-        log_prob: takes the newest tokens, gives the log-probabilities [V] of the next one.
-        prompt: what comes before.
-        walk: through the grammar, at its start.
-        end: the token that ends it.
-        room: tokens at most; what forces itself may go beyond.
-
-    Returns:
-        The tokens, and the geometric mean of their probabilities before the grammar had its say,
-        over those that it left a choice about.
-    """
-    step = prompt
-    found: list[int] = []
-    total, count = 0.0, 0
-    while len(found) < room and not walk.is_over:
-        scores = log_prob(step)
-        token = int(np.where(walk.allowed(), scores, -np.inf).argmax())
-        total, count = total + float(scores[token]), count + 1
-        if token == end:
-            break
-        walk.take(token)
-        forced = walk.forced()
-        for each in forced:
-            walk.take(each)
-        step = [token, *forced]
-        found += step
-    return found, math.exp(total / max(count, 1))
 
 
 def checked(code: str, confidence: float, abilities: frozenset[str] | None = None) -> Generated:

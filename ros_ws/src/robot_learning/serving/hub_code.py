@@ -12,8 +12,9 @@ from robot_learning.language.code_grammar import CodeGrammar
 from robot_learning.language.code_prompt import prompt
 from robot_learning.model_store import Array
 from robot_learning.models.hub_model import HubModel
-from robot_learning.serving.code import Calibration, Generated, checked, greedy
+from robot_learning.serving.code import Calibration, Generated, checked
 from robot_learning.serving.code_adapters import Adapter
+from robot_learning.serving.code_decoding import greedy
 
 _MAX_NEW_TOKENS = 256
 
@@ -80,8 +81,9 @@ class HubCodeGenerator:
             return found
 
         walk = self._grammar.walk()
-        found, probability = greedy(log_prob, step, walk, self._base.end, _MAX_NEW_TOKENS)
-        return str(self._base.tokenizer.decode(found, skip_special_tokens=True)), probability
+        draft = greedy(log_prob, step, walk, self._base.end, _MAX_NEW_TOKENS)
+        code = str(self._base.tokenizer.decode(draft.tokens, skip_special_tokens=True))
+        return code, draft.probability
 
 
 def _merged(base: HubModel, adapter: Path) -> Any:
