@@ -33,6 +33,7 @@ class IntentSpec:
     tags: Annotated[tuple[str, ...], Field(min_length=1)]
     temperature: PositiveFloat
     min_confidence: Annotated[float, Field(ge=0, le=1)]
+    piece_votes: bool = False  # Pieces of words vote too.
     kind: Literal['intent_transformer'] = 'intent_transformer'
 
     def vocabulary(self) -> Vocabulary:
@@ -51,6 +52,8 @@ class IntentSpec:
             **_linear('tags', len(self.tags), width),
             **_norm('norm', width),
         }
+        if self.piece_votes:
+            shapes['piece_votes.weight'] = (self.num_buckets + 1, intents)
         for number in range(self.layers):
             layer = f'encoder.layers.{number}'
             shapes |= {
@@ -88,10 +91,16 @@ class IntentNetwork:
             inner = self._linear(self._normed(x, f'{layer}.norm2'), f'{layer}.linear1')
             x = x + self._linear(np.maximum(inner, 0), f'{layer}.linear2')
         x = self._normed(x, 'norm')
-        phrases = read.phrases[0]
-        votes = self._tensors['votes.weight'][phrases].sum(0) / np.sqrt(np.float32(len(phrases)))
+        votes = self._voted('votes', read.phrases[0])
+        if self.spec.piece_votes:
+            votes = votes + self._voted('piece_votes', read.grams[0])
         intent = self._linear(np.concatenate([x[0], x[1:].mean(0)]), 'intent') + votes
         return intent, self._linear(x[1:], 'tags')
+
+    def _voted(self, name: str, voters: Array) -> Array:
+        given = voters[voters > 0]
+        total = self._tensors[f'{name}.weight'][given].sum(0)
+        return np.asarray(total / np.sqrt(np.float32(max(len(given), 1))))
 
     def _embedded(self, read: Encoded) -> Array:
         """Return [T + 1, W], the learned first token included."""
