@@ -74,7 +74,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         'variants': 0,
         'label_smoothing': 0.1,
         'rejected_ratio': 0.01,
-        'model': IntentModelConfig(dropout=0.3, word_dropout=0.2, piece_votes=True),
+        'model': IntentModelConfig(
+            dropout=0.3, word_dropout=0.2, phrase_dropout=0.5, piece_votes=True
+        ),
     },
     'snips': {'epochs': 4, 'batch_size': 64, 'variants': 0},
     'unseen': {'epochs': 3, 'variants': 0},

@@ -103,9 +103,9 @@ class IntentModel(nn.Module):
         if self.training and self.config.word_dropout:
             is_hidden = torch.rand(words.shape, device=words.device) < self.config.word_dropout
             words = torch.where(is_hidden & (words > 1), 1, words)
-        if self.training and self.config.phrase_dropout:
-            is_seen = torch.rand(phrases.shape, device=words.device) >= self.config.phrase_dropout
-            phrases = phrases * is_seen
+        voted = self._voted(self.votes, phrases)
+        if self.config.piece_votes:
+            voted = voted + self._voted(self.piece_votes, grams.flatten(1))
         batch, length, count = grams.shape
         pieces = self.pieces(grams.reshape(batch * length, count)).view(batch, length, -1)
         pieces = pieces / (grams > 0).sum(-1, keepdim=True).clamp(min=1)
@@ -116,9 +116,6 @@ class IntentModel(nn.Module):
         x = self.dropout(x)
         is_token = mask.unsqueeze(-1)
         mean = (x[:, 1:] * is_token).sum(1) / is_token.sum(1).clamp(min=1)
-        voted = self._voted(self.votes, phrases)
-        if self.config.piece_votes:
-            voted = voted + self._voted(self.piece_votes, grams.flatten(1))
         encoded = self.intent(torch.cat([x[:, 0], mean], dim=1))
         return IntentLogits(encoded, voted, self.tags(x[:, 1:]))
 
