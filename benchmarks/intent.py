@@ -43,9 +43,9 @@ from reporting import RESULTS, table, write
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'ros_ws' / 'src'))
 
+from robot_learning import config  # noqa: E402
 from robot_learning.commands import intent_data  # noqa: E402
 from robot_learning.commands.evaluate_intent import scores  # noqa: E402
-from robot_learning.commands.train_intent import load_settings  # noqa: E402
 from robot_learning.language import command_files  # noqa: E402
 from robot_learning.language.command_files import Labelled  # noqa: E402
 from robot_learning.language.intent_mapping import mapped  # noqa: E402
@@ -240,8 +240,10 @@ def speed(data: dict[str, list[Labelled]]) -> dict[str, Any]:
 
 def _settings(task: str) -> tuple[IntentConfig, int]:
     """Return those of the task's file: of the phase, and how many the frame grammar makes."""
-    settings = load_settings(ROOT / 'config' / 'phases' / f'{FILES.get(task, "intent")}.yaml')
-    return settings.phase, settings.num_frames
+    name = FILES.get(task, 'intent')
+    content, _ = config.load_yaml(ROOT / 'config' / 'phases' / f'{name}.yaml')
+    phase = config.from_mapping(IntentConfig, content['config'], 'config')
+    return phase, content.get('num_frames', 0)
 
 
 def _some(commands: list[Labelled], seed: int, most: int = MOST) -> list[Labelled]:
