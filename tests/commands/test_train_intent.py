@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from robot_learning.commands import intent_data, train
 from robot_learning.commands.train_intent import load_settings, train_intent
+from robot_learning.contract import robots_directory
 from robot_learning.errors import ConfigError, DataError, EnvironmentSetupError
 from robot_learning.language import frame_corpus
 from robot_learning.language.command_files import Labelled
@@ -229,3 +230,9 @@ def test_the_guides_command_trains_it(run, capsys):
     assert ModelStore(models).versions('intent') == [1]
     assert train.main([*command, '--models', str(models), '--data', 'nowhere']) == 2
     assert 'nowhere: is no file' in capsys.readouterr().err
+
+
+def test_settings_for_very_many_intents_come_with_the_project():
+    many = load_settings(robots_directory().parent / 'phases' / 'intent_many.yaml').phase
+    assert many.model.piece_votes and not load_settings().phase.model.piece_votes
+    assert (many.model.layers, many.model.heads, many.model.width) == (2, 4, 128)

@@ -88,3 +88,18 @@ def test_phrases_vote_for_intents_whatever_their_order_and_padding():
     none = model(words, grams, mask, torch.zeros_like(phrases)).intent
     votes = model.votes.weight[phrases].sum(1) / phrases.shape[1] ** 0.5
     torch.testing.assert_close(before.intent - none, votes)
+
+
+def test_pieces_vote_by_hand_and_stay_unseen_at_times_while_learning():
+    model = make(piece_votes=True, phrase_dropout=0.5, word_dropout=0.0, dropout=0.0)
+    with torch.no_grad():
+        model.piece_votes.weight[7] = torch.tensor([1.0, 0.0, 2.0, 0.0])
+        model.piece_votes.weight[8] = torch.tensor([0.0, 3.0, 0.0, 0.0])
+    words, mask = torch.tensor([[2, 3]]), torch.ones(1, 2, dtype=torch.bool)
+    grams = torch.tensor([[[7, 7, 9, 0], [8, 0, 0, 0]]])  # Four pieces, so half of their sum.
+    phrases = torch.zeros(1, 4, dtype=torch.int64)
+    expected = torch.tensor([[1.0, 1.5, 2.0, 0.0]])
+    torch.testing.assert_close(model.eval()(words, grams, mask, phrases).voted, expected)
+    model.train()
+    seen = {tuple(model(words, grams, mask, phrases).voted[0].tolist()) for _ in range(20)}
+    assert len(seen) > 1

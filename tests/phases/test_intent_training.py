@@ -75,14 +75,16 @@ def test_a_few_commands_in_scope_fall_below_the_least_confidence(trained):
 def test_commands_of_others_help_and_leave_no_outputs_behind():
     commands = labelled(120, 0)
     others = [Labelled('sing a song', 'music', ((5, 11, 'what'),)), Labelled('add it', 'sum')]
-    config = dataclasses.replace(SMALL, epochs=1)
+    sizes = dataclasses.replace(SMALL.model, piece_votes=True)
+    config = dataclasses.replace(SMALL, model=sizes, epochs=1)
     learner = IntentTraining(commands, config, 0, [others * 30])
     learner.epoch()
     tensors, description = learner.published()
     assert 'music' not in learner.intents and 'B-what' not in learner.tags
     assert tensors['intent.weight'].shape == (len(learner.intents), 128)
     assert tensors['tags.bias'].shape == (len(description['tags']),)
-    assert tensors['votes.weight'].shape[1] == len(description['intents'])
+    for name in ('votes.weight', 'piece_votes.weight'):
+        assert tensors[name].shape[1] == len(description['intents']) and tensors[name].any()
     assert 'sing' in learner.vocabulary.words
     assert {u.intent for u in learner.understand(['sing a song'])} <= set(learner.intents)
 

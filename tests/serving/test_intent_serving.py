@@ -66,6 +66,24 @@ def test_it_computes_what_torch_computes(trained, model):
         np.testing.assert_allclose(tags, expected.tags[0].numpy(), atol=1e-4)
 
 
+def test_pieces_of_words_vote_as_in_torch():
+    commands = [Labelled(e.text.lower(), e.intent, e.spans) for e in corpus.examples(100, 0)]
+    sizes = dataclasses.replace(CONFIG.model, piece_votes=True)
+    learner = IntentTraining(commands, dataclasses.replace(CONFIG, model=sizes), seed=0)
+    learner.epoch()
+    learner.calibrate(commands[:50])
+    tensors, policy = learner.published()
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    model = build_intent_model(arrays, {'policy': policy}, 'intent@1')
+    del arrays['piece_votes.weight']
+    with pytest.raises(ModelRefusedError, match='piece_votes'):
+        build_intent_model(arrays, {'policy': policy}, 'intent@1')
+    lowered = [text.lower() for text in TEXTS]
+    expected = learner._logits(learner.vocabulary.encode(lowered)).intent.numpy()
+    found = np.stack([model._network(text)[0] for text in lowered])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_it_answers_what_the_trained_model_answers(trained, model):
     for text, known in zip(TEXTS, trained.understand(TEXTS), strict=True):
         found = model.predict(text)

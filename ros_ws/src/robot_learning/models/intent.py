@@ -24,14 +24,15 @@ class IntentModelConfig:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2  # Before and behind the encoder.
     layer_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Inside the encoder: slow.
     word_dropout: NonNegativeFloat = 0.1  # Words that are taken for unknown while learning.
-    phrase_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # Phrases unseen while learning.
+    phrase_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # Voters unseen while learning.
+    piece_votes: bool = False  # Pieces of words vote too: helps with very many intents.
 
 
 class IntentLogits(NamedTuple):
     """Not normalised. Two classifiers name the intent; their sum is the answer."""
 
     encoded: Tensor  # [B, I], of the encoder.
-    voted: Tensor  # [B, I], of words and pairs of words.
+    voted: Tensor  # [B, I], of words, pairs of words and, if wanted, pieces of words.
     tags: Tensor  # [B, T, S], of each token.
 
     @property
@@ -45,8 +46,9 @@ class IntentModel(nn.Module):
 
     A token is its word, unless that is unknown, plus the mean of its pieces. The intent is read
     from a learned first token (as BERT's, Devlin et al. 2019) and from the mean of all tokens.
-    Beside that, words and pairs of words vote for it directly: a linear classifier, for which few
-    commands are enough (wide and deep, Cheng et al. 2016).
+    Beside that, words and pairs of words, with `piece_votes` also pieces of words, vote for it
+    directly: a linear classifier, for which few commands are enough (wide and deep, Cheng et al.
+    2016).
     """
 
     positions: Tensor
@@ -82,6 +84,11 @@ class IntentModel(nn.Module):
         self.intent = nn.Linear(2 * width, num_intents)
         self.votes = nn.EmbeddingBag(num_phrases + 1, num_intents, mode='sum', padding_idx=0)
         nn.init.zeros_(self.votes.weight)
+        if config.piece_votes:
+            self.piece_votes = nn.EmbeddingBag(
+                num_buckets + 1, num_intents, mode='sum', padding_idx=0
+            )
+            nn.init.zeros_(self.piece_votes.weight)
         self.tags = nn.Linear(width, num_tags)
 
     def forward(self, words: Tensor, grams: Tensor, mask: Tensor, phrases: Tensor) -> IntentLogits:
@@ -96,9 +103,9 @@ class IntentModel(nn.Module):
         if self.training and self.config.word_dropout:
             is_hidden = torch.rand(words.shape, device=words.device) < self.config.word_dropout
             words = torch.where(is_hidden & (words > 1), 1, words)
-        if self.training and self.config.phrase_dropout:
-            is_seen = torch.rand(phrases.shape, device=words.device) >= self.config.phrase_dropout
-            phrases = phrases * is_seen
+        voted = self._voted(self.votes, phrases)
+        if self.config.piece_votes:
+            voted = voted + self._voted(self.piece_votes, grams.flatten(1))
         batch, length, count = grams.shape
         pieces = self.pieces(grams.reshape(batch * length, count)).view(batch, length, -1)
         pieces = pieces / (grams > 0).sum(-1, keepdim=True).clamp(min=1)
@@ -109,9 +116,16 @@ class IntentModel(nn.Module):
         x = self.dropout(x)
         is_token = mask.unsqueeze(-1)
         mean = (x[:, 1:] * is_token).sum(1) / is_token.sum(1).clamp(min=1)
-        voted = self.votes(phrases) / (phrases > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
         encoded = self.intent(torch.cat([x[:, 0], mean], dim=1))
         return IntentLogits(encoded, voted, self.tags(x[:, 1:]))
+
+    def _voted(self, votes: nn.EmbeddingBag, voters: Tensor) -> Tensor:
+        """Return [B, I]; voters are [B, P], 0: none."""
+        if self.training and self.config.phrase_dropout:
+            is_seen = torch.rand(voters.shape, device=voters.device) >= self.config.phrase_dropout
+            voters = voters * is_seen
+        total: Tensor = votes(voters)
+        return total / (voters > 0).sum(1, keepdim=True).clamp(min=1).sqrt()
 
 
 def sinusoids(length: int, width: int) -> Tensor:

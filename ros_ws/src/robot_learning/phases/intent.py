@@ -34,6 +34,7 @@ from robot_learning.models.intent import IntentLogits, IntentModel, IntentModelC
 _IGNORED = -100  # Tag of what is no token, or is not known.
 _ROWS_AT_ONCE = 512
 _VOTES_WEIGHTS = (0.01, 0.25, 0.5, 1.0)  # Candidates of `calibrate`.
+_VOTES = frozenset(('votes.weight', 'piece_votes.weight'))
 _MOST_VARIANTS = 20_000  # Of all own commands together; many commands need fewer each.
 
 
@@ -136,8 +137,9 @@ class IntentTraining:
         self._num_own = len(commands)
         others = len(texts) - len(everything[0])
         self._num_others = min(round(config.auxiliary_ratio * len(commands)), others)
-        votes = list(self.model.votes.parameters())
-        encoder = [each for each in self.model.parameters() if each is not votes[0]]
+        named = list(self.model.named_parameters())
+        votes = [each for name, each in named if name in _VOTES]
+        encoder = [each for name, each in named if name not in _VOTES]
         groups: list[dict[str, Any]] = [
             {'params': encoder},
             {'params': votes, 'lr': config.votes_learning_rate},
@@ -267,7 +269,8 @@ class IntentTraining:
         for name, count in (('intent', len(self.intents)), ('tags', len(self.tags))):
             for part in ('weight', 'bias'):
                 state[f'{name}.{part}'] = state[f'{name}.{part}'][:count]
-        state['votes.weight'] = self.votes_weight * state['votes.weight'][:, : len(self.intents)]
+        for name in state.keys() & _VOTES:
+            state[name] = self.votes_weight * state[name][:, : len(self.intents)]
         model = self.config.model
         description = {
             'kind': 'intent_transformer',
@@ -275,6 +278,7 @@ class IntentTraining:
             'heads': model.heads,
             'width': model.width,
             'feedforward': model.feedforward,
+            'piece_votes': model.piece_votes,
             **self.vocabulary.describe(),
             'intents': list(self.intents),
             'tags': list(self.tags),

@@ -33,6 +33,7 @@ class IntentSpec:
     tags: Annotated[tuple[str, ...], Field(min_length=1)]
     temperature: PositiveFloat
     min_confidence: Annotated[float, Field(ge=0, le=1)]
+    piece_votes: bool = False  # Pieces of words vote too.
     kind: Literal['intent_transformer'] = 'intent_transformer'
 
     def vocabulary(self) -> Vocabulary:
@@ -43,12 +44,15 @@ class IntentSpec:
         """Return name -> shape of every tensor such a network needs."""
         intents = len(self.intents)
         words = len(self.vocabulary())
-        return {
+        shapes = {
             **text_shapes('', self.layers, self.width, self.feedforward, words, self.num_buckets),
             'votes.weight': (self.num_phrases + 1, intents),
             **linear_shapes('intent', intents, 2 * self.width),
             **linear_shapes('tags', len(self.tags), self.width),
         }
+        if self.piece_votes:
+            shapes['piece_votes.weight'] = (self.num_buckets + 1, intents)
+        return shapes
 
 
 class IntentNetwork:
@@ -68,7 +72,13 @@ class IntentNetwork:
         """
         read = self._vocabulary.encode([text])
         x = self._text(read)
-        phrases = read.phrases[0]
-        votes = self._tensors['votes.weight'][phrases].sum(0) / np.sqrt(np.float32(len(phrases)))
+        votes = self._voted('votes', read.phrases[0])
+        if self.spec.piece_votes:
+            votes = votes + self._voted('piece_votes', read.grams[0])
         intent = linear(self._tensors, np.concatenate([x[0], x[1:].mean(0)]), 'intent') + votes
         return intent, linear(self._tensors, x[1:], 'tags')
+
+    def _voted(self, name: str, voters: Array) -> Array:
+        given = voters[voters > 0]
+        total = self._tensors[f'{name}.weight'][given].sum(0)
+        return np.asarray(total / np.sqrt(np.float32(max(len(given), 1))))
