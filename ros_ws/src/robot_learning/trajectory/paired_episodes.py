@@ -13,7 +13,7 @@ matched recordings `pair`, `role` and `changed`, as the table of a folder does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +81,12 @@ class PairedEpisodes:
     """The windows of the episodes of a store, or of one session or segment of it."""
 
     def __init__(
-        self, root: Path, report: PairedReport, window: int = 32, image_size: int | None = None
+        self,
+        root: Path,
+        report: PairedReport,
+        window: int = 32,
+        image_size: int | None = None,
+        segments: Sequence[Path] | None = None,
     ):
         self._window = window
         self._image_size = image_size
@@ -90,7 +95,7 @@ class PairedEpisodes:
         self._senses: _Senses | None = None
         self._has_outcomes = False
         listed: list[tuple[str, str, str, str]] = []
-        for path in _segments(root):
+        for path in _segments(root) if segments is None else segments:
             try:
                 listed += self._listed(path, report)
             except DataError as error:
