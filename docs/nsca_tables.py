@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Table = Callable[[Sequence[object], Sequence[Sequence[object]]], str]
+WAYS = ('sound by picture', 'picture by sound')
 
 
 def vision(results: Any, table: Table) -> str:
@@ -68,10 +69,16 @@ def world(results: Any, table: Table) -> str:
         for row in results['figures']
         if row['suite'] != 'retrieval' or 'R@5' in row['what']
     ]
+    retrieved = [
+        [row['map'], row['among'], *(_number(row[way]) for way in WAYS)]
+        for row in results['retrieved']
+    ]
     return (
-        f'{results["interactions"]} interactions and their interventions, small settings:\n\n'
+        f'{results["interactions"]} interactions and {results["interventions"]} interventions, '
+        f'small settings:\n\n'
         f'{table(["what", "goal", "measured"], goals)}\n'
         f'{table(["phase", "updates", "ms an update", "waited for data", "CPU s"], phases)}\n'
+        f'R@5 over chance:\n\n{table(["map", "among", *WAYS], retrieved)}\n'
         f'{table(["suite", "what", "features", "value, 95 %", "chance"], figures)}'
     )
 

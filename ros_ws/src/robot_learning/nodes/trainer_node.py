@@ -62,9 +62,12 @@ class TrainerNodeConfig:
     models: Path = Path('runs/models')  # Directory of the model store.
     # Versions are published under this name, those of a world model under NAME-world_model.
     model_name: str = 'navigator'
-    phase: str = 'sac'  # Registered training phase; empty: only on request by train_phase.
+    # Registered training phase, or nsca (all its phases), nsca_vision and so on; empty: only on
+    # request by train_phase.
+    phase: str = 'sac'
     images: Names = ()  # Picture fields to learn from besides those of the settings, camera,other.
-    config: str = ''  # YAML file with the phase's settings; empty: config/phases/PHASE.yaml.
+    # YAML file with the phase's settings; empty: config/phases/PHASE.yaml, of NSCA nsca_robot.yaml.
+    config: str = ''
     seed: NonNegativeInt = 0  # Of initial weights, sampling and noise.
     device: str = 'cpu'  # Where to compute: cpu, cuda, cuda:1 or auto.
     demonstrations: str = ''  # Store, HDF5 file or bag mixed into each batch; empty: none.
@@ -212,7 +215,7 @@ class TrainerNode(Node):
             self._trainer = None
 
     def _nsca_settings(self, overrides: str = '') -> nsca_config.NscaConfig:
-        """Return the settings of NSCA; the file of the parameters if it is for one of its phases."""
+        """Return the settings of NSCA; those of the parameters where they are for NSCA."""
         path = self._config.config if self._config.phase in nsca_config.NAMES else ''
         return nsca_config.load(path or nsca_config.shipped('nsca_robot.yaml'), overrides)
 
