@@ -38,7 +38,7 @@ def start(tmp_path):
 def test_the_phases_run_beside_the_robot_and_go_on_after_a_kill(peer, start, tmp_path):
     process = start()
     peer.wait_for(lambda: latest(peer, 'waiting'), 'the report that it waits', process)
-    assert peer.metrics[-1].detail == 'Holds 0 of 100 steps; waiting for more.'
+    assert peer.metrics[-1].detail == 'Holds 0 of 100 new steps; waiting for more.'
 
     write_lights(tmp_path / 'store', 10, seed=0)
     peer.notices.publish(SegmentWritten())

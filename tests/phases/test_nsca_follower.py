@@ -57,10 +57,10 @@ def is_waiting(report):
 
 def test_it_waits_learns_all_phases_and_learns_again_when_there_is_more(follower, tmp_path):
     follower.run(is_waiting)
-    assert follower.reports[-1][2] == 'Holds 0 of 100 steps; waiting for more.'
+    assert follower.reports[-1][2] == 'Holds 0 of 100 new steps; waiting for more.'
     assert write_lights(tmp_path / 'store', 10, seed=0) == 110
     follower.run(is_waiting)
-    assert follower.reports[-1][2] == 'Holds 110 of 165 steps; waiting for more.'
+    assert follower.reports[-1][2] == 'Holds 0 of 55 new steps; waiting for more.'
     learned = [phase for phase, state, *_ in follower.reports if state == 'finished']
     assert learned == ['nsca_vision', 'nsca_fusion', 'nsca_dynamics', 'nsca_full']
     first = follower.newest()
@@ -78,11 +78,12 @@ def test_it_waits_learns_all_phases_and_learns_again_when_there_is_more(follower
     assert 'held_out/outcome_loss' in manifest['metrics']
 
     write_lights(tmp_path / 'store', 5, seed=1)
+    (tmp_path / 'store' / 'today' / 'segment_000000.hdf5').unlink()  # The store has its limit.
     follower.run(is_waiting)
     second = follower.newest()
     assert all(second[name] > first[name] for name in MODELS)
     newest = follower.models.manifest('eyes-full', second['eyes-full'])
-    assert newest['provenance']['segments'] == ['today/segment_000000..000001.hdf5']
+    assert newest['provenance']['segments'] == ['today/segment_000001.hdf5']
 
 
 def test_what_was_killed_in_a_round_goes_on_with_the_same_data(follower, tmp_path):
@@ -101,7 +102,7 @@ def test_what_was_killed_in_a_round_goes_on_with_the_same_data(follower, tmp_pat
 
 def test_one_round_on_request_takes_what_there_is_and_keeps_nothing(follower, tmp_path):
     reports = []
-    with pytest.raises(NotEnoughDataError, match='Holds 0 of 100 steps'):
+    with pytest.raises(NotEnoughDataError, match='Holds 0 of 100 new steps'):
         follower.make(keeps=False).learn_once(3, lambda: False, reports.append)
     write_lights(tmp_path / 'store', 6, seed=0)
     progress = follower.make('nsca_vision', keeps=False).learn_once(

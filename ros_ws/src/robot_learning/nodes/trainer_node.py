@@ -66,7 +66,7 @@ class TrainerNodeConfig:
     # request by train_phase.
     phase: str = 'sac'
     images: Names = ()  # Picture fields to learn from besides those of the settings, camera,other.
-    # YAML file with the phase's settings; empty: config/phases/PHASE.yaml, of NSCA nsca_robot.yaml.
+    # YAML file with the phase's settings; empty: config/phases/PHASE.yaml, NSCA's nsca_robot.yaml.
     config: str = ''
     seed: NonNegativeInt = 0  # Of initial weights, sampling and noise.
     device: str = 'cpu'  # Where to compute: cpu, cuda, cuda:1 or auto.

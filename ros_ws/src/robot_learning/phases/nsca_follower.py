@@ -11,7 +11,7 @@ import dataclasses
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ from robot_learning.phases.passes import Origin, Passes
 from robot_learning.phases.publishing import Publisher
 from robot_learning.phases.trainer import Progress
 from robot_learning.phases.training_session import Destination
+from robot_learning.trajectory import store_files
 from robot_learning.trajectory.paired_sources import open_paired
 from robot_learning.trajectory.store import TrajectoryStore
 
@@ -48,6 +49,7 @@ class _Round(NamedTuple):
     segments: list[str]  # '<session>/segment_000012.hdf5'
     num_steps: int  # Of these segments.
     stored_steps: int  # Of all segments, when it began.
+    seen: dict[str, int]  # Session: number of its newest segment, when it began.
     finished: list[str]  # Phases.
 
 
@@ -89,6 +91,9 @@ class NscaFollower:
         self._contract, self._seed, self._device = contract, seed, device
         self._steps: dict[str, int] = {}  # Of each segment that was looked into.
         self._last: _Round | None = None
+        self._unfit: tuple[list[str], str] | None = (
+            None  # Too few segments, and why.
+        )
         self.wake = threading.Event()
         self.phase = self.model_name = ''
         self._begin(self._names[0])
@@ -157,29 +162,28 @@ class NscaFollower:
         """
         follow, last = self._settings.follow, self._read_round()
         segments = self._look()
-        if (
-            last is not None
-            and set(last.segments) <= set(segments)
-            and set(self._names) - set(last.finished)
-        ):
-            return last
-        stored = sum(segments.values())
+        seen: Mapping[str, int] = {}
         needed = follow.first_steps
-        if last is not None:
-            needed = last.stored_steps + max(1, round(follow.growth * last.num_steps))
-        if not segments or (stored < needed and not is_asked):
-            raise NotEnoughDataError(f'Holds {stored} of {needed} steps; waiting for more.')
+        if last is not None and set(self._names) <= set(last.finished):
+            seen, needed = last.seen, max(1, round(follow.growth * last.num_steps))
+        elif last is not None and set(last.segments) <= set(segments):
+            return last
+        new = sum(count for name, count in segments.items() if _is_new(name, seen))
+        if not segments or (new < needed and not is_asked):
+            raise NotEnoughDataError(f'Holds {new} of {needed} new steps; waiting for more.')
         taken: list[str] = []
+        num_steps = 0
         for name in reversed(segments):
-            if taken and sum(segments[t] for t in taken) + segments[name] > follow.most_steps:
+            if taken and num_steps + segments[name] > follow.most_steps:
                 break
             taken.append(name)
+            num_steps += segments[name]
         number = 0 if last is None else last.number + 1
-        num_steps = sum(segments[name] for name in taken)
-        return _Round(number, sorted(taken), num_steps, stored, [])
+        seen = {Path(name).parent.name: store_files.number(Path(name)) for name in segments}
+        return _Round(number, sorted(taken), num_steps, sum(segments.values()), seen, [])
 
     def _look(self) -> dict[str, int]:
-        """Return the number of steps of every readable segment, oldest session first."""
+        """Return the number of steps of every segment, by session name and number."""
         names = {str(path.relative_to(self._store.root)): path for path in self._store.segments()}
         for name, path in names.items():
             if name not in self._steps:
@@ -196,14 +200,20 @@ class NscaFollower:
         Raises:
             NotEnoughDataError: there are too few, or none is long enough.
         """
+        if self._unfit is not None and self._unfit[0] == found.segments:
+            raise NotEnoughDataError(self._unfit[1])  # They need not be read again to know.
+        try:
+            return self._divided(found)
+        except (NotEnoughDataError, DataError) as error:  # Too few, or all of them too short.
+            self._unfit = found.segments, str(error)
+            raise NotEnoughDataError(str(error)) from error
+
+    def _divided(self, found: _Round) -> Data:
         paths = [self._store.root / name for name in found.segments]
         model = self._settings.model
-        try:
-            paired = open_paired(
-                self._store.root, model.image_size, window=model.temporal_length, segments=paths
-            )
-        except DataError as error:  # As long as all episodes are too short.
-            raise NotEnoughDataError(str(error)) from error
+        paired = open_paired(
+            self._store.root, model.image_size, window=model.temporal_length, segments=paths
+        )
         if {'train', 'val'} <= set(paired.split_names):
             return Data(paired.split('train'), paired.split('val'))
         return Data(*paired.divide(self._settings.follow.held_out, self._seed))
@@ -315,3 +325,9 @@ class NscaFollower:
         for old in base.folder.glob('round_*'):
             if old.name != f'round_{found.number:06d}':
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_new(name: str, seen: Mapping[str, int]) -> bool:
+    """Tell whether a segment came after those that were seen, older ones of which may be gone."""
+    path = Path(name)
+    return store_files.number(path) > seen.get(path.parent.name, -1)
