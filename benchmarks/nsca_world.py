@@ -42,8 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--quick', action='store_true')
     parser.add_argument('--out', type=Path, help='kept between runs (default: temporary)')
-    parser.add_argument('--interactions', type=int, default=780)
-    parser.add_argument('--interventions', type=int, default=45)
+    parser.add_argument('--interactions', type=int, default=1260)
+    parser.add_argument('--interventions', type=int, default=72)
     parser.add_argument('--seed', type=int, default=0)
     options = parser.parse_args()
     if options.out is not None:
