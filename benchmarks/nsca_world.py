@@ -55,7 +55,7 @@ def main() -> None:
 
 def measured(out: Path, options: argparse.Namespace) -> None:
     data, models = out / 'bench', out / 'models'
-    count = 24 if options.quick else options.interactions
+    count = 60 if options.quick else options.interactions
     changes = 4 if options.quick else options.interventions
     parts = Parts(out / 'cpu_s.json')
     parts.do(
