@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Table = Callable[[Sequence[object], Sequence[Sequence[object]]], str]
+WAYS = ('sound by picture', 'picture by sound')
 
 
 def vision(results: Any, table: Table) -> str:
@@ -68,12 +69,19 @@ def world(results: Any, table: Table) -> str:
         for row in results['figures']
         if row['suite'] != 'retrieval' or 'R@5' in row['what']
     ]
-    return (
-        f'{results["interactions"]} interactions and their interventions, small settings:\n\n'
-        f'{table(["what", "goal", "measured"], goals)}\n'
-        f'{table(["phase", "updates", "ms an update", "waited for data", "CPU s"], phases)}\n'
-        f'{table(["suite", "what", "features", "value, 95 %", "chance"], figures)}'
-    )
+    parts = [
+        f'{results["interactions"]} interactions and their interventions, small settings:\n',
+        table(['what', 'goal', 'measured'], goals),
+        table(['phase', 'updates', 'ms an update', 'waited for data', 'CPU s'], phases),
+    ]
+    if 'retrieved' in results:  # Results of before November 27 have none.
+        retrieved = [
+            [row['map'], row['among'], *(_number(row[way]) for way in WAYS)]
+            for row in results['retrieved']
+        ]
+        parts += ['R@5 over chance:\n', table(['map', 'among', *WAYS], retrieved)]
+    parts.append(table(['suite', 'what', 'features', 'value, 95 %', 'chance'], figures))
+    return '\n'.join(parts)
 
 
 def serving(results: Any, table: Table) -> str:

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from nsca_samples import write_hdf5
 from robot_learning.commands import evaluate, train
-from robot_learning.commands.train_nsca import load_settings, phase_names
+from robot_learning.commands.train_nsca import SHORT_NAMES, load_settings, phase_names
 from robot_learning.contract import robots_directory
 from robot_learning.errors import ConfigError
 from robot_learning.model_store import ModelStore
@@ -54,7 +54,7 @@ def trained(folder):
 
 def test_all_phases_are_published_and_say_what_they_stand_on(trained):
     found = json.loads((trained / 'fit.json').read_text())['phases']
-    assert [phase['phase'].removeprefix('nsca_') for phase in found] == list(phase_names('all'))
+    assert tuple(phase['phase'].removeprefix('nsca_') for phase in found) == SHORT_NAMES
     store = ModelStore(trained / 'models')
     for phase in found:
         manifest = store.load(phase['model'], phase['version'])[1]
@@ -83,7 +83,8 @@ def test_every_suite_that_applies_is_measured_with_chance_and_a_cheap_baseline(t
     found = json.loads((trained / 'seen' / 'score.json').read_text())['nsca']
     suites = {figure['suite'] for figure in found['figures']}
     assert suites == {'probe', 'zero_shot', 'retrieval', 'dynamics', 'properties'}
-    assert set(found['left_out']) == {'few_shot', 'causal'}  # Two classes, no interventions.
+    # Two classes, no interventions, no rewards.
+    assert set(found['left_out']) == {'few_shot', 'causal', 'outcomes'}
     assert 'holds no interventions' in found['left_out']['causal']
     features = {figure['features'] for figure in found['figures']}
     assert {'learned', 'pixels', 'gradients', 'MFCC', 'correlational'} <= features
@@ -144,3 +145,10 @@ def test_two_processes_take_every_update_together(folder, tmp_path):
     assert run(folder, '--phase', 'vision', *arguments, *team, '--json', str(result)) == 0
     assert json.loads(result.read_text())['update'] == 1
     assert ModelStore(tmp_path / 'models').versions('toy-vision') == [1]
+
+
+def test_a_sense_that_is_not_chosen_has_no_phase_among_all(tmp_path):
+    file = tmp_path / 'blind.yaml'
+    chosen = {'fusion': {'senses': ['audio', 'proprioception']}}
+    file.write_text(yaml.safe_dump({'phase': 'nsca', 'config': chosen}))
+    assert phase_names('all', load_settings(file)) == ('audio', 'fusion', 'dynamics', 'full')

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from robot_learning.errors import TrainingError
+from robot_learning.models.nsca.heads import Outcomes
 from robot_learning.phases.nsca_losses import (
     Spread,
     cross_modal_nt_xent,
@@ -10,6 +11,7 @@ from robot_learning.phases.nsca_losses import (
     gaussian_score,
     latent_prediction_loss,
     nt_xent,
+    outcome_loss,
     refuse_collapse,
     spread_of,
     variance_loss,
@@ -103,3 +105,19 @@ def test_collapse_stops_with_advice():
     refuse_collapse('nsca_vision', Spread(0.5, 3.0, 50), 0.01, 2.0, 'lower the rate.')
     few = Spread(0.5, 1.0, 3)  # Three points span a plane at most.
     refuse_collapse('nsca_vision', few, 0.01, 2.0, 'lower the rate.')
+
+
+def test_outcome_loss_of_an_end_and_a_truncation_is_what_the_equation_gives_by_hand():
+    nothing = torch.zeros(1, 3)
+    known = [[math.e - 1, 1.0, 0.0], [math.nan, 0.0, 1.0], [math.nan] * 3]
+    # symlog(e - 1) is 1, and a logit of 0 gives both answers half of the belief.
+    found = outcome_loss(Outcomes(nothing, nothing), torch.tensor([known]))
+    assert float(found) == pytest.approx(1 + math.log(2), rel=1e-6)
+
+
+def test_only_what_terminated_teaches_an_end_and_what_is_unknown_teaches_nothing():
+    reward, logit = (torch.zeros(1, 3, requires_grad=True) for _ in range(2))
+    known = [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [math.nan] * 3]
+    outcome_loss(Outcomes(reward, logit), torch.tensor([known])).backward()
+    assert logit.grad[0].tolist() == pytest.approx([-0.25, 0.25, 0.0])  # Up, down, not at all.
+    assert reward.grad[0, 2] == 0

@@ -196,7 +196,7 @@ def test_rewards_and_ends_are_learned_where_data_hold_them():
     states = torch.randn(2, STEPS, 16)
     assert float(objective._outcome_loss(states, {}).detach()) == 0
     assert objective.policy()[1]['has_outcomes'] is False
-    batch = {'reward': torch.ones(2, STEPS), 'terminated': torch.zeros(2, STEPS)}
+    batch = {'outcome': torch.tensor([1.0, 0.0, 0.0]).expand(2, STEPS, 3)}
     loss = objective._outcome_loss(states, batch)
     found = torch.autograd.grad(loss, list(objective.full.outcomes.parameters()))
     assert all(float(gradient.abs().sum()) > 0 for gradient in found)

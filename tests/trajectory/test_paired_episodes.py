@@ -42,8 +42,17 @@ def contract(heard=HEARD, size=64):
     )
 
 
-def store(path, lengths=(9, 3), heard=HEARD, size=64, absent=None, **attributes):
-    """Write episodes of counted values: step t holds t everywhere."""
+def store(
+    path,
+    lengths=(9, 3),
+    heard=HEARD,
+    size=64,
+    absent=None,
+    reward=np.nan,
+    ends=False,
+    **attributes,
+):
+    """Write episodes of counted values: step t holds t everywhere, and `reward` times t."""
     pieces = []
     for number, length in enumerate(lengths):
         steps = np.arange(length)
@@ -57,7 +66,9 @@ def store(path, lengths=(9, 3), heard=HEARD, size=64, absent=None, **attributes)
         }
         stamp_ns = number * 10**10 + steps.astype(np.int64) * 50_000_000
         action = steps[:, None].astype(np.float32) / 10
-        episode = whole_episode(number, observations, action, np.zeros(length), stamp_ns, 'tests')
+        episode = whole_episode(
+            number, observations, action, reward * steps, stamp_ns, 'tests', ends
+        )
         episode.attributes |= attributes
         for name, steps_without in (absent or {}).items():
             episode.present[name][steps_without] = False
@@ -80,6 +91,27 @@ def test_an_episode_is_cut_into_windows_of_what_happened_together(tmp_path):
         np.testing.assert_allclose(got.sound[::HEARD], (steps + 1) / 100)
         assert got.sound.shape == (4 * HEARD,)
         assert got.label == -1
+
+
+@pytest.mark.parametrize('ends', [True, False])
+def test_the_last_window_of_an_episode_with_rewards_sees_how_it_ended(tmp_path, ends):
+    found = open_paired(store(tmp_path, lengths=(10,), reward=0.5, ends=ends), window=4)
+    assert found.modalities[-1] == 'outcome'
+    first, _, last = found
+    np.testing.assert_array_equal(first.outcome[:, 0], [np.nan, 0.5, 1.0, 1.5])
+    assert not first.outcome[:, 1:].any()
+    np.testing.assert_array_equal(last.outcome[:, 0], [3.0, 3.5, 4.0, 4.5])
+    assert last.outcome[-1, 1:].tolist() == ([1, 0] if ends else [0, 1])  # Never both.
+    assert not last.outcome[:-1, 1:].any()
+    assert last.sound[::HEARD][-1] == 0  # Nothing is heard after the end.
+
+
+def test_episodes_without_rewards_know_no_ends_beside_others_that_do(tmp_path):
+    store(tmp_path, lengths=(9,))
+    store(tmp_path, lengths=(9,), reward=1.0)
+    found = open_paired(tmp_path, window=4)
+    known = [bool(np.isfinite(sample.outcome).any()) for sample in found]
+    assert known == [False, False, True, True, True]
 
 
 def test_episodes_that_are_too_short_are_counted_by_name(tmp_path):

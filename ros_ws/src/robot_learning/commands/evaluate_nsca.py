@@ -1,4 +1,4 @@
-"""The part of `evaluate` that measures NSCA: six evaluations and the linear probe."""
+"""The part of `evaluate` that measures NSCA: its evaluations and the linear probe."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from robot_learning.evaluation import nsca_suites
 from robot_learning.evaluation.nsca_drawings import drawn
 from robot_learning.evaluation.nsca_features import sequences_of
 from robot_learning.evaluation.nsca_names import SUITES
+from robot_learning.evaluation.nsca_outcomes import outcome_lines
 from robot_learning.evaluation.nsca_suites import Line
 from robot_learning.models.nsca.published import Published, load_published
 from robot_learning.trajectory.paired_data import PairedSet
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _HORIZON = 10
 _SEED = 0
-_SEQUENCES = ('dynamics', 'properties', 'causal')  # Need a version of phase full.
+_SEQUENCES = ('dynamics', 'properties', 'causal', 'outcomes')  # Need a version of phase full.
 
 
 def evaluate_nsca(version: Version) -> dict[str, Any]:
@@ -138,6 +139,9 @@ class _Evaluation:
         if suite == 'dynamics':
             sequences = sequences_of(published, held_out)
             return nsca_suites.dynamics(published, sequences, _HORIZON, _SEED).lines
+        if suite == 'outcomes':
+            sequences = sequences_of(published, held_out.require('outcome'))
+            return list(outcome_lines(published, sequences, held_out, _HORIZON, _SEED))
         if suite == 'causal' and 'interventions' in self._paired.split_names:
             held_out = self._paired.split('interventions')
         held_out.require('properties')

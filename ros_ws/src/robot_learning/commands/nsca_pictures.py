@@ -12,7 +12,7 @@ from robot_learning.model_store import ModelStore
 from robot_learning.models.nsca.published import load_published
 
 if TYPE_CHECKING:
-    from robot_learning.commands.nsca_phases import Data
+    from robot_learning.phases.nsca_preparation import Data
     from robot_learning.phases.training_session import Destination
 
 _CAPTIONS = {

@@ -6,13 +6,9 @@ import argparse
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic.dataclasses import dataclass
-
-from robot_learning.commands import phase_settings
 from robot_learning.commands.train_passes import (
     destination_of,
     make_passes,
@@ -23,26 +19,17 @@ from robot_learning.commands.train_passes import (
 )
 from robot_learning.commands.train_processes import Team, team_of
 from robot_learning.commands.train_report import write_report
-from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError
 from robot_learning.model_store import ModelStore
 
 if TYPE_CHECKING:
-    from robot_learning.commands.nsca_phases import Data
     from robot_learning.phases.nsca_config import NscaConfig
+    from robot_learning.phases.nsca_preparation import Data
     from robot_learning.phases.training_session import Destination
 
 MODE = 'nsca'
 SHORT_NAMES = ('vision', 'audio', 'fusion', 'dynamics', 'full')
 PHASES = tuple(f'{MODE}_{name}' for name in SHORT_NAMES)
-
-
-@dataclass(frozen=True, config=STRICT)
-class _RecipeFile:
-    """The keys of the file."""
-
-    phase: str
-    config: dict[str, Any] = field(default_factory=dict)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,13 +55,13 @@ def train_nsca(options: argparse.Namespace) -> dict[str, Any]:
     """
     from robot_learning.phases import cpu
 
-    names = phase_names(options.phase)
     if not options.data:
         raise ConfigError(
             '--mode nsca: found no --data, expected recordings of senses. Name a folder, an HDF5 '
             'file, a trajectory store or hf:NAME; ./run collect --interactions makes some.'
         )
     settings = load_settings(options.config)
+    names = phase_names(options.phase, settings)
     destination = destination_of(options, MODE)
     cpu.settle()
     with team_of(options) as team:
@@ -86,14 +73,14 @@ def train_nsca(options: argparse.Namespace) -> dict[str, Any]:
     return found[0] if len(found) == 1 else {'model': destination.model_name, 'phases': found}
 
 
-def phase_names(phase: str | None) -> tuple[str, ...]:
-    """Return the phases that --phase means, in order.
+def phase_names(phase: str | None, settings: NscaConfig) -> tuple[str, ...]:
+    """Return the phases that --phase means, in order; all of them: those of the senses chosen.
 
     Raises:
         ConfigError: there is none of that name.
     """
     if phase in (None, 'all'):
-        return SHORT_NAMES
+        return settings.phases()
     short = str(phase).removeprefix(f'{MODE}_')
     if short not in SHORT_NAMES:
         raise ConfigError(
@@ -109,9 +96,9 @@ def load_settings(path: Path | None = None) -> NscaConfig:
     Raises:
         ConfigError: names every unknown key and wrong value.
     """
-    from robot_learning.phases.nsca_config import NscaConfig
+    from robot_learning.phases import nsca_config
 
-    return phase_settings.load(MODE, _RecipeFile, NscaConfig, path)[1]
+    return nsca_config.load(path)
 
 
 def open_data(
@@ -123,7 +110,7 @@ def open_data(
         ConfigError: several are named.
         DataError: nothing readable is there.
     """
-    from robot_learning.commands.nsca_phases import Data
+    from robot_learning.phases.nsca_preparation import Data
     from robot_learning.trajectory.paired_sources import open_paired
 
     if len(paths) > 1:
@@ -152,8 +139,8 @@ def _train_phase(
     team: Team,
 ) -> dict[str, Any]:
     """Train one phase; of several processes all but the first return nothing."""
-    from robot_learning.commands.nsca_phases import prepare
     from robot_learning.commands.nsca_pictures import pictures_of
+    from robot_learning.phases.nsca_preparation import prepare
     from robot_learning.phases.passes import Origin
 
     phase = f'{MODE}_{name}'
@@ -161,7 +148,7 @@ def _train_phase(
     report = data.training.report
     with _claimed(destination, phase, team):
         store = ModelStore(base.models, signer=base.signer)
-        prepared = prepare(name, data, settings, store, base.model_name, options.seed, team)
+        prepared = prepare(name, data, settings, store, base.model_name, options.seed, team.device)
         if team.place.is_first:
             for where in prepared.earlier:
                 print(f'{phase}: stands on {where}')

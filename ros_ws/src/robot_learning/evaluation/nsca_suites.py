@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -244,23 +244,42 @@ def dynamics(
 def property_lines(
     sequences: Sequences, paired: PairedSet, cheap: Array | None, seed: int
 ) -> Iterator[Line]:
-    """Yield Pearson and Spearman of every property, and the mean of Spearman's."""
+    """Yield Pearson and Spearman of every property, and the mean of Spearman's.
+
+    Of each recording alone, and, where objects took part in several, of each object: there the
+    mean of what its recordings say, as no single interaction shows everything.
+    """
     truth = _truth(paired)
     tables = {'learned': sequences.properties}
     if cheap is not None:
         tables['correlational'] = cheap
     for name, values in tables.items():
-        rng = np.random.default_rng(seed)
-        found = []
-        for column, prop in enumerate(PROPERTIES):
-            for kind in ('pearson', 'spearman'):
-                score = correlation(values[:, column], truth[:, column], kind, rng)
-                if np.isfinite(score.value):
-                    yield Line('properties', f'{prop}, {kind}', name, score)
-                    found += [score.value] if kind == 'spearman' else []
-        if found:
-            mean = mean_score(np.array(found), rng, 0.0)
-            yield Line('properties', 'mean of Spearman over properties', name, mean)
+        yield from _correlations(values, truth, name, '', seed)
+        if all(paired.groups) and len(set(paired.groups)) < len(paired):
+            means = [_of_objects(table, paired.groups) for table in (values, truth)]
+            yield from _correlations(means[0], means[1], name, ' of objects', seed)
+
+
+def _correlations(
+    values: Array, truth: Array, features: str, whose: str, seed: int
+) -> Iterator[Line]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for column, prop in enumerate(PROPERTIES):
+        for kind in ('pearson', 'spearman'):
+            score = correlation(values[:, column], truth[:, column], kind, rng)
+            if np.isfinite(score.value):
+                yield Line('properties', f'{prop}{whose}, {kind}', features, score)
+                found += [score.value] if kind == 'spearman' else []
+    if found:
+        mean = mean_score(np.array(found), rng, 0.0)
+        yield Line('properties', f'mean of Spearman over properties{whose}', features, mean)
+
+
+def _of_objects(values: Array, groups: Sequence[str]) -> Array:
+    """Return the means over the rows of each group."""
+    names = np.array(groups)
+    return np.stack([values[names == name].mean(0) for name in sorted(set(groups))])
 
 
 def causal_lines(sequences: Sequences, paired: PairedSet, cheap: Array | None) -> Iterator[Line]:

@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 from robot_learning_interfaces.action import TrainPhase
 
+from robot_learning.phases.nsca_config import NAMES as NSCA_NAMES
 from robot_learning.phases.phase import PHASES
 from robot_learning.phases.trainer import Progress
 
@@ -75,8 +76,8 @@ class TrainRequests:
         self._news.wait(timeout_s)
 
     def _on_goal(self, goal: TrainPhase.Goal) -> GoalResponse:
-        if self._request is not None or goal.phase not in PHASES:
-            known = ', '.join(PHASES)
+        if self._request is not None or goal.phase not in (*PHASES, *NSCA_NAMES):
+            known = ', '.join((*PHASES, *NSCA_NAMES))
             self._node.get_logger().warning(
                 f'train_phase: phase {goal.phase!r} is rejected: expected one of {known}, and '
                 f'no other request under way.'

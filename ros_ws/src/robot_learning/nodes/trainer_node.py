@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import rclpy
 from pydantic import NonNegativeInt
@@ -27,6 +27,7 @@ from robot_learning import contract as contracts
 from robot_learning.config import STRICT, Names
 from robot_learning.errors import (
     ConfigError,
+    DataError,
     ModelRefusedError,
     RobotLearningError,
     StoreError,
@@ -39,9 +40,10 @@ from robot_learning.nodes import qos
 from robot_learning.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.train_requests import TrainRequest, TrainRequests
-from robot_learning.phases import cpu, recipe
+from robot_learning.phases import cpu, nsca_config, recipe
 from robot_learning.phases.curves import Curves
 from robot_learning.phases.devices import device_named
+from robot_learning.phases.nsca_follower import NscaFollower
 from robot_learning.phases.trainer import Progress, Trainer
 from robot_learning.phases.training_session import Destination, follow_store
 from robot_learning.trajectory.episode import Episode
@@ -60,14 +62,26 @@ class TrainerNodeConfig:
     models: Path = Path('runs/models')  # Directory of the model store.
     # Versions are published under this name, those of a world model under NAME-world_model.
     model_name: str = 'navigator'
-    phase: str = 'sac'  # Registered training phase; empty: only on request by train_phase.
+    # Registered training phase, or nsca (all its phases), nsca_vision and so on; empty: only on
+    # request by train_phase.
+    phase: str = 'sac'
     images: Names = ()  # Picture fields to learn from besides those of the settings, camera,other.
-    config: str = ''  # YAML file with the phase's settings; empty: config/phases/PHASE.yaml.
+    # YAML file with the phase's settings; empty: config/phases/PHASE.yaml, NSCA's nsca_robot.yaml.
+    config: str = ''
     seed: NonNegativeInt = 0  # Of initial weights, sampling and noise.
     device: str = 'cpu'  # Where to compute: cpu, cuda, cuda:1 or auto.
     demonstrations: str = ''  # Store, HDF5 file or bag mixed into each batch; empty: none.
     sign_with: Path | None = None  # Private key that signs versions; empty: not signed.
     output: str = ''  # Directory of checkpoints and TensorBoard; empty: beside the models.
+
+
+class _Wish(NamedTuple):
+    """What shall be learned."""
+
+    phase: str
+    overrides: str = ''  # YAML text that replaces some settings.
+    num_updates: int | None = None
+    is_request: bool = False  # Somebody asked for it; else it goes on for ever.
 
 
 class TrainerNode(Node):
@@ -79,7 +93,9 @@ class TrainerNode(Node):
         self._contract = contracts.load(config.robot)
         self._device = device_named(config.device)
         images: Sequence[str] = config.images
-        if config.phase:  # Mistakes are named at once, not when data comes.
+        if config.phase in nsca_config.NAMES:  # Mistakes are named at once, not when data comes.
+            self._nsca_settings()
+        elif config.phase:
             images = self._plan(config.phase).trainer.images
         self._demonstrations: Sequence[Episode] = ()
         if config.demonstrations:
@@ -92,7 +108,7 @@ class TrainerNode(Node):
         signer = None if config.sign_with is None else read_signer(config.sign_with)
         self._destination = Destination(config.models, config.model_name, output, signer)
         self._models = ModelStore(config.models)
-        self._trainer: Trainer | None = None
+        self._trainer: Trainer | NscaFollower | None = None
         self._phase = config.phase
         self._published_name = config.model_name  # Of the phase that learns.
         self._progress = Progress(detail='' if config.phase else 'Waiting for train_phase.')
@@ -122,47 +138,86 @@ class TrainerNode(Node):
 
     def _follow(self, stop: threading.Event) -> bool:
         """Run the configured phase until stopped or requested otherwise; False: it failed."""
-        plan = self._plan(self._config.phase)
-        destination = self._destination.of_phase(plan.phase_name)
         try:
-            with destination.claimed(plan.phase_name):
-                self._run(
-                    plan,
-                    destination,
-                    None,
-                    None,
-                    lambda: stop.is_set() or self.requests.is_waiting,
-                    self._report,
-                )
-        except TrainingError as error:
+            self._train(
+                _Wish(self._config.phase),
+                lambda: stop.is_set() or self.requests.is_waiting,
+                self._report,
+            )
+        except (TrainingError, DataError) as error:
             self.get_logger().error(str(error))
             return False
         return True
 
     def _serve(self, request: TrainRequest, stop: threading.Event) -> None:
+        def on_progress(progress: Progress) -> None:
+            self._report(progress)
+            request.report(progress)
+
         try:
-            plan = self._plan(request.phase, request.overrides)
-            destination = self._destination.of_phase(request.phase)
-            if request.overrides:  # Another configuration cannot go on from the checkpoint.
-                destination = dataclasses.replace(destination, output=None)
-
-            def on_progress(progress: Progress) -> None:
-                self._report(progress)
-                request.report(progress)
-
-            with destination.claimed(request.phase):
-                progress = self._run(
-                    plan,
-                    destination,
-                    request.num_updates,
-                    math.inf,
-                    lambda: stop.is_set() or request.is_canceled,
-                    on_progress,
-                )
+            progress = self._train(
+                _Wish(request.phase, request.overrides, request.num_updates, is_request=True),
+                lambda: stop.is_set() or request.is_canceled,
+                on_progress,
+            )
             request.finish(progress, '')
         except RobotLearningError as error:
             self.get_logger().error(str(error))
             request.finish(self._progress, str(error))
+
+    def _train(
+        self,
+        wish: _Wish,
+        should_stop: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> Progress:
+        if wish.phase in nsca_config.NAMES:
+            return self._run_nsca(wish, should_stop, on_progress)
+        plan = self._plan(wish.phase, wish.overrides)
+        destination = self._destination.of_phase(wish.phase)
+        if wish.overrides:  # Another configuration cannot go on from the checkpoint.
+            destination = dataclasses.replace(destination, output=None)
+        ratio = math.inf if wish.is_request else None
+        with destination.claimed(wish.phase):
+            return self._run(plan, destination, wish.num_updates, ratio, should_stop, on_progress)
+
+    def _run_nsca(
+        self,
+        wish: _Wish,
+        should_stop: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> Progress:
+        """Train phases of NSCA; each is reported and announced under its own name."""
+        config, destination = self._config, self._destination
+        if wish.is_request:  # A round of its own, beside those that follow the store.
+            destination = dataclasses.replace(destination, output=None)
+        learner = NscaFollower(
+            wish.phase,
+            self._nsca_settings(wish.overrides),
+            config.store,
+            destination,
+            self._contract,
+            config.seed,
+            self._device,
+        )
+
+        def report(progress: Progress) -> None:
+            self._phase, self._published_name = learner.phase, learner.model_name
+            on_progress(progress)
+
+        self._trainer = learner
+        try:
+            with destination.claimed(wish.phase):
+                if wish.is_request:
+                    return learner.learn_once(wish.num_updates, should_stop, report)
+                return learner.run(should_stop, report)
+        finally:
+            self._trainer = None
+
+    def _nsca_settings(self, overrides: str = '') -> nsca_config.NscaConfig:
+        """Return the settings of NSCA; those of the parameters where they are for NSCA."""
+        path = self._config.config if self._config.phase in nsca_config.NAMES else ''
+        return nsca_config.load(path or nsca_config.shipped('nsca_robot.yaml'), overrides)
 
     def _plan(self, phase: str, overrides: str = '') -> recipe.Recipe:
         """Return the settings of a phase; the file of the parameters is for the phase there."""

@@ -40,7 +40,7 @@ class PairedBatches:
         first = paired.read(0)
         self._lengths: dict[str, int] = {
             name: len(getattr(first, name))
-            for name in ('sound', 'proprioception', 'action', 'frames')
+            for name in ('sound', 'proprioception', 'action', 'frames', 'outcome')
             if name in self._modalities
         }
 

@@ -21,7 +21,7 @@ _FIELDS: dict[str, Modality] = {
     'audio': 'sound',
     'proprioception': 'proprioception',
 }
-_CARRIED = ('label', 'row', 'reward', 'terminated')
+_CARRIED = ('label', 'row', 'outcome')
 
 
 def stepwise_batches(paired: PairedSet, senses: Sequence[str]) -> PairedBatches:
@@ -33,6 +33,8 @@ def stepwise_batches(paired: PairedSet, senses: Sequence[str]) -> PairedBatches:
     wanted: list[Modality] = ['frames', *(_FIELDS[sense] for sense in senses), 'action']
     if 'properties' in paired.modalities:
         wanted.append('properties')
+    if 'outcome' in paired.modalities:
+        wanted.append('outcome')
     return PairedBatches(paired, list(dict.fromkeys(wanted)))
 
 
@@ -40,7 +42,8 @@ class EncodedEpisodes:
     """Rows of episodes: what each step's senses say.
 
     Tensors: 'latents' [B, T, M, L] of frozen senses (0 for the body, which learns along),
-    'readings' [B, T, P], 'action' [B, T, A], 'properties' [B, 9] (NaN: unknown), 'row' [B].
+    'readings' [B, T, P], 'action' [B, T, A], 'properties' [B, 9] (NaN: unknown), 'row' [B],
+    and 'outcome' [B, T, 3] where the data know rewards.
 
     Args:
         batches: of `stepwise_batches`.

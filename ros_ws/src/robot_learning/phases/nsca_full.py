@@ -17,7 +17,7 @@ from robot_learning.models.nsca.whole import NscaModel
 from robot_learning.phases.nsca_dynamics import DynamicsLossConfig, HorizonErrors, imagined_losses
 from robot_learning.phases.nsca_episodes import encoded, sensed_steps
 from robot_learning.phases.nsca_fusion import FusionLossConfig, fusion_losses
-from robot_learning.phases.nsca_losses import refuse_collapse, spread_of
+from robot_learning.phases.nsca_losses import outcome_loss, refuse_collapse, spread_of
 from robot_learning.phases.passes import Losses, summed_gradients
 from robot_learning.phases.passes_config import PassesConfig
 from robot_learning.phases.phase import Batch
@@ -129,6 +129,7 @@ class FullObjective:
         """Measure futures, properties and the spread of states on held-out episodes."""
         errors = HorizonErrors(self.config.phase.dynamics.horizon)
         everything, squared, known = [], 0.0, 0.0
+        outcome, num_outcomes = 0.0, 0
         for batch in batches:
             _, states = self._states(batch)
             errors.add(self.full.world, states, batch['action'])
@@ -137,6 +138,9 @@ class FullObjective:
             found = self._property_loss(states, batch)
             squared += float(found) * float(is_known.sum())
             known += float(is_known.sum())
+            if 'outcome' in batch:
+                outcome += len(states) * float(self._outcome_loss(states, batch))
+                num_outcomes += len(states)
         loss = self.config.phase.fusion
         spread = spread_of(torch.cat(everything))
         self.full.novelty.fit(torch.cat(everything).to(self.full.world.mean.device))
@@ -148,6 +152,8 @@ class FullObjective:
         }
         if known:
             metrics['held_out/property_error'] = squared / known
+        if num_outcomes:
+            metrics['held_out/outcome_loss'] = outcome / num_outcomes
         return metrics
 
     def score(self, metrics: Mapping[str, float]) -> float:
@@ -198,11 +204,9 @@ class FullObjective:
         return found
 
     def _outcome_loss(self, states: Tensor, batch: Batch) -> Tensor:
-        """Of data that hold rewards and ends [B, T]: squared error and cross-entropy."""
-        if 'reward' not in batch:
+        """Reward and end of known steps; 0 for data that hold none."""
+        if 'outcome' not in batch:
             return states.sum() * 0.0
         self._has_outcomes = True
-        reward, end_logit = self.full.outcomes(self.full.world.scaled(states))
-        ends = nn.functional.binary_cross_entropy_with_logits(end_logit, batch['terminated'])
-        found: Tensor = (reward - batch['reward']).square().mean() + ends
-        return found
+        found = self.full.outcomes(self.full.world.scaled(states))
+        return outcome_loss(found, batch['outcome'])

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robot_learning.errors import TrainingError
+from robot_learning.models.nsca.heads import Outcomes
+from robot_learning.models.two_hot import symlog
 
 _EPSILON = 1e-4
 
@@ -121,6 +123,29 @@ def dynamics_loss(mean: Tensor, log_std: Tensor, target: Tensor, is_known: Tenso
     error = ((mean - target).square() * weight).sum() / count
     score = gaussian_score(mean.detach(), log_std, target)
     return DynamicsLoss(error, (score * weight).sum() / count)
+
+
+def outcome_loss(found: Outcomes, outcome: Tensor) -> Tensor:
+    """Squared error of rewards after `symlog`, plus cross-entropy of ends, of known steps.
+
+    An end is where the task terminated. Where it was truncated it had not ended: somebody merely
+    stopped watching, so such a step counts as one that goes on.
+
+    Args:
+        found: [B, T] each.
+        outcome: [B, T, 3], reward, terminated, truncated; NaN: unknown.
+    """
+    reward, terminated = outcome[..., 0], outcome[..., 1]
+    off = (symlog(found.reward.float()) - symlog(reward.nan_to_num())).square()
+    surprise = F.binary_cross_entropy_with_logits(
+        found.end_logit.float(), terminated.nan_to_num(), reduction='none'
+    )
+    return _mean_of_known(off, reward) + _mean_of_known(surprise, terminated)
+
+
+def _mean_of_known(values: Tensor, truth: Tensor) -> Tensor:
+    is_known = truth.isfinite()
+    return (values * is_known).sum() / is_known.sum().clamp(min=1)
 
 
 class Spread(NamedTuple):

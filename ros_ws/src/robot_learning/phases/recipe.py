@@ -57,7 +57,7 @@ def load(phase: str, path: Path | str | None = None, overrides: str = '') -> Rec
         data, lines = config.load_yaml(file)
         where = str(file)
     if overrides.strip():
-        data = _merged(data, _parsed(overrides))
+        data = merged(data, parsed(overrides))
         where = f'{where} with overrides'
         lines = {}
     content = config.from_mapping(_RecipeFile, data, where, lines)
@@ -73,7 +73,12 @@ def load(phase: str, path: Path | str | None = None, overrides: str = '') -> Rec
     return Recipe(phase, phase_config, content.trainer)
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def parsed(text: str) -> dict[str, Any]:
+    """Return overrides as keys and values.
+
+    Raises:
+        ConfigError: the text is no YAML of that kind.
+    """
     data, _ = plain_yaml.parse(text, 'overrides')
     if not isinstance(data, dict):
         raise ConfigError(
@@ -83,9 +88,10 @@ def _parsed(text: str) -> dict[str, Any]:
     return data
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with what `over` says instead, block by block."""
+    result = dict(base)
     for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result

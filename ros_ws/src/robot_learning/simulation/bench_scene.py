@@ -13,7 +13,7 @@ FINGER_THICKNESS, FINGER_LENGTH = 0.012, 0.08
 HAND_RANGE = {'x': (-0.2, 0.2), 'y': (-0.1, 0.1), 'z': (0.085, 0.3)}
 OPENING_RANGE = (0.0, 0.12)
 HALF_SIZE = 0.03  # Of the object as compiled; the real one is set later.
-CAMERA_FIELD_DEG = 34.0
+CAMERA_FIELD_DEG = 30.0
 TEXTURE_SIZE = 32  # Pixels of the object's grain, per side of a cube.
 
 _SHAPES = {
@@ -41,7 +41,7 @@ def build_bench(shape: Shape, timestep_s: float) -> str:
   <asset>
     <texture name="sky" type="skybox" builtin="gradient" rgb1="0.55 0.62 0.7"
              rgb2="0.85 0.87 0.9" width="32" height="32"/>
-    <texture name="tiles" type="2d" builtin="checker" rgb1="0.48 0.46 0.44" rgb2="0.58 0.56 0.53"
+    <texture name="tiles" type="2d" builtin="checker" rgb1="0.3 0.29 0.28" rgb2="0.72 0.7 0.66"
              width="64" height="64"/>
     <texture name="grain" type="cube" builtin="flat" rgb1="1 1 1" width="{TEXTURE_SIZE}"
              height="{TEXTURE_SIZE}"/>

@@ -13,7 +13,7 @@ from robot_learning import foreign_files
 from robot_learning.errors import DataError
 from robot_learning.foreign_files import Refusal, printable
 from robot_learning.sense_formats import ACTION_SIZE, FRAME_SIZE, PROPERTIES
-from robot_learning.trajectory.paired_data import Modality, PairedSample
+from robot_learning.trajectory.paired_data import OUTCOMES, Modality, PairedSample
 
 Array = np.ndarray[Any, Any]
 
@@ -120,7 +120,7 @@ def checked_sample(values: Mapping[Modality, Array], label: int, source: str) ->
         if name in values
     }
     stepped = {name: checked.get(name) for name in ('proprioception', 'action', 'frames')}
-    same_length(stepped, source)
+    same_length({**stepped, 'outcome': checked.get('outcome')}, source)
     return PairedSample(
         checked.get('image'),
         checked.get('sound'),
@@ -128,7 +128,25 @@ def checked_sample(values: Mapping[Modality, Array], label: int, source: str) ->
         label=label,
         properties=checked.get('properties'),
         source=source,
+        outcome=checked.get('outcome'),
     )
+
+
+def outcomes(array: Array, where: Path | str) -> Array:
+    """Return [T, 3] float32: reward, terminated, truncated; NaN stands for unknown.
+
+    Raises:
+        DataError: the shape is another, a reward is infinite, or a flag is neither 0 nor 1.
+    """
+    values = np.asarray(array, np.float32)
+    if values.ndim != 2 or values.shape[1] != len(OUTCOMES) or not len(values):
+        raise _REFUSE(
+            where, f'is {list(values.shape)}, expected [steps, {len(OUTCOMES)}]: {OUTCOMES}'
+        )
+    flags = values[:, 1:]
+    if np.isinf(values).any() or not (np.isnan(flags) | (flags == 0) | (flags == 1)).all():
+        raise _REFUSE(where, 'holds an infinite reward, or a flag that is neither 0 nor 1')
+    return values
 
 
 def picture(array: Array, where: Path | str) -> Array:
@@ -174,4 +192,5 @@ _CHECKS: Mapping[Modality, Callable[[Array, str], Array]] = {
     'action': actions,
     'frames': frames,
     'properties': properties,
+    'outcome': outcomes,
 }

@@ -16,7 +16,7 @@ import numpy as np
 from robot_learning.errors import DataError, NotEnoughDataError
 
 Array = np.ndarray[Any, Any]
-Modality = Literal['image', 'sound', 'proprioception', 'action', 'frames', 'properties']
+Modality = Literal['image', 'sound', 'proprioception', 'action', 'frames', 'properties', 'outcome']
 MODALITIES: tuple[Modality, ...] = (
     'image',
     'sound',
@@ -24,7 +24,10 @@ MODALITIES: tuple[Modality, ...] = (
     'action',
     'frames',
     'properties',
+    'outcome',
 )
+
+OUTCOMES = ('reward', 'terminated', 'truncated')
 
 
 class PairedSample(NamedTuple):
@@ -38,6 +41,8 @@ class PairedSample(NamedTuple):
     label: int  # Index into the set's `classes`; -1: none.
     properties: Array | None  # [9] float32, 0 to 1, as `sense_formats.PROPERTIES`; NaN: unknown.
     source: str  # File or episode it came from.
+    # [T, 3] float32: reward, terminated, truncated, received on arriving at step t; NaN: unknown.
+    outcome: Array | None = None
 
 
 class Entry(NamedTuple):

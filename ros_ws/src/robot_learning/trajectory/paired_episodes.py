@@ -2,6 +2,9 @@
 
 A window of W steps begins at step s. Its sound is what the microphone gave on arriving at steps
 s+1 to s+W, so that the first sample was heard when step s began; so W+1 steps are needed.
+Of an episode that knows its rewards one more window ends with its last step, so that ends are
+seen; what would be heard after the end is silence. `outcome` is reward, terminated and truncated
+of each step, NaN where the episode knows no rewards, and no reward at its first step.
 A camera or microphone that gave nothing at some step leaves a window out, and is no sense at all
 where it never gave anything; slower readings repeat, but the first must have come by step s.
 An episode's attributes may hold `class`, `object`, `split`, `properties`, `synthetic`, and of
@@ -10,7 +13,7 @@ matched recordings `pair`, `role` and `changed`, as the table of a folder does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +41,7 @@ class _Place(NamedTuple):
     path: Path
     piece: str
     start: int
+    is_last: bool  # Ends with the episode's last step.
 
 
 class _Senses(NamedTuple):
@@ -66,7 +70,8 @@ class _Senses(NamedTuple):
         """
         if self.camera and not present[self.camera][start:stop].all():
             return self.camera
-        if self.microphone and not present[self.microphone][start + 1 : stop + 1].all():
+        heard = present[self.microphone][start + 1 : stop + 1] if self.microphone else None
+        if heard is not None and not heard.all():
             return self.microphone
         late = (name for name in self.proprioception if not present[name][: start + 1].any())
         return next(late, '')
@@ -76,15 +81,21 @@ class PairedEpisodes:
     """The windows of the episodes of a store, or of one session or segment of it."""
 
     def __init__(
-        self, root: Path, report: PairedReport, window: int = 32, image_size: int | None = None
+        self,
+        root: Path,
+        report: PairedReport,
+        window: int = 32,
+        image_size: int | None = None,
+        segments: Sequence[Path] | None = None,
     ):
         self._window = window
         self._image_size = image_size
         self._places: list[_Place] = []
         self._rows: list[SampleRow] = []
         self._senses: _Senses | None = None
+        self._has_outcomes = False
         listed: list[tuple[str, str, str, str]] = []
-        for path in _segments(root):
+        for path in _segments(root) if segments is None else segments:
             try:
                 listed += self._listed(path, report)
             except DataError as error:
@@ -100,6 +111,7 @@ class PairedEpisodes:
         self.modalities: tuple[Modality, ...] = (
             *self._senses.modalities,
             *(('properties',) if has_properties else ()),
+            *(('outcome',) if self._has_outcomes else ()),
         )
         self.interventions = matched(self._rows)
         report.notes.append(f'proprioception: {", ".join(self._senses.proprioception) or "none"}')
@@ -110,7 +122,7 @@ class PairedEpisodes:
         try:
             with h5py.File(place.path, 'r', locking=False) as file:
                 hdf5_checks.check_links(file)
-                values = self._values(file['data'][place.piece], place.start, report)
+                values = self._values(file['data'][place.piece], place, report)
         except _BROKEN as error:
             raise _REFUSE(entry.source, f'cannot be read ({printable(error)})') from error
         if 'properties' in self.modalities:
@@ -138,12 +150,18 @@ class PairedEpisodes:
                 facts = header.get('attributes', {})
                 fallback = f'{file.attrs["session"]} {header["episode"]}'
                 present = {key: np.asarray(data) for key, data in group['present'].items()}
-                for start in range(0, count - self._window, self._window):
+                knows_rewards = bool(np.isfinite(group['rewards'][1:]).any())
+                self._has_outcomes |= knows_rewards
+                starts = list(range(0, count - self._window, self._window))
+                if knows_rewards and (group['terminated'][-1] or group['truncated'][-1]):
+                    starts.append(count - self._window)
+                for start in starts:
                     gap = senses.gap(present, start, start + self._window)
                     if gap:
                         report.skip(f'{source}:{start}', f'has no reading of {gap}, expected one')
                         continue
-                    self._places.append(_Place(path, name, start))
+                    is_last = start + self._window == count
+                    self._places.append(_Place(path, name, start, is_last))
                     row = _row(facts, source, fallback)
                     self._rows.append(row)
                     split, kind = str(facts.get('split', 'train')), str(facts.get('class', ''))
@@ -152,9 +170,9 @@ class PairedEpisodes:
         return found
 
     def _values(
-        self, group: h5py.Group, start: int, report: PairedReport | None
+        self, group: h5py.Group, place: _Place, report: PairedReport | None
     ) -> dict[Modality, Array]:
-        senses, stop = self._senses, start + self._window
+        senses, start, stop = self._senses, place.start, place.start + self._window
         assert senses is not None
         values: dict[Modality, Array] = {'action': np.asarray(group['actions'][start:stop])}
         if senses.camera:
@@ -169,13 +187,27 @@ class PairedEpisodes:
                 report.converted[f'frames {width} x {height} -> {FRAME_SIZE} x {FRAME_SIZE}'] += 1
         if senses.microphone:
             heard = np.asarray(group['obs'][senses.microphone][start + 1 : stop + 1])
+            if place.is_last:
+                heard = np.concatenate([heard, np.zeros_like(heard[:1])])
             values['sound'] = sound_files.resampled(heard.reshape(-1), senses.rate_hz)
             if senses.rate_hz != SAMPLE_RATE_HZ and report is not None:
                 report.converted[f'sound {senses.rate_hz} Hz -> {SAMPLE_RATE_HZ} Hz'] += 1
         if senses.proprioception:
             parts = [np.asarray(group['obs'][name][start:stop]) for name in senses.proprioception]
             values['proprioception'] = np.concatenate(parts, axis=1)
+        if self._has_outcomes:
+            values['outcome'] = _outcome(group, start, stop)
         return values
+
+
+def _outcome(group: h5py.Group, start: int, stop: int) -> Array:
+    """Return [T, 3] as `OUTCOMES`."""
+    columns = [group[name][start:stop] for name in ('rewards', 'terminated', 'truncated')]
+    outcome = np.stack(columns, axis=1).astype(np.float32)
+    outcome[np.asarray(group['is_first'][start:stop], bool), 0] = np.nan
+    if not np.isfinite(group['rewards'][1:]).any():
+        outcome[:] = np.nan
+    return outcome
 
 
 def has_segments(path: Path) -> bool:

@@ -6,6 +6,7 @@
 | `sound` | [N, S] float, full scale 1, or int16; attribute `sample_rate_hz`, 16000 when absent |
 | `proprioception`, `action`, `frames` | [N, T, P], [N, T, A], [N, T, 64, 64, 3] uint8 |
 | `properties` | [N, 9], 0 to 1 |
+| `outcome` | [N, T, 3], reward, terminated, truncated of each step; NaN: unknown |
 | `label` | [N] integers |
 | `split`, `group` | [N] texts; everything is 'train' and without group when absent |
 

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def open_paired(
     level: Level = 'coarse',
     window: int = 32,
     min_class_samples: int = 2,
+    segments: Sequence[Path] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> PairedSet:
     """Open data of several senses; broken samples are left out and named in the report.
@@ -51,6 +52,7 @@ def open_paired(
         level: which names label pictures that have coarse and fine ones.
         window: steps of a sample cut from longer episodes.
         min_class_samples: classes with fewer are left out and counted.
+        segments: of a trajectory store, to read these only; None: all.
         on_progress: told how many samples of how many are checked.
 
     Raises:
@@ -58,7 +60,7 @@ def open_paired(
         EnvironmentSetupError: `datasets` is needed and not installed.
     """
     report = PairedReport(str(path), '')
-    source = _source(path, report, level, window, image_size)
+    source = _source(path, report, level, window, image_size, segments)
     total = len(source.entries)
     kept = []
     for index in range(total):
@@ -76,7 +78,12 @@ def open_paired(
 
 
 def _source(
-    path: Path | str, report: PairedReport, level: Level, window: int, image_size: int | None
+    path: Path | str,
+    report: PairedReport,
+    level: Level,
+    window: int,
+    image_size: int | None,
+    segments: Sequence[Path] | None,
 ) -> SampleSource:
     """Find out what a path is."""
     if isinstance(path, str) and path.startswith(hub_sets.PREFIX):
@@ -90,7 +97,7 @@ def _source(
         return PairedHdf5(path, report, image_size)
     if path.suffix in _HDF5 or paired_episodes.has_segments(path):
         report.kind = f'episodes in windows of {window} steps'
-        return paired_episodes.PairedEpisodes(path, report, window, image_size)
+        return paired_episodes.PairedEpisodes(path, report, window, image_size, segments)
     if (catalogue := open_catalogue(path, report, level, image_size)) is not None:
         return catalogue
     if paired_folders.is_paired_folder(path):

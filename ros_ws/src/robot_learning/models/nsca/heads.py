@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from robot_learning.models.nsca.config import PROPERTIES, NscaModelConfig
+from robot_learning.models.two_hot import symexp
 
 
 class Outcomes(NamedTuple):
@@ -17,7 +18,7 @@ class Outcomes(NamedTuple):
 
 
 class OutcomeHeads(nn.Module):
-    """Reward and end of each state."""
+    """Reward and end of each state; the last layer says rewards after `symlog`."""
 
     def __init__(self, config: NscaModelConfig):
         super().__init__()
@@ -27,7 +28,7 @@ class OutcomeHeads(nn.Module):
     def forward(self, states: Tensor) -> Outcomes:
         """Read off."""
         output = self.output(self.layers(states))
-        return Outcomes(output[..., 0], output[..., 1])
+        return Outcomes(symexp(output[..., 0]), output[..., 1])
 
 
 class PropertyHeads(nn.Module):

@@ -22,7 +22,6 @@ from robot_learning.phases.nsca_vision import vision_objective
 from robot_learning.trajectory.paired_data import Modality, PairedSet
 
 if TYPE_CHECKING:
-    from robot_learning.commands.train_processes import Team
     from robot_learning.phases.batch_plan import Batches
     from robot_learning.phases.passes import Objective
     from robot_learning.phases.passes_config import PassesConfig
@@ -58,7 +57,7 @@ def prepare(
     store: ModelStore,
     model_name: str,
     seed: int,
-    team: Team,
+    device: torch.device,
 ) -> Prepared:
     """Make objective and batches of a phase.
 
@@ -69,7 +68,7 @@ def prepare(
         store: where earlier phases are.
         model_name: of all phases together.
         seed: of the first weights.
-        team: the device.
+        device: where it will learn.
 
     Raises:
         DataError: the data lack a sense that the phase needs.
@@ -80,13 +79,13 @@ def prepare(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name in ('vision', 'audio'):
-            return _single_sense(name, data, settings, team)
+            return _single_sense(name, data, settings, device)
         earlier = _Earlier(store, model_name, settings)
         if name == 'fusion':
-            return _fusion(data, settings, earlier, team)
+            return _fusion(data, settings, earlier, device)
         if name == 'dynamics':
-            return _dynamics(data, settings, earlier, team)
-        return _full(data, settings, earlier, team)
+            return _dynamics(data, settings, earlier, device)
+        return _full(data, settings, earlier, device)
 
 
 def _check_body(data: Data, settings: NscaConfig) -> None:
@@ -119,20 +118,20 @@ class _Earlier:
         return version
 
 
-def _single_sense(name: str, data: Data, settings: NscaConfig, team: Team) -> Prepared:
+def _single_sense(name: str, data: Data, settings: NscaConfig, device: torch.device) -> Prepared:
     if name == 'vision':
         objective = vision_objective(settings.model, settings.vision)
         passes = settings.vision.passes
     else:
         objective = audio_objective(settings.model, settings.audio)
         passes = settings.audio.passes
-    objective.module.to(team.device)
+    objective.module.to(device)
     sides = [PairedBatches(paired, [_FIELDS[name]]) for paired in data]
     training, held_out = sides
     return Prepared(objective, training, held_out, passes, ())
 
 
-def _fusion(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -> Prepared:
+def _fusion(data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.device) -> Prepared:
     phase = settings.fusion
     sides = [PairedBatches(paired, _moment_fields(paired, phase.senses)) for paired in data]
     objective = FusionObjective(settings.model, phase)
@@ -147,19 +146,21 @@ def _fusion(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -> 
             for row in range(min(len(data.training), 200))
         ]
         perception.proprioception.fit(torch.cat(readings))
-    objective.module.to(team.device)
+    objective.module.to(device)
     training, held_out = sides
     return Prepared(objective, training, held_out, phase.passes, tuple(earlier.found))
 
 
-def _dynamics(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -> Prepared:
+def _dynamics(
+    data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.device
+) -> Prepared:
     from robot_learning.models.nsca.perception import Perception
 
     version = earlier['fusion']
     senses, window = settings.fusion.senses, settings.fusion.window
     perception = Perception(settings.model)
     version.fill(perception, 'perception')
-    perception.eval().requires_grad_(False).to(team.device)
+    perception.eval().requires_grad_(False).to(device)
     sides = []
     for paired in data:
         encoded = _encoded(paired, perception, settings)
@@ -179,19 +180,19 @@ def _dynamics(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -
         sides.append(StateEpisodes(torch.unflatten(states, 0, actions.shape[:2]), actions))
     objective = DynamicsObjective(settings.model, settings.dynamics, senses)
     objective.world.fit(sides[0].states.flatten(0, 1))
-    objective.module.to(team.device)
+    objective.module.to(device)
     training, held_out = sides
     return Prepared(objective, training, held_out, settings.dynamics.passes, tuple(earlier.found))
 
 
-def _full(data: Data, settings: NscaConfig, earlier: _Earlier, team: Team) -> Prepared:
+def _full(data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.device) -> Prepared:
     phase, senses, window = settings.full, settings.fusion.senses, settings.fusion.window
     objective = FullObjective(settings.model, phase, senses, window)
     fusion, dynamics = earlier['fusion'], earlier['dynamics']
     fusion.fill(objective.full.perception, 'perception')
     fusion.fill(objective.full.predictor, 'predictor')
     dynamics.fill(objective.full.world, 'world')
-    objective.module.to(team.device)
+    objective.module.to(device)
     sides: list[Batches]
     if phase.train_encoders:
         sides = [stepwise_batches(paired, senses) for paired in data]
