@@ -91,9 +91,7 @@ class NscaFollower:
         self._contract, self._seed, self._device = contract, seed, device
         self._steps: dict[str, int] = {}  # Of each segment that was looked into.
         self._last: _Round | None = None
-        self._unfit: tuple[list[str], str] | None = (
-            None  # Too few segments, and why.
-        )
+        self._unfit: tuple[list[str], str] | None = None  # Too few segments, and why.
         self.wake = threading.Event()
         self.phase = self.model_name = ''
         self._begin(self._names[0])
