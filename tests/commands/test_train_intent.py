@@ -211,7 +211,7 @@ def test_data_that_is_not_there_is_one_clear_error(run, monkeypatch):
 
 def test_settings_ship_with_the_guides_sizes_and_name_mistakes(tmp_path):
     model = load_settings().phase.model
-    assert (model.layers, model.heads, model.width) == (2, 4, 256)
+    assert (model.layers, model.heads, model.width) == (2, 4, 128)
     file = tmp_path / 'mine.yaml'
     file.write_text('phase: intent\nconfig:\n  epoch: 3\n')
     with pytest.raises(ConfigError, match=r'mine.yaml:3: epoch: unknown key'):
