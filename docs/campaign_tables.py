@@ -93,5 +93,5 @@ def policy_deaths(results: Any, table: Table) -> str:
     text = '`crash_campaign --only policy`, in real time, the whole loop running:\n\n'
     text += table(head, rows)
     if 'conditions' in results:
-        text += f'{results["conditions"]}\n'
+        text += f'\n{results["conditions"]}\n'
     return text

@@ -11,3 +11,15 @@ def context(ros_domain):
     rclpy.init(context=context, domain_id=ros_domain)
     yield context
     rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture
+def peer():
+    """What hears a trainer node, and speaks to it."""
+    from trainer_peer import Peer
+
+    rclpy.init()
+    peer = Peer()
+    yield peer
+    peer.close()
+    rclpy.shutdown()

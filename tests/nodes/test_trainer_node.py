@@ -11,7 +11,7 @@ pytest.importorskip('robot_learning_interfaces')
 
 from robot_learning_interfaces.action import TrainPhase  # noqa: E402
 from robot_learning_interfaces.msg import ModelVersion, SegmentWritten  # noqa: E402
-from trainer_peer import DEADLINE_S, Peer, Trainers, latest  # noqa: E402
+from trainer_peer import DEADLINE_S, Trainers, latest  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'phases'))
 from point_mass import write_store  # noqa: E402
@@ -22,15 +22,6 @@ phase: sac
 config: {hidden: [16], batch_size: 32}
 trainer: {warmup_steps: 20, train_ratio: 1.0, publish_every_s: 0.5, report_every_s: 0.1}
 """
-
-
-@pytest.fixture
-def peer():
-    rclpy.init()
-    peer = Peer()
-    yield peer
-    peer.close()
-    rclpy.shutdown()
 
 
 @pytest.fixture

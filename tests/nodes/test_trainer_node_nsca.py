@@ -11,20 +11,11 @@ pytest.importorskip('robot_learning_interfaces')
 
 from robot_learning_interfaces.action import TrainPhase  # noqa: E402
 from robot_learning_interfaces.msg import SegmentWritten  # noqa: E402
-from trainer_peer import DEADLINE_S, Peer, Trainers, latest  # noqa: E402
+from trainer_peer import DEADLINE_S, Trainers, latest  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'phases'))
 from moving_light import SETTINGS, light_contract, write_lights  # noqa: E402
 from robot_learning.model_store import ModelStore  # noqa: E402
-
-
-@pytest.fixture
-def peer():
-    rclpy.init()
-    peer = Peer()
-    yield peer
-    peer.close()
-    rclpy.shutdown()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ pytest.importorskip('robot_learning_interfaces')
 
 from robot_learning_interfaces.action import TrainPhase  # noqa: E402
 from robot_learning_interfaces.msg import SegmentWritten  # noqa: E402
-from trainer_peer import DEADLINE_S, Peer, Trainers  # noqa: E402
+from trainer_peer import DEADLINE_S, Trainers  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent.parent / 'phases'))
 from point_mass import write_store  # noqa: E402
@@ -45,15 +45,6 @@ TRAINER = {
     'report_every_s': 0.01,
     'report_every_updates': 1,
 }
-
-
-@pytest.fixture
-def peer():
-    rclpy.init()
-    peer = Peer()
-    yield peer
-    peer.close()
-    rclpy.shutdown()
 
 
 @pytest.fixture
