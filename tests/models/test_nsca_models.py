@@ -168,3 +168,31 @@ def test_saved_weights_give_the_same_model():
     other.load_state_dict(model.state_dict())
     moment = Moment(torch.rand(1, 3, 32, 32), torch.randn(1, 3000), torch.randn(1, 2, 3))
     torch.testing.assert_close(model.perception(moment), other.perception(moment), rtol=0, atol=0)
+
+
+def test_whitened_latents_have_no_direction_that_drowns_the_others():
+    fusion = Perception(TINY).fusion
+    width = TINY.latent_size
+    latents = torch.randn(400, 3, width) @ torch.randn(width, width) + 5.0
+    assert torch.equal(fusion.whitening(latents), latents)
+    fusion.whitening.fit(latents, [0, 1], shrinkage=0.0)
+    white = fusion.whitening(latents)
+    for sense in (0, 1):
+        covariance = white[:, sense].T @ white[:, sense] / 400
+        torch.testing.assert_close(covariance, torch.eye(width), rtol=0.0, atol=2e-3)
+    torch.testing.assert_close(white[:, 2], latents[:, 2])
+
+
+def test_shrunk_whitening_of_two_latents_by_hand():
+    # Correlation 0.6: variances 1.6 and 0.4 along (1, 1) and (1, -1), each with 0.65 added.
+    whitening = Perception(TINY).fusion.whitening
+    first = torch.tensor([1.0, 1.0, -1.0, -1.0])
+    second = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    latents = torch.zeros(4, 3, TINY.latent_size)
+    latents[:, 0, 0] = 3.0 * first
+    latents[:, 0, 1] = 0.6 * first + 0.8 * second
+    whitening.fit(latents, [0], shrinkage=0.65)
+    along = torch.zeros(1, 3, TINY.latent_size)
+    along[0, 0, :2] = torch.tensor([3.0, 1.0])
+    found = whitening(along)[0, 0, :2]
+    torch.testing.assert_close(found, torch.full((2,), 2.25**-0.5), rtol=1e-5, atol=1e-5)

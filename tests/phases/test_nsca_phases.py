@@ -19,7 +19,7 @@ from robot_learning.phases.nsca_dynamics import (
     DynamicsPhaseConfig,
     StateEpisodes,
 )
-from robot_learning.phases.nsca_episodes import EncodedEpisodes, stepwise_batches
+from robot_learning.phases.nsca_encoded import EncodedSamples, stepwise_batches
 from robot_learning.phases.nsca_full import FullObjective, FullPhaseConfig
 from robot_learning.phases.nsca_fusion import (
     FusionLossConfig,
@@ -71,10 +71,8 @@ def batches(samples, *modalities):
     return [PairedBatches(samples.split(name), modalities) for name in ('train', 'val')]
 
 
-def encoded(samples, perception):
-    return EncodedEpisodes(
-        stepwise_batches(samples, SENSES), perception, SENSES, MomentWindow(0.1, 2)
-    )
+def encoded(batches, perception):
+    return EncodedSamples(batches, perception, SENSES, MomentWindow(0.1, 2))
 
 
 def weights(objective):
@@ -129,8 +127,12 @@ def test_constant_pictures_collapse_and_the_run_stops_with_advice(samples):
 
 def test_fusion_leaves_eyes_and_ears_as_they_are_and_learns_the_rest(samples):
     objective = seeded(FusionObjective, TINY, FusionPhaseConfig(loss=LOOSE))
+    training, held_out = (
+        encoded(side, objective.perception)
+        for side in batches(samples, 'image', 'sound', 'proprioception', 'frames')
+    )
+    objective.fit(training.latents)
     before = weights(objective)
-    training, held_out = batches(samples, 'image', 'sound', 'proprioception', 'frames')
     passes(objective, training, held_out, epochs=1).run()
     changed = moved(before, weights(objective))
     assert changed and not any('.vision.' in name or '.audio.' in name for name in changed)
@@ -166,7 +168,7 @@ def test_full_learns_properties_and_moves_everything_or_not_the_encoders(samples
         sides = [
             stepwise_batches(part, SENSES)
             if train_encoders
-            else encoded(part, objective.full.perception)
+            else encoded(stepwise_batches(part, SENSES), objective.full.perception)
             for part in (samples.split('train'), samples.split('val'))
         ]
         losses = []

@@ -15,7 +15,7 @@ from robot_learning.models.nsca.config import PROPERTIES, MomentWindow, NscaMode
 from robot_learning.models.nsca.perception import Sensed
 from robot_learning.models.nsca.whole import NscaModel
 from robot_learning.phases.nsca_dynamics import DynamicsLossConfig, HorizonErrors, imagined_losses
-from robot_learning.phases.nsca_episodes import encoded, sensed_steps
+from robot_learning.phases.nsca_encoded import encoded, sensed_steps, sensed_whole
 from robot_learning.phases.nsca_fusion import FusionLossConfig, fusion_losses
 from robot_learning.phases.nsca_losses import outcome_loss, refuse_collapse, spread_of
 from robot_learning.phases.passes import Losses, summed_gradients
@@ -95,11 +95,10 @@ class FullObjective:
     def losses(self, batch: Batch, done: float) -> Losses:
         """Everything at once."""
         config, full = self.config.phase, self.full
+        batch = self._encoded(batch)
         sensed, states = self._states(batch)
         self._follow(states.detach())
-        count, length = states.shape[:2]
-        rows = torch.arange(count) * length + torch.randint(length, (count,))
-        some = Sensed(sensed.latents[rows], sensed.is_there[rows])
+        some = self._some(batch, sensed, states.shape[1])
         fusion, parts, _ = fusion_losses(
             full.perception, full.predictor, some, batch['label'], config.fusion
         )
@@ -130,7 +129,8 @@ class FullObjective:
         errors = HorizonErrors(self.config.phase.dynamics.horizon)
         everything, squared, known = [], 0.0, 0.0
         outcome, num_outcomes = 0.0, 0
-        for batch in batches:
+        for raw in batches:
+            batch = self._encoded(raw)
             _, states = self._states(batch)
             errors.add(self.full.world, states, batch['action'])
             everything.append(states.flatten(0, 1).float().cpu())
@@ -170,16 +170,27 @@ class FullObjective:
             'has_outcomes': self._has_outcomes,
         }
 
+    def _encoded(self, batch: Batch) -> Batch:
+        if 'latents' in batch:
+            return batch
+        is_learning = self.full.training and self.full.train_encoders
+        with torch.set_grad_enabled(is_learning):
+            return encoded(batch, self.full.perception, self.config.senses, self.config.window)
+
     def _states(self, batch: Batch) -> tuple[Sensed, Tensor]:
         """Return what every step's senses say, and the states [B, T, S]."""
         perception, window = self.full.perception, self.config.window
-        if 'latents' not in batch:
-            is_learning = self.full.training and self.full.train_encoders
-            with torch.set_grad_enabled(is_learning):
-                batch = encoded(batch, perception, self.config.senses, window)
         sensed = sensed_steps(batch, perception, self.config.senses, window.felt_steps)
         states = perception.fusion(*sensed)
         return sensed, states.unflatten(0, batch['action'].shape[:2])
+
+    def _some(self, batch: Batch, sensed: Sensed, length: int) -> Sensed:
+        """Return a moment of each sample: a step at random, or half the time the whole."""
+        if 'whole' in batch and float(torch.rand(())) < 0.5:
+            return sensed_whole(batch, self.full.perception, self.config.senses)
+        count = len(sensed.latents) // length
+        rows = torch.arange(count) * length + torch.randint(length, (count,))
+        return Sensed(sensed.latents[rows], sensed.is_there[rows])
 
     @torch.no_grad()
     def _follow(self, states: Tensor) -> None:

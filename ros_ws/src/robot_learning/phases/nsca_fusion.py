@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from robot_learning.config import STRICT
 from robot_learning.models.nsca.config import MODALITIES, MomentWindow, NscaModelConfig
 from robot_learning.models.nsca.fusion import LatentPredictor
-from robot_learning.models.nsca.perception import Moment, Perception, Sensed
-from robot_learning.phases.nsca_data import moment_at, whole
+from robot_learning.models.nsca.perception import Perception, Sensed
+from robot_learning.phases.nsca_encoded import drawn_moments, sensed_whole
 from robot_learning.phases.nsca_losses import (
     covariance_loss,
     cross_modal_nt_xent,
@@ -42,6 +42,7 @@ class FusionLossConfig:
     consistency_weight: NonNegativeFloat = 1.0
     regularisation_weight: NonNegativeFloat = 0.1
     temperature: PositiveFloat = 0.1  # Of consistency.
+    noise: NonNegativeFloat = 0.3  # Added to whitened latents while learning.
     absent: Annotated[float, Field(ge=0, lt=1)] = 0.3  # Senses that are hidden while learning.
     same: Literal['sample', 'class'] = 'sample'  # What belongs together across senses.
     smallest_std: NonNegativeFloat = 0.01  # Of held-out states; below it they have collapsed.
@@ -60,6 +61,7 @@ class FusionPhaseConfig:
     )
     loss: FusionLossConfig = FusionLossConfig()
     window: MomentWindow = MomentWindow()
+    whitening: NonNegativeFloat = 0.3  # Shrinkage, see `Whitening.fit`.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -105,13 +107,14 @@ def fusion_losses(
         The loss, its parts, and the states [B, S].
     """
     latents, is_there = sensed
-    state = perception.fusion(latents, _kept(is_there, config.absent))
+    noise = config.noise if perception.fusion.training else 0.0
+    state = perception.fusion(latents, _kept(is_there, config.absent), noise)
     if perception.fusion.training:
         perception.scale.follow(latents.detach(), _FOLLOWS)
     target = perception.scale(latents)
     prediction = latent_prediction_loss(predictor(state), target.detach(), is_there)
     senses = [index for index in range(len(MODALITIES)) if bool(is_there[:, index].all())]
-    alone = {index: perception.fusion(latents, _only(is_there, index)) for index in senses}
+    alone = {index: perception.fusion(latents, _only(is_there, index), noise) for index in senses}
     is_same = _same(labels, config.same)
     pairs = [
         cross_modal_nt_xent(alone[a], alone[b], is_same, config.temperature)
@@ -136,7 +139,7 @@ def fusion_losses(
 
 
 class FusionObjective:
-    """Moments of a batch; see `passes.Objective`."""
+    """Moments of encoded samples; see `passes.Objective` and `EncodedSamples`."""
 
     def __init__(self, model: NscaModelConfig, config: FusionPhaseConfig):
         self.config = FusionManifest(model, config)
@@ -153,9 +156,19 @@ class FusionObjective:
         """Nothing beside the module."""
         return {}
 
+    def fit(self, latents: Tensor) -> None:
+        """Whiten what eyes and ears say, before learning begins; [N, M, latent_size]."""
+        senses = [
+            index
+            for index, sense in enumerate(MODALITIES)
+            if sense in self.config.phase.senses and sense != 'proprioception'
+        ]
+        self.perception.fusion.whitening.fit(latents, senses, self.config.phase.whitening)
+
     def losses(self, batch: Batch, done: float) -> Losses:
-        """Fuse the same random moment of every sample."""
-        sensed = self.perception.sense(self._moment(batch))
+        """Fuse a random moment of every sample."""
+        phase = self.config.phase
+        sensed = drawn_moments(batch, self.perception, phase.senses, phase.window.felt_steps)
         loss, parts, _ = fusion_losses(
             self.perception,
             self._fusion.predictor,
@@ -175,8 +188,11 @@ class FusionObjective:
         sums: dict[str, float] = {}
         states, count = [], 0
         for batch in batches:
-            moment = whole(batch, config.senses) if 'image' in batch else self._moment(batch)
-            sensed = self.perception.sense(moment)
+            sensed = (
+                sensed_whole(batch, self.perception, config.senses)
+                if 'whole' in batch
+                else drawn_moments(batch, self.perception, config.senses, config.window.felt_steps)
+            )
             _, parts, _ = fusion_losses(
                 self.perception, self._fusion.predictor, sensed, _labels(batch), config.loss
             )
@@ -208,14 +224,6 @@ class FusionObjective:
             'kind': PHASE,
             'senses': list(self.config.phase.senses),
         }
-
-    def _moment(self, batch: Batch) -> Moment:
-        senses, window = self.config.phase.senses, self.config.phase.window
-        if 'frames' not in batch or ('image' in batch and float(torch.rand(())) < 0.5):
-            return whole(batch, senses)
-        heard = round(window.heard_s * self.config.model.sample_rate)
-        step = int(torch.randint(batch['frames'].shape[1], ()))
-        return moment_at(batch, step, heard, window.felt_steps, senses)
 
 
 def _labels(batch: Batch) -> Tensor:

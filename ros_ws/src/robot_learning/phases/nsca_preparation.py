@@ -14,7 +14,7 @@ from robot_learning.phases.nsca_audio import audio_objective
 from robot_learning.phases.nsca_config import NscaConfig
 from robot_learning.phases.nsca_data import PairedBatches
 from robot_learning.phases.nsca_dynamics import DynamicsObjective, StateEpisodes
-from robot_learning.phases.nsca_episodes import EncodedEpisodes, sensed_steps, stepwise_batches
+from robot_learning.phases.nsca_encoded import EncodedSamples, sensed_steps, stepwise_batches
 from robot_learning.phases.nsca_full import FullObjective
 from robot_learning.phases.nsca_fusion import FusionObjective
 from robot_learning.phases.nsca_versions import Earlier, load_earlier
@@ -133,7 +133,6 @@ def _single_sense(name: str, data: Data, settings: NscaConfig, device: torch.dev
 
 def _fusion(data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.device) -> Prepared:
     phase = settings.fusion
-    sides = [PairedBatches(paired, _moment_fields(paired, phase.senses)) for paired in data]
     objective = FusionObjective(settings.model, phase)
     perception = objective.perception
     if 'vision' in phase.senses:
@@ -147,7 +146,11 @@ def _fusion(data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.d
         ]
         perception.proprioception.fit(torch.cat(readings))
     objective.module.to(device)
-    training, held_out = sides
+    training, held_out = (
+        _encoded(PairedBatches(paired, _moment_fields(paired, phase.senses)), perception, settings)
+        for paired in data
+    )
+    objective.fit(training.latents)
     return Prepared(objective, training, held_out, phase.passes, tuple(earlier.found))
 
 
@@ -163,7 +166,8 @@ def _dynamics(
     perception.eval().requires_grad_(False).to(device)
     sides = []
     for paired in data:
-        encoded = _encoded(paired, perception, settings)
+        encoded = _encoded(stepwise_batches(paired, senses), perception, settings)
+        encoded.require_steps(2)
         whole: Any = encoded.read(np.arange(len(encoded)))
         sensed = sensed_steps(whole, perception, senses, window.felt_steps)
         states = torch.cat(
@@ -197,18 +201,22 @@ def _full(data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.dev
     if phase.train_encoders:
         sides = [stepwise_batches(paired, senses) for paired in data]
     else:
-        sides = [_encoded(paired, objective.full.perception, settings) for paired in data]
+        sides = [
+            _encoded(
+                stepwise_batches(paired, senses), objective.full.perception, settings
+            ).require_steps(2)
+            for paired in data
+        ]
     training, held_out = sides
     return Prepared(objective, training, held_out, phase.passes, tuple(earlier.found))
 
 
-def _encoded(paired: PairedSet, perception: Any, settings: NscaConfig) -> EncodedEpisodes:
+def _encoded(batches: PairedBatches, perception: Any, settings: NscaConfig) -> EncodedSamples:
     from tqdm import tqdm
 
-    batches = stepwise_batches(paired, settings.fusion.senses)
     is_silent = not sys.stderr.isatty()
-    with tqdm(total=len(batches), desc='encoding', unit='episode', disable=is_silent) as bar:
-        return EncodedEpisodes(
+    with tqdm(total=len(batches), desc='encoding', unit='sample', disable=is_silent) as bar:
+        return EncodedSamples(
             batches,
             perception,
             settings.fusion.senses,
