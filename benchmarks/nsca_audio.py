@@ -68,12 +68,17 @@ class Setting(NamedTuple):
 _ROOMS = SoundAugmentationConfig(window_s=2.5, most_tone_db=6.0, mask=0.3)
 SETTINGS = {
     'short': Setting(12),
-    'rooms': Setting(150, augmentation=_ROOMS),
-    'long': Setting(400, augmentation=_ROOMS),
     'plain': Setting(150),
+    'rooms': Setting(150, augmentation=_ROOMS),
+    'sharp': Setting(
+        150,
+        contrast=ContrastConfig(temperature=0.1, covariance_weight=0.1),
+        augmentation=_ROOMS,
+    ),
     'wide': Setting(
         150, NscaModelConfig(blocks_per_stage=1, audio_channels=16), augmentation=_ROOMS
     ),
+    'long': Setting(300, augmentation=_ROOMS),
 }
 
 
