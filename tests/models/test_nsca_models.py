@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from nsca_samples import TINY
 from pydantic import ValidationError
 from robot_learning.log_mel import log_mel
-from robot_learning.models.nsca.audio import AudioEncoder, LogMel
+from robot_learning.models.nsca.audio import AudioEncoder, LogMel, change_rates
 from robot_learning.models.nsca.calibration import best_scale, reliability
 from robot_learning.models.nsca.config import NscaModelConfig
 from robot_learning.models.nsca.front_end import FrontEnd, colour_shares, gabor_filters
@@ -71,6 +73,24 @@ def test_audio_does_not_care_how_loud_a_sound_is_and_takes_the_shortest():
     sound = torch.randn(1, 8000) * torch.linspace(1, 0.3, 8000)
     torch.testing.assert_close(encoder(sound), encoder(0.5 * sound), atol=1e-3, rtol=1e-3)
     assert encoder(torch.randn(2, 10)).shape == (2, TINY.latent_size)
+
+
+def test_the_rate_that_bands_change_at_stands_out_whatever_the_length():
+    for octave in (1, 3, 5):
+        period = 2.7 * 2**octave  # Where a Haar wavelet of this width answers most.
+        for num_frames in (256, 500):
+            wave = torch.sin(2 * math.pi * torch.arange(num_frames) / period)
+            bands = wave.expand(1, 8, num_frames)
+            rates = change_rates(bands).view(7, 2)  # [rate, F // 4]
+            assert rates[:, 0].argmax() == octave
+            torch.testing.assert_close(rates[:, 0], rates[:, 1])
+
+
+def test_sounds_too_short_for_a_rate_repeat_the_next_faster():
+    rates = change_rates(torch.randn(3, 8, 50)).view(3, 7, 2)
+    torch.testing.assert_close(rates[:, 5], rates[:, 4])
+    torch.testing.assert_close(rates[:, 6], rates[:, 4])
+    assert not torch.allclose(rates[:, 4], rates[:, 3])
 
 
 def test_the_body_is_scaled_by_what_it_was_fitted_to():

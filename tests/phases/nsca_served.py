@@ -9,10 +9,11 @@ from robot_learning.phases.publishing import plain
 NAME = 'toy-full'
 
 
-def publish(folder, kind='nsca_full', has_outcomes=False):
-    torch.manual_seed(0)
+def publish(folder, kind='nsca_full', has_outcomes=False, change=lambda model: None, seed=0):
+    torch.manual_seed(seed)
     model = NscaModel(TINY)
     torch.nn.init.normal_(model.world.dynamics.change.weight, std=0.1)
+    change(model)
     arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     policy = {
         'kind': kind,

@@ -7,6 +7,9 @@ from robot_learning.phases.nsca_augmentation import (
     SoundAugmentationConfig,
     augment_images,
     augment_sounds,
+    equalised,
+    loudest_pieces,
+    masked,
     pink_noise,
     pitch_shift,
     time_shift,
@@ -101,6 +104,30 @@ def test_pink_noise_has_equal_energy_in_each_octave():
     power = torch.fft.rfft(pink_noise(32, 1 << 14, torch.device('cpu'), seeded())).abs().square()
     octaves = [float(power[:, 1 << k : 2 << k].sum()) for k in range(6, 12)]
     assert max(octaves) < 1.2 * min(octaves)
+
+
+def test_of_several_pieces_each_sound_keeps_its_loudest():
+    first = torch.stack([torch.ones(8), torch.zeros(8)])
+    second = torch.full((2, 8), 0.5)
+    torch.testing.assert_close(loudest_pieces([first, second]), torch.stack([first[0], second[1]]))
+
+
+def test_a_mask_silences_one_span_no_longer_than_asked():
+    sounds = masked(torch.ones(200, 1000), 0.3, seeded())
+    silent = (sounds == 0).sum(1)
+    assert 250 < int(silent.max()) <= 301 and float(silent.float().mean()) == pytest.approx(
+        150, 0.1
+    )
+    edges = (sounds[:, 1:] != sounds[:, :-1]).sum(1)
+    assert int(edges.max()) == 2, 'one span, so silence begins and ends once'
+
+
+def test_an_equaliser_changes_tones_by_no_more_than_asked_and_each_sound_its_own_way():
+    sounds = torch.cat([tone(300), tone(3000)]).repeat(50, 1)
+    found = equalised(sounds, 6.0, seeded())
+    gain_db = 20 * torch.log10(found.square().mean(1).sqrt() / sounds.square().mean(1).sqrt())
+    assert float(gain_db.abs().max()) < 6.01 and float(gain_db.std()) > 1
+    torch.testing.assert_close(equalised(sounds, 0.0, seeded()), sounds, atol=1e-4, rtol=0)
 
 
 def test_hearings_have_the_asked_length_whatever_the_sound_is_long():

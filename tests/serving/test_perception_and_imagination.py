@@ -3,14 +3,22 @@ import pytest
 from nsca_samples import TINY
 from nsca_served import NAME, publish
 from robot_learning.errors import CommandError, MessageError, ModelRefusedError
+from robot_learning.model_store import ModelStore
 from robot_learning.models.nsca.config import MODALITIES, PROPERTIES
 from robot_learning.serving.imagination import imagine
-from robot_learning.serving.perception import Senses, load
+from robot_learning.serving.perception import Senses
+from robot_learning.serving.perception_succession import PerceptionSuccession
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 255, (48, 64, 3), dtype=np.uint8)
 SOUND = RNG.standard_normal(1600).astype(np.float32)
 READING = np.array([0.1, 0.2, 0.3], np.float32)
+
+
+def load(folder):
+    succession = PerceptionSuccession(ModelStore(folder), NAME, 1, lambda version: None)
+    succession.begin()
+    return succession.take().world
 
 
 @pytest.fixture(scope='module')
@@ -20,7 +28,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def world(store):
-    return load(store, NAME)[0]
+    return load(store)
 
 
 def test_all_senses_give_a_state_with_confidences_novelty_and_properties(world):
@@ -75,7 +83,7 @@ def test_a_given_state_is_the_beginning_and_needs_no_past(world):
 
 
 def test_rewards_and_ends_are_told_where_they_were_learned(tmp_path):
-    world, _ = load(publish(tmp_path, has_outcomes=True), NAME)
+    world = load(publish(tmp_path, has_outcomes=True))
     found = imagine(world, np.zeros((3, 1)), np.zeros(TINY.state_size, np.float32))
     assert np.isfinite(found.rewards).all()
     assert ((found.end_probabilities > 0) & (found.end_probabilities < 1)).all()
@@ -98,6 +106,6 @@ def test_wrong_questions_get_one_clear_error(world, actions, state, message):
 
 def test_a_version_that_fuses_nothing_is_refused(tmp_path):
     with pytest.raises(ModelRefusedError, match='expected nsca_full'):
-        load(publish(tmp_path, kind='nsca_fusion'), NAME)
+        load(publish(tmp_path, kind='nsca_fusion'))
     with pytest.raises(ModelRefusedError, match="kind of model is 'sac'"):
-        load(publish(tmp_path / 'other', kind='sac'), NAME)
+        load(publish(tmp_path / 'other', kind='sac'))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from robot_learning.contract import RobotContract
 from robot_learning.errors import CommandError, ConfigError, RobotLearningError
 from robot_learning.model_files import ModelFileRules
 from robot_learning.model_folders import parse_reference
+from robot_learning.model_store import ModelStore
 from robot_learning.nodes.diagnostics import OK, WARN, Diagnostics, Health
 from robot_learning.nodes.managed_node import ManagedConfig, ManagedNode
 from robot_learning.nodes.messages import time_message
@@ -32,9 +34,14 @@ from robot_learning.nodes.parameters import declare_config
 from robot_learning.nodes.qos import STATUS_QOS
 from robot_learning.nodes.reading_input import ReadingInput
 from robot_learning.nodes.run import run_node
-from robot_learning.serving import perception
+from robot_learning.nodes.version_notices import VersionNotices
 from robot_learning.serving.imagination import imagine
 from robot_learning.serving.perception import Senses, WorldEstimate
+from robot_learning.serving.perception_succession import (
+    Perceiving,
+    PerceptionSuccession,
+    fits_body,
+)
 from robot_learning.serving.sound_buffer import SoundBuffer
 
 Array = np.ndarray[Any, Any]
@@ -52,10 +59,14 @@ class PerceptionConfig(ModelFileRules, ManagedConfig):
     model: str = 'nsca-full'  # NAME or NAME@VERSION of phase full.
     rate_hz: Annotated[float, Field(gt=0, le=100)] = 10.0
     max_age_s: PositiveFloat = 0.5  # Wall time since it arrived; an older reading is absent.
+    poll_s: PositiveFloat = 0.5  # Time between looks for a newer version without a notice.
 
 
 class PerceptionNode(ManagedNode):
-    """Holds the newest readings; everything is computed on the control thread."""
+    """Holds the newest readings; everything is computed on the control thread.
+
+    Without a version in the store it waits for one; newer ones take over between two states.
+    """
 
     def __init__(self, **node_options: Any):
         super().__init__('perception', **node_options)
@@ -63,40 +74,66 @@ class PerceptionNode(ManagedNode):
         self.manage(self._config.autostart)
 
     def load(self) -> None:
-        """Load the model and follow the senses that it has."""
+        """Load the model, if there is one, and follow the senses."""
         config = self._config
         contract = contracts.load(config.robot)
         self._name, number = parse_reference(config.model)
-        self._world, self._version = perception.load(config.models, self._name, number, config)
-        published = self._world.published
-        self._camera = _camera(contract, config.camera) if 'vision' in published.senses else ''
-        self._body = config.body
-        _check_body(contract, self._body, published.config.proprioception_size)
+        self._camera, self._body = _camera(contract, config.camera), config.body
+        num_readings = _body_size(contract, self._body)
+        notices = VersionNotices(self)
+        self._versions = PerceptionSuccession(
+            ModelStore(config.models, config),
+            self._name,
+            number,
+            lambda version: fits_body(version, num_readings, bool(self._camera), contract.robot),
+            notices.announce,
+            config.poll_s,
+        )
+        self.resources.callback(self._versions.close)
+        self._perceiving: Perceiving | None = None
+        self._sound: SoundBuffer | None = None
+        self._heard_ns: int | None = None  # Arrival of the newest chunk.
+        self._problem = f'there is no version of {self._name} yet'
+        self._tick_ms = 0.0
+        self._versions.begin()
+        notices.listen(self._versions)
+        self._follow_versions()
         self._newest: dict[str, tuple[int, bytes, int]] = {}  # Field: stamp, bytes, arrival.
         fields = (*((self._camera,) if self._camera else ()), *self._body)
         readings = ReadingInput(self, contract, fields, self._on_reading)
         self._convert = readings.converters
-        window = self._world.num_sound_samples / published.config.sample_rate
-        self._sound = SoundBuffer(published.config.sample_rate, window)
-        self._heard_ns: int | None = None  # Arrival of the newest chunk.
-        if 'audio' in published.senses:
-            self.create_subscription(
-                AudioChunk, 'microphone/audio', self._on_sound, qos_profile_sensor_data
-            )
+        self.create_subscription(
+            AudioChunk, 'microphone/audio', self._on_sound, qos_profile_sensor_data
+        )
         self._publisher = self.create_publisher(WorldState, 'world_state', STATUS_QOS)
         self.create_service(Imagine, 'imagine', self._on_request)
-        self._problem = 'nothing was sensed yet'
-        self._tick_ms = 0.0
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0 / config.rate_hz, self._on_tick, clock=steady)
         diagnostics = Diagnostics(self, hardware_id=contract.robot)
         diagnostics.add('lifecycle', self.lifecycle_health)
         diagnostics.add('perception', self._health)
 
+    def _follow_versions(self) -> Perceiving | None:
+        """Change to a newer version if one is ready; it begins without a past."""
+        perceiving = self._versions.take()
+        if perceiving is None or perceiving is self._perceiving:
+            return perceiving
+        self._perceiving = perceiving
+        published = perceiving.world.published
+        if 'audio' in published.senses:
+            rate = published.config.sample_rate
+            length = perceiving.world.num_sound_samples
+            if self._sound is None or not self._sound.is_of(rate, length):
+                self._sound = SoundBuffer(rate, length / rate)
+        self._problem = 'nothing was sensed yet'
+        return perceiving
+
     def _on_reading(self, name: str, stamp_ns: int, data: bytes, received_ns: int) -> None:
         self._newest[name] = (stamp_ns, data, received_ns)
 
     def _on_sound(self, message: AudioChunk) -> None:
+        if self._sound is None:  # Nobody listens yet.
+            return
         stamp = message.header.stamp
         try:
             self._sound.add(
@@ -114,36 +151,40 @@ class PerceptionNode(ManagedNode):
     def _on_tick(self) -> None:
         if not self.is_active:
             return
+        perceiving = self._follow_versions()
+        if perceiving is None:
+            return
         begun_ns = time.perf_counter_ns()
         try:
-            senses, stamp_ns = self._senses(begun_ns)
-            estimate = self._world.observe(senses)
+            senses, stamp_ns = self._senses(perceiving.world.published.senses, begun_ns)
+            estimate = perceiving.world.observe(senses)
         except RobotLearningError as error:
             self._problem = str(error)
             self.get_logger().warning(self._problem, throttle_duration_sec=5.0)
             return
         self._problem = ''
-        self._publisher.publish(self._message(estimate, stamp_ns))
+        self._versions.tried_on(senses)
+        self._publisher.publish(self._message(estimate, stamp_ns, perceiving.version))
         self._tick_ms = (time.perf_counter_ns() - begun_ns) * 1e-6
 
-    def _senses(self, now_ns: int) -> tuple[Senses, int]:
-        """Return what is fresh, and the stamp of its newest reading."""
+    def _senses(self, used: Sequence[str], now_ns: int) -> tuple[Senses, int]:
+        """Return what is fresh of the senses in use, and the stamp of its newest reading."""
         oldest_ns = now_ns - round(self._config.max_age_s * 1e9)
         fresh = {name: kept for name, kept in self._newest.items() if kept[2] >= oldest_ns}
         stamps = [stamp for stamp, _, _ in fresh.values()]
         image = sound = reading = None
-        if self._camera in fresh:
+        if 'vision' in used and self._camera in fresh:
             image = self._convert[self._camera](fresh[self._camera][1])
         if self._body and all(name in fresh for name in self._body):
             parts = [self._convert[name](fresh[name][1]).reshape(-1) for name in self._body]
             reading = np.concatenate(parts).astype(np.float32)
-        if self._heard_ns is not None and self._heard_ns >= oldest_ns:
+        if self._sound and self._heard_ns is not None and self._heard_ns >= oldest_ns:
             sound = self._sound.last()
             stamps.append(self._sound.newest_ns or 0)
         return Senses(image, sound, reading), max(stamps, default=0)
 
-    def _message(self, estimate: WorldEstimate, stamp_ns: int) -> WorldState:
-        message = WorldState(model=self._name, version=self._version)
+    def _message(self, estimate: WorldEstimate, stamp_ns: int, version: int) -> WorldState:
+        message = WorldState(model=self._name, version=version)
         message.header.stamp = time_message(stamp_ns)
         message.state = estimate.state.tolist()
         message.modalities = list(estimate.confidences)
@@ -159,9 +200,11 @@ class PerceptionNode(ManagedNode):
         try:
             if not self.is_active:
                 raise ConfigError('imagine: is inactive. Activate it with ros2 lifecycle set.')
+            if self._perceiving is None:
+                raise CommandError(f'imagine: {self._problem}. Train phase full, then ask again.')
             actions = _rows(np.asarray(request.actions, np.float32), request.action_size)
             state = np.asarray(request.state, np.float32) if len(request.state) else None
-            found = imagine(self._world, actions, state)
+            found = imagine(self._perceiving.world, actions, state)
         except RobotLearningError as error:
             response.message = str(error)
             return response
@@ -174,14 +217,16 @@ class PerceptionNode(ManagedNode):
         return response
 
     def _health(self) -> Health:
+        sound = self._sound
         values = {
+            'version': -1 if self._perceiving is None else self._perceiving.version,
             'tick_ms': round(self._tick_ms, 2),
-            'missing_sound_samples': self._sound.num_missing,
-            'resampled_chunks': self._sound.num_resampled,
+            'missing_sound_samples': sound.num_missing if sound else 0,
+            'resampled_chunks': sound.num_resampled if sound else 0,
         }
-        if self._problem:
+        if self._problem or self._perceiving is None:
             return Health(WARN, self._problem, values)
-        return Health(OK, f'{self._name}@{self._version} perceives', values)
+        return Health(OK, f'{self._name}@{self._perceiving.version} perceives', values)
 
 
 def _rows(numbers: Array, size: int) -> Array:
@@ -199,10 +244,10 @@ def _rows(numbers: Array, size: int) -> Array:
 
 
 def _camera(contract: RobotContract, wanted: str) -> str:
-    """Return the field with the picture.
+    """Return the field with the picture; empty: there is none.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the one that was named is none.
     """
     pictures = [
         name
@@ -210,7 +255,7 @@ def _camera(contract: RobotContract, wanted: str) -> str:
         if field.type == _IMAGE and field.shape[-1] == 3
     ]
     name = wanted or next(iter(pictures), '')
-    if name not in pictures:
+    if name and name not in pictures:
         there = ', '.join(pictures) or 'none'
         raise ConfigError(
             f'{contract.robot}: camera is {name!r}, expected a field of type {_IMAGE} with three '
@@ -219,26 +264,19 @@ def _camera(contract: RobotContract, wanted: str) -> str:
     return name
 
 
-def _check_body(contract: RobotContract, names: tuple[str, ...], size: int) -> None:
-    """Refuse fields that do not make up the body the model learned from.
+def _body_size(contract: RobotContract, names: tuple[str, ...]) -> int:
+    """Count the numbers of fields.
 
     Raises:
-        ConfigError: a field is unknown, or their numbers are too many or too few.
+        ConfigError: one is unknown.
     """
-    if not names:
-        return
     unknown = [name for name in names if name not in contract.observation]
     if unknown:
         raise ConfigError(
             f'{contract.robot}: has no field {unknown[0]!r}, expected some of '
             f'{", ".join(contract.observation)}. Correct the parameter body.'
         )
-    found = sum(int(np.prod(contract.observation[name].shape)) for name in names)
-    if found != size:
-        raise ConfigError(
-            f'body: {", ".join(names)} have {found} numbers, the model learned from {size}. Name '
-            f'the fields it learned from, or train on these.'
-        )
+    return sum(int(np.prod(contract.observation[name].shape)) for name in names)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -1,6 +1,8 @@
-"""What the policy node says about model versions, and hears about them."""
+"""What serving nodes say about model versions, and hear about them."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from rclpy.node import Node
 from robot_learning_interfaces.msg import ModelVersion
@@ -18,6 +20,13 @@ _STATES = {
 }
 
 
+class Follower(Protocol):
+    """Who follows a store."""
+
+    def notice(self, model: str) -> None:
+        """Look at the store at once."""
+
+
 class VersionNotices:
     """Publishes and receives `model_version`."""
 
@@ -25,12 +34,12 @@ class VersionNotices:
         self._node = node
         self._publisher = node.create_publisher(ModelVersion, 'model_version', NOTICE_QOS)
 
-    def listen(self, server: PolicyServer) -> None:
-        """Tell `server` when somebody published a version or refused one."""
+    def listen(self, follower: Follower) -> None:
+        """Tell `follower` when somebody published a version or refused one."""
 
         def on_notice(notice: ModelVersion) -> None:
             if notice.state in (ModelVersion.PUBLISHED, ModelVersion.REFUSED):
-                server.notice(notice.model)
+                follower.notice(notice.model)
 
         self._node.create_subscription(ModelVersion, 'model_version', on_notice, NOTICE_QOS)
 

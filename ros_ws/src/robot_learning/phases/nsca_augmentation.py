@@ -7,6 +7,7 @@ al. 2021, "Unsupervised Contrastive Learning of Sound Event Representations" (so
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -20,6 +21,8 @@ from robot_learning.config import STRICT
 Share = Annotated[float, Field(ge=0, le=1)]
 _HOP = 512  # Samples between two grains of a stretched sound.
 _NUM_NOISES = 8  # Different noises in a batch.
+_NUM_PLACES = 2  # Pieces of which the loudest is heard.
+_NUM_TONES = 8  # Points of an equaliser, evenly over the logarithm of frequency.
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -50,6 +53,8 @@ class SoundAugmentationConfig:
     quietest_noise_db: float = 30.0  # How far it lies below the sound.
     loudest_noise_db: float = 5.0
     most_gain_db: NonNegativeFloat = 6.0
+    most_tone_db: NonNegativeFloat = 0.0  # Of a random equaliser: other microphones and rooms.
+    mask: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Longest part of a hearing that is silenced.
 
 
 def augment_images(
@@ -97,7 +102,9 @@ def augment_sounds(
         [B, window_s * sample_rate].
     """
     length = round(config.window_s * sample_rate)
-    pieces = time_shift(sounds, length, generator)
+    pieces = loudest_pieces(
+        [time_shift(sounds, length, generator) for _ in range(_NUM_PLACES)]
+    )  # Nobody recognises silence.
     octaves = config.pitch_semitones / 12
     semitone_factor = 2 ** float(_between(1, -octaves, octaves, sounds.device, generator))
     most = math.log(config.most_stretch)
@@ -105,7 +112,11 @@ def augment_sounds(
     pieces = time_stretch(pieces, pace)
     pieces = pitch_shift(pieces, semitone_factor)
     pieces = _fitted(pieces, length)
+    if config.mask > 0:
+        pieces = masked(pieces, config.mask, generator)
     pieces = with_background(pieces, sounds, config, generator)
+    if config.most_tone_db > 0:
+        pieces = equalised(pieces, config.most_tone_db, generator)
     gain = _between(
         len(sounds), -config.most_gain_db, config.most_gain_db, sounds.device, generator
     )
@@ -120,6 +131,50 @@ def time_shift(sounds: Tensor, length: int, generator: torch.Generator | None = 
         start = start % (count - length + 1)
     index = (start + torch.arange(length, device=sounds.device)) % count
     return sounds.gather(1, index)
+
+
+def loudest_pieces(pieces: Sequence[Tensor]) -> Tensor:
+    """Return of each sound the loudest of several pieces, [B, N] each."""
+    stacked = torch.stack(list(pieces))  # [K, B, N]
+    choice = stacked.square().mean(2).argmax(0)
+    return stacked[choice, torch.arange(stacked.shape[1], device=stacked.device)]
+
+
+def masked(sounds: Tensor, longest: float, generator: torch.Generator | None = None) -> Tensor:
+    """Return the sounds with a part of each silenced (SpecAugment, Park et al. 2019).
+
+    Args:
+        sounds: [B, N].
+        longest: share of the length that is silenced at most.
+        generator: of the randomness.
+    """
+    batch, count = sounds.shape
+    width = _between(batch, 0, longest * count, sounds.device, generator)
+    start = _between(batch, 0, 1, sounds.device, generator) * (count - width)
+    place = torch.arange(count, device=sounds.device)
+    is_masked = (place >= start.unsqueeze(1)) & (place < (start + width).unsqueeze(1))
+    return sounds.masked_fill(is_masked, 0.0)
+
+
+def equalised(sounds: Tensor, most_db: float, generator: torch.Generator | None = None) -> Tensor:
+    """Return the sounds through filters that raise and lower frequencies smoothly.
+
+    Args:
+        sounds: [B, N].
+        most_db: of gain at each of eight points, up or down.
+        generator: of the randomness.
+    """
+    batch, count = sounds.shape
+    drawn = _between(batch * _NUM_TONES, -most_db, most_db, sounds.device, generator)
+    spectra = torch.fft.rfft(sounds)
+    bins = torch.arange(spectra.shape[1], device=sounds.device).clamp(min=1)
+    place = (bins.log2() - math.log2(count / 2) + _NUM_TONES - 1).clamp(0, _NUM_TONES - 1)
+    below = place.long().clamp(max=_NUM_TONES - 2)
+    rest = place - below
+    points = drawn.view(batch, _NUM_TONES)
+    gain_db = points[:, below] * (1 - rest) + points[:, below + 1] * rest
+    filtered: Tensor = torch.fft.irfft(spectra * 10 ** (gain_db / 20), n=count)
+    return filtered
 
 
 def time_stretch(sounds: Tensor, pace: float) -> Tensor:

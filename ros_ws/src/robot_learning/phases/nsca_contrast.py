@@ -15,7 +15,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from robot_learning.config import STRICT
-from robot_learning.phases.nsca_losses import nt_xent, refuse_collapse, spread_of, variance_loss
+from robot_learning.phases.nsca_losses import (
+    covariance_loss,
+    nt_xent,
+    refuse_collapse,
+    spread_of,
+    variance_loss,
+)
 from robot_learning.phases.passes import Losses, summed_gradients
 from robot_learning.phases.phase import Batch
 from robot_learning.phases.state import Part
@@ -28,6 +34,7 @@ class ContrastConfig:
     temperature: PositiveFloat = 0.2
     projection_size: PositiveInt = 128  # Of what is compared; thrown away afterwards.
     variance_weight: NonNegativeFloat = 1.0
+    covariance_weight: NonNegativeFloat = 0.0  # Keeps dimensions apart (VICReg, equation 4).
     smallest_std: NonNegativeFloat = 0.01  # Of held-out latents.
     smallest_rank: Annotated[float, Field(ge=1)] = 2.0
 
@@ -82,15 +89,22 @@ class ContrastiveObjective:
         return {}
 
     def losses(self, batch: Batch, done: float) -> Losses:
-        """NT-Xent over the projections of two views plus the variance term over latents."""
+        """NT-Xent over the projections of two views, variance and covariance over latents."""
         views = [self._sense.view(batch) for _ in range(2)]
         latents, projections = self.module(torch.cat(views))
         first, second = projections.chunk(2)
         contrast = nt_xent(first, second, self._contrast.temperature)
         variance = variance_loss(latents)
+        covariance = covariance_loss(latents)
+        kept = self._contrast.variance_weight * variance
+        kept = kept + self._contrast.covariance_weight * covariance
         return Losses(
-            {'nsca': contrast + self._contrast.variance_weight * variance},
-            {'nsca/contrast': contrast.detach(), 'nsca/variance': variance.detach()},
+            {'nsca': contrast + kept},
+            {
+                'nsca/contrast': contrast.detach(),
+                'nsca/variance': variance.detach(),
+                'nsca/covariance': covariance.detach(),
+            },
         )
 
     def combined(self, gradients: Mapping[str, Sequence[Tensor]]) -> Sequence[Tensor]:

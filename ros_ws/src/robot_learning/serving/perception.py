@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robot_learning.errors import MessageError, ModelRefusedError
-from robot_learning.model_files import ModelFileRules
-from robot_learning.model_store import ModelStore
 from robot_learning.models.nsca.config import MODALITIES, PROPERTIES
 from robot_learning.models.nsca.perception import Moment
-from robot_learning.models.nsca.published import Published, load_published
+from robot_learning.models.nsca.published import Published
 
 Array = np.ndarray[Any, Any]
 
@@ -153,29 +149,3 @@ class WorldPerception:
         context = world.temporal(world.scaled(past[0]), past[1])[:, -1]
         values = self.published.model.properties(context)[0]
         return dict(zip(PROPERTIES, values.tolist(), strict=True))
-
-
-def load(
-    models: Path,
-    name: str,
-    version: int | None = None,
-    rules: ModelFileRules | None = None,
-) -> tuple[WorldPerception, int]:
-    """Read a version of a model store; return it and its number.
-
-    Args:
-        models: folder of the store.
-        name: model, such as 'nsca-full'.
-        version: None is the version that serves.
-        rules: what a version must fulfil.
-
-    Raises:
-        ModelRefusedError: it is damaged, or not of phase full.
-        StoreError: there is no such version.
-    """
-    store = ModelStore(models, rules)
-    number = store.serving(name) if version is None else version
-    tensors: Mapping[str, Array]
-    tensors, manifest = store.load(name, number)
-    found = int(manifest['version'])
-    return WorldPerception(load_published(tensors, manifest, f'{name}@{found}')), found

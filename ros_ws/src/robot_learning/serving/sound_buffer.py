@@ -29,6 +29,10 @@ class SoundBuffer:
         self.num_missing = 0  # Samples of the microphone that never came.
         self.num_resampled = 0  # Chunks that came at another rate.
 
+    def is_of(self, sample_rate: int, num_samples: int) -> bool:
+        """Whether it keeps so many samples at this rate."""
+        return (self._rate, len(self._samples)) == (sample_rate, num_samples)
+
     def add(
         self, samples: Array, sample_rate: int, channels: int, first_sample: int, stamp_ns: int
     ) -> None:
