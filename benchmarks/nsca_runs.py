@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / 'ros_ws' / 'src'))
 from robot_learning.evaluation.nsca_features import latents_of  # noqa: E402
 from robot_learning.models.nsca.published import Published, load_published  # noqa: E402
 from robot_learning.phases import cpu  # noqa: E402
+from robot_learning.phases.devices import CPU  # noqa: E402
 from robot_learning.phases.nsca_data import PairedBatches  # noqa: E402
 from robot_learning.phases.passes import Origin, Passes  # noqa: E402
 from robot_learning.phases.passes_config import PassesConfig  # noqa: E402
@@ -33,6 +34,8 @@ class Run(NamedTuple):
 
     published: Published
     cpu_s: float
+    wall_s: float
+    device: str
     updates: int
     waited_share: float  # Of the time, for data.
 
@@ -44,8 +47,9 @@ def pretrained(
     modality: Any,
     passes: PassesConfig,
     seed: int,
+    device: torch.device = CPU,
 ) -> Run:
-    """Train a phase from scratch on one thread; its last weights count.
+    """Train a phase from scratch, on one thread or a GPU; its last weights count.
 
     Args:
         make: the objective; weights are drawn from `seed`.
@@ -54,10 +58,12 @@ def pretrained(
         modality: 'image' or 'sound'.
         passes: of the training.
         seed: of weights, order and noise.
+        device: where it computes.
     """
     cpu.settle()
     torch.manual_seed(seed)
     objective = make()
+    objective.module.to(device)
     learner = Passes(
         objective,
         PairedBatches(training, [modality]),
@@ -67,12 +73,14 @@ def pretrained(
         None,
         Origin([training.report.where]),
         seed,
+        device,
     )
     begun = time.process_time()
     progress = learner.run()
     cpu_s = time.process_time() - begun
     waited = float(progress.metrics['trainer/waited_share'])
-    return Run(published(objective), cpu_s, progress.update, waited)
+    name = str(device) if device == CPU else torch.cuda.get_device_name(device)
+    return Run(published(objective), cpu_s, progress.wall_s, name, progress.update, waited)
 
 
 def untrained(make: Callable[[], Any], seed: int) -> Published:
@@ -84,7 +92,7 @@ def untrained(make: Callable[[], Any], seed: int) -> Published:
 def published(objective: Any) -> Published:
     """Return what the phase would publish, ready to encode."""
     tensors, policy = objective.policy()
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
     manifest = {'policy': policy, 'config': plain(objective.config)}
     return load_published(arrays, manifest, policy['kind'])
 
