@@ -34,6 +34,8 @@ class Run(NamedTuple):
 
     published: Published
     cpu_s: float
+    wall_s: float
+    device: str
     updates: int
     waited_share: float  # Of the time, for data.
 
@@ -47,7 +49,7 @@ def pretrained(
     seed: int,
     device: torch.device = CPU,
 ) -> Run:
-    """Train a phase from scratch on one thread; its last weights count.
+    """Train a phase from scratch, on one thread or a GPU; its last weights count.
 
     Args:
         make: the objective; weights are drawn from `seed`.
@@ -77,7 +79,8 @@ def pretrained(
     progress = learner.run()
     cpu_s = time.process_time() - begun
     waited = float(progress.metrics['trainer/waited_share'])
-    return Run(published(objective), cpu_s, progress.update, waited)
+    name = str(device) if device == CPU else torch.cuda.get_device_name(device)
+    return Run(published(objective), cpu_s, progress.wall_s, name, progress.update, waited)
 
 
 def untrained(make: Callable[[], Any], seed: int) -> Published:
