@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -59,7 +59,9 @@ class PpoConfig:
     target_kl: PositiveFloat | None = None  # Steps end where the policy has moved 1.5 times this.
     normalise_advantage: bool = True  # Within each minibatch.
     normalise_observation: bool = True  # By mean and deviation of all rollouts so far.
-    initial_log_std: Annotated[float, Field(ge=-5, le=2)] = 0.0  # Before squashing.
+    # How what a Gaussian draws comes within [-1, 1].
+    squash: Literal['tanh', 'clip'] = 'tanh'
+    initial_log_std: Annotated[float, Field(ge=-5, le=2)] = 0.0  # Before squashing or clipping.
     state_dependent_std: bool = False  # Else one deviation per action component, learned.
 
 

@@ -8,8 +8,9 @@ Numpy rather than torch: at one observation per tick a 46-256-256-2 network answ
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -97,7 +98,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, config=STRICT)
 class GaussianSpec:
-    """What policies with dense layers and a squashed Gaussian action have in common."""
+    """What policies with dense layers and a Gaussian action have in common."""
 
     input_size: PositiveInt
     action_size: PositiveInt
@@ -141,6 +142,13 @@ class PolicySpec(GaussianSpec):
     """The `policy` block of a feed-forward version's manifest."""
 
     kind: Literal['gaussian_tanh_mlp'] = 'gaussian_tanh_mlp'
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClippedSpec(GaussianSpec):
+    """That of one whose Gaussian is clipped to the limits, not squashed."""
+
+    kind: Literal['gaussian_clipped_mlp'] = 'gaussian_clipped_mlp'
 
 
 class PolicyKind(NamedTuple):
@@ -236,9 +244,9 @@ class GaussianHead:
         """Return the mode, or the action that `noise` [A] draws."""
         output = np.dot(self._weight, x, out=self._output)
         output += self._bias
-        return self._squashed(output.tolist(), noise)
+        return self._limited(output.tolist(), noise)
 
-    def _squashed(self, output: Sequence[float], noise: Array | None) -> PolicyOutput:
+    def _limited(self, output: Sequence[float], noise: Array | None) -> PolicyOutput:
         low_std, high_std = self._log_std_bounds
         action = np.empty(self._size, np.float32)
         log_prob = math.nan if noise is None else 0.0
@@ -247,10 +255,34 @@ class GaussianHead:
             u = output[i]
             if noise is not None:
                 log_std = min(max(output[self._size + i], low_std), high_std)
-                u += math.exp(log_std) * float(noise[i])
-                log_prob += squashed_log_prob(float(noise[i]), log_std, u)
-            action[i] = low + (math.tanh(u) + 1) / 2 * (high - low)
+                mean, u = u, u + math.exp(log_std) * float(noise[i])
+                log_prob += self.log_prob(mean, log_std, u)
+            action[i] = low + (self.squash(u) + 1) / 2 * (high - low)
         return PolicyOutput(np.clip(action, self._low, self._high, out=action), log_prob)
+
+    @staticmethod
+    def squash(u: float) -> float:
+        """Bring what was drawn into [-1, 1]."""
+        return math.tanh(u)
+
+    @staticmethod
+    def log_prob(mean: float, log_std: float, u: float) -> float:
+        """Return how likely the action is that `u` was squashed to, nats."""
+        return squashed_log_prob((u - mean) * math.exp(-log_std), log_std, u)
+
+
+class ClippedHead(GaussianHead):
+    """As that, but a Gaussian clipped to the limits."""
+
+    @staticmethod
+    def squash(u: float) -> float:
+        """Bring what was drawn into [-1, 1]."""
+        return min(max(u, -1.0), 1.0)
+
+    @staticmethod
+    def log_prob(mean: float, log_std: float, u: float) -> float:
+        """Return how likely the action is that `u` was clipped to, nats."""
+        return clipped_log_prob(mean, log_std, u)
 
 
 class GaussianTanhPolicy:
@@ -259,11 +291,13 @@ class GaussianTanhPolicy:
     Build it with `build_policy`, which checks spec and tensors.
     """
 
-    def __init__(self, spec: PolicySpec, tensors: Mapping[str, Array]):
+    head: ClassVar[type[GaussianHead]] = GaussianHead
+
+    def __init__(self, spec: PolicySpec | ClippedSpec, tensors: Mapping[str, Array]):
         self.spec = spec
         self._tensors = tensors
         self._layers = DenseLayers(spec, tensors)
-        self._head = GaussianHead(spec, tensors)
+        self._head = self.head(spec, tensors)
 
     def act(
         self,
@@ -282,10 +316,17 @@ class GaussianTanhPolicy:
 
     def fork(self) -> GaussianTanhPolicy:
         """Return the same version with buffers of its own."""
-        return GaussianTanhPolicy(self.spec, self._tensors)
+        return type(self)(self.spec, self._tensors)
+
+
+class GaussianClippedPolicy(GaussianTanhPolicy):
+    """As that, but what is drawn is clipped."""
+
+    head = ClippedHead
 
 
 POLICY_KINDS.register('gaussian_tanh_mlp')(PolicyKind(PolicySpec, GaussianTanhPolicy))
+POLICY_KINDS.register('gaussian_clipped_mlp')(PolicyKind(ClippedSpec, GaussianClippedPolicy))
 
 
 def build_policy(tensors: Mapping[str, Array], manifest: Mapping[str, Any], where: str) -> Policy:
@@ -361,6 +402,16 @@ def squashed_log_prob(noise: float, log_std: float, u: float) -> float:
     gaussian = -0.5 * noise * noise - log_std - HALF_LOG_TWO_PI
     softplus = max(-2 * u, 0.0) + math.log1p(math.exp(-abs(2 * u)))
     return gaussian - 2 * (math.log(2) - u - softplus)
+
+
+def clipped_log_prob(mean: float, log_std: float, u: float) -> float:
+    """Log N(u) within [-1, 1], else that of all beyond the limit: what was drawn there is lost."""
+    inverse_std = math.exp(-log_std)
+    if abs(u) < 1:
+        scaled = (u - mean) * inverse_std
+        return -0.5 * scaled * scaled - log_std - HALF_LOG_TWO_PI
+    w = (math.copysign(1, u) * mean - 1) * inverse_std
+    return math.log(max(0.5 * math.erfc(-w / math.sqrt(2)), sys.float_info.min))
 
 
 def sigmoid(x: Array) -> Array:
