@@ -6,9 +6,10 @@ CPU time of acting and learning counts. Returns are those without exploration at
 interquartile mean over seeds with a bootstrap interval of 95 % (Agarwal et al. 2021).
 
     python benchmarks/ppo_vs_sb3.py [--quick] [--seeds N] [--first-seed N]
-                                    [--environment CartPole-v1] [--steps N]
+                                    [--environment CartPole-v1] [--steps N] [--learner own]
 
-Runs are kept by environment and seed, so that long ones may be made in slices.
+Runs are kept by environment and seed, so that long ones may be made in slices. With --learner
+only one side is trained anew, and such a run says nothing about time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +49,13 @@ from robot_learning.simulation import gym_environments  # noqa: E402
 from robot_learning.simulation.vector import VectorEnvironment  # noqa: E402
 from stable_baselines3.common.env_util import make_vec_env  # noqa: E402
 from stable_baselines3.common.logger import configure  # noqa: E402
+from stable_baselines3.common.vec_env import VecNormalize  # noqa: E402
 
 NAME = 'ppo_vs_sb3'
 NUM_SLICES = 10
 EVALUATION_EPISODES = 20
-# As tuned for stable-baselines3 by RL Baselines3 Zoo, without schedules and gSDE.
+# As tuned for stable-baselines3 by RL Baselines3 Zoo, without schedules and gSDE. There, too,
+# observations are normalised in HalfCheetah only; both learners get the same.
 SETTINGS: dict[str, dict[str, Any]] = {
     'CartPole-v1': {
         'steps': 100_000,
@@ -62,6 +66,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         'learning_rate': 1e-3,
         'discount': 0.98,
         'gae_lambda': 0.8,
+        'normalise_observation': False,
     },
     'Pendulum-v1': {
         'steps': 100_000,
@@ -72,9 +77,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         'learning_rate': 1e-3,
         'discount': 0.9,
         'gae_lambda': 0.95,
+        'normalise_observation': False,
     },
     'HalfCheetah-v5': {
-        'steps': 1_000_000,
+        'steps': 200_000,
         'num_envs': 8,
         'num_steps': 4096,
         'num_epochs': 10,
@@ -82,9 +88,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
         'learning_rate': 3e-4,
         'discount': 0.99,
         'gae_lambda': 0.95,
+        'normalise_observation': True,
     },
 }
-OWN = ('num_steps', 'num_epochs', 'batch_size', 'learning_rate', 'discount', 'gae_lambda')
+OWN = (
+    'num_steps',
+    'num_epochs',
+    'batch_size',
+    'learning_rate',
+    'discount',
+    'gae_lambda',
+    'normalise_observation',
+)
 
 
 class Unpublished:
@@ -139,10 +154,15 @@ class Peer:
 
     def __init__(self, name: str, seed: int):
         settings = SETTINGS[name]
-        self._name, self._seed = name, seed
+        self._name = name
+        environments: Any = make_vec_env(name, settings['num_envs'], seed=seed)
+        self._normaliser: VecNormalize | None = None
+        if settings['normalise_observation']:
+            self._normaliser = VecNormalize(environments, norm_reward=False)
+            environments = self._normaliser
         self._model = sb3.PPO(
             'MlpPolicy',
-            make_vec_env(name, settings['num_envs'], seed=seed),
+            environments,
             n_steps=settings['num_steps'] // settings['num_envs'],
             n_epochs=settings['num_epochs'],
             batch_size=settings['batch_size'],
@@ -167,6 +187,8 @@ class Peer:
             observation, _ = environment.reset(seed=seed + episode)
             total, ended = 0.0, False
             while not ended:
+                if self._normaliser is not None:
+                    observation = self._normaliser.normalize_obs(observation)
                 action, _ = self._model.predict(observation, deterministic=True)
                 observation, reward, terminated, truncated, _ = environment.step(action)
                 total += float(reward)
@@ -175,12 +197,15 @@ class Peer:
         return float(np.mean(returns))
 
 
-def train_both(name: str, seed: int, steps: int) -> dict[str, Any]:
-    """Train both in turns and return CPU seconds and returns."""
+LEARNERS: dict[str, Callable[[str, int], Own | Peer]] = {'own': Own, 'sb3': Peer}
+
+
+def train(name: str, seed: int, steps: int, chosen: Sequence[str]) -> dict[str, Any]:
+    """Train the learners in turns and return CPU seconds and returns."""
     rollout = SETTINGS[name]['num_steps']
     rollouts = max(steps // rollout, 1)
     marks = sorted({max(round(rollouts * k / NUM_SLICES), 1) for k in range(1, NUM_SLICES + 1)})
-    learners = {'own': Own(name, seed), 'sb3': Peer(name, seed)}
+    learners = {learner: LEARNERS[learner](name, seed) for learner in chosen}
     seconds = dict.fromkeys(learners, 0.0)
     for number, mark in enumerate(marks):
         order = list(learners) if number % 2 else list(learners)[::-1]
@@ -189,7 +214,18 @@ def train_both(name: str, seed: int, steps: int) -> dict[str, Any]:
             learners[learner].advance(mark * rollout)
             seconds[learner] += time.process_time() - start
     returns = {learner: each.score(900_000 + 1000 * seed) for learner, each in learners.items()}
-    return {'steps': rollouts * rollout, 'cpu_s': seconds, 'return': returns}
+    return {
+        'steps': rollouts * rollout,
+        'cpu_s': seconds,
+        'return': returns,
+        'are_timed_together': len(learners) == len(LEARNERS),
+    }
+
+
+def merged(run: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Return an earlier run with what was found of one side since."""
+    both = {key: {**run.get(key, {}), **found[key]} for key in ('cpu_s', 'return')}
+    return {**found, **both}
 
 
 def interquartile_mean(values: np.ndarray) -> float:
@@ -211,22 +247,29 @@ def summarise(runs: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per environment and learner."""
     rows = []
     for name, by_seed in runs.items():
-        ratios = [run['cpu_s']['sb3'] / run['cpu_s']['own'] for run in by_seed.values()]
+        timed = [run['cpu_s'] for run in by_seed.values() if run['are_timed_together']]
+        ratios = [seconds['sb3'] / seconds['own'] for seconds in timed]
+        times_faster = float(np.median(ratios)) if timed else None
         for learner in ('sb3', 'own'):
-            returns = np.array([run['return'][learner] for run in by_seed.values()])
-            seconds = [run['cpu_s'][learner] for run in by_seed.values()]
+            trained = [run for run in by_seed.values() if learner in run['return']]
+            if not trained:
+                continue
+            returns = np.array([run['return'][learner] for run in trained])
+            seconds = [each[learner] for each in timed]
             low, high = interval(returns)
             rows.append(
                 {
                     'environment': name,
                     'learner': learner,
-                    'seeds': len(by_seed),
-                    'steps': min(run['steps'] for run in by_seed.values()),
+                    'seeds': len(trained),
+                    'steps': min(run['steps'] for run in trained),
                     'return_iqm': interquartile_mean(returns),
                     'return_low': low,
                     'return_high': high,
-                    'cpu_s': float(np.median(seconds)),
-                    'times_faster': float(np.median(ratios)) if learner == 'own' else 1.0,
+                    'lowest': float(returns.min()),
+                    'timed_seeds': len(timed),
+                    'cpu_s': float(np.median(seconds)) if timed else None,
+                    'times_faster': 1.0 if learner == 'sb3' else times_faster,
                 }
             )
     return rows
@@ -245,14 +288,19 @@ def main() -> None:
     parser.add_argument('--first-seed', type=int, default=0)
     parser.add_argument('--environment', choices=SETTINGS, action='append')
     parser.add_argument('--steps', type=int)
+    parser.add_argument('--learner', choices=LEARNERS, help='(both)')
     options = parser.parse_args()
     seeds = options.seeds or (1 if options.quick else 5)
     cpu.settle()
-    runs = earlier(options.quick)
+    runs: dict[str, Any] = {}
     for name in options.environment or ['CartPole-v1', 'Pendulum-v1']:
         steps = options.steps or SETTINGS[name]['steps'] // (5 if options.quick else 1)
         for seed in range(options.first_seed, options.first_seed + seeds):
-            run = runs.setdefault(name, {})[str(seed)] = train_both(name, seed, steps)
+            chosen = [options.learner] if options.learner else list(LEARNERS)
+            found = train(name, seed, steps, chosen)
+            runs = earlier(options.quick)  # Late: others may have written in the meantime.
+            by_seed = runs.setdefault(name, {})
+            run = by_seed[str(seed)] = merged(by_seed.get(str(seed), {}), found)
             write(NAME, {'runs': runs, 'summary': summarise(runs)}, options.quick)
             print(f'{name} seed {seed}: {run}', flush=True)
     table(summarise(runs))

@@ -24,6 +24,7 @@ import campaign_tables  # noqa: E402
 import language_tables  # noqa: E402
 import meta_tables  # noqa: E402
 import nsca_tables  # noqa: E402
+import policy_tables  # noqa: E402
 import video_tables  # noqa: E402
 import vision_language_tables  # noqa: E402
 
@@ -203,23 +204,6 @@ def _export(results: Any) -> str:
     )
 
 
-def _ppo(results: Any) -> str:
-    rows = [
-        [
-            row['environment'],
-            row['learner'],
-            row['seeds'],
-            row['steps'],
-            f'{row["return_iqm"]:.0f} ({row["return_low"]:.0f} to {row["return_high"]:.0f})',
-            f'{row["cpu_s"]:.0f}',
-            f'{row["times_faster"]:.2f}',
-        ]
-        for row in results['summary']
-    ]
-    head = ['environment', 'PPO', 'seeds', 'steps', 'return, 95 %', 'CPU s', 'times as fast']
-    return f'Whole trainings with PPO beside stable-baselines3:\n\n{_table(head, rows)}'
-
-
 def _dreamer_step(results: Any) -> str:
     rows = [
         [
@@ -331,10 +315,11 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'closed_loop': _closed_loop,
     'latency': _latency,
     'sac_vs_sb3': _sac,
-    'ppo_vs_sb3': _ppo,
+    'ppo_vs_sb3': functools.partial(policy_tables.ppo_vs_sb3, table=_table),
     'dreamer_step': _dreamer_step,
     'dreamer_dmc': _dreamer_dmc,
     'dreamer_arena': _dreamer_arena,
+    'waypoint_course': functools.partial(policy_tables.waypoint_course, table=_table),
     'open_loop': _open_loop,
     'scaling': _scaling,
     'bag_import': _bag_import,

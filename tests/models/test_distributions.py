@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from robot_learning.models.distributions import (
+    clipped_log_prob,
     log_squash_slope,
+    normal_entropy,
     sample_squashed,
     squashed_log_prob,
 )
@@ -99,3 +101,43 @@ def test_gradients_of_a_draw_equal_those_of_torchs_distributions():
     drawn = sample_squashed(mean, log_std, torch.Generator().manual_seed(7))
     for found, expected in zip(gradients(*drawn), gradients(action, log_prob), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_likelihood_of_a_clipped_action_by_hand():
+    """N(0.5, 2): the density at 0 is exp(-1/32) / (2 sqrt(2 pi)); above 1 lies Phi(-0.25)."""
+    mean, log_std = torch.full((3, 1), 0.5), torch.full((3, 1), math.log(2.0))
+    found = clipped_log_prob(mean, log_std, torch.tensor([[0.0], [1.0], [-1.0]]))
+    expected = [math.log(0.193334), math.log(0.401294), math.log(0.226627)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_clipped_actions_have_the_probability_one_together():
+    for mean, std in ((0.0, 1.0), (1.7, 0.4), (-0.6, 0.05)):
+        inner = torch.linspace(-1, 1, 100_001, dtype=torch.float64)[1:-1, None]
+        action = torch.cat([inner, inner.new_tensor([[-1.0], [1.0]])])
+        parameters = torch.full_like(action, mean), torch.full_like(action, math.log(std))
+        likelihood = clipped_log_prob(*parameters, action).exp().numpy()
+        total = np.trapezoid(likelihood[:-2], inner[:, 0].numpy()) + likelihood[-2:].sum()
+        assert total == pytest.approx(1, abs=1e-3)
+
+
+def test_components_of_a_clipped_action_count_together_and_far_tails_stay_finite():
+    mean = torch.tensor([[30.0, 0.2]], requires_grad=True)
+    log_std = torch.tensor([[-3.0, 0.0]], requires_grad=True)
+    action = torch.tensor([[-1.0, 0.2]])
+    found = clipped_log_prob(mean, log_std, action)
+    alone = [
+        clipped_log_prob(mean[:, i : i + 1], log_std[:, i : i + 1], action[:, i : i + 1])
+        for i in range(2)
+    ]
+    torch.testing.assert_close(found, sum(alone))
+    found.sum().backward()
+    assert mean.grad.isfinite().all()
+    assert mean.grad[0, 0] < 0  # Towards the limit where it was, however unlikely that is.
+    assert log_std.grad.isfinite().all()
+
+
+def test_the_entropy_of_normals_is_torchs():
+    log_std = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    expected = Normal(torch.zeros(5, 3), log_std.exp()).entropy().sum(-1)
+    torch.testing.assert_close(normal_entropy(log_std), expected)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from robot_learning.models.actor_critic import GaussianTanhPolicy
+from robot_learning.models.actor_critic import GaussianClippedPolicy, GaussianTanhPolicy
 from robot_learning.models.categorical import CategoricalPolicy
 from robot_learning.models.distributions import squashed_log_prob
 from robot_learning.phases.acting import MirroredActor, actor_of
@@ -27,6 +27,21 @@ def test_drawn_actions_have_the_likelihood_that_the_network_gives_them(activatio
         expected = squashed_log_prob(mean, log_std, torch.from_numpy(acted.action))
     np.testing.assert_allclose(acted.log_prob, expected, atol=1e-3)
     np.testing.assert_allclose(actor_of(network).best(observation), torch.tanh(mean), atol=1e-5)
+
+
+def test_clipped_actions_are_drawn_as_often_as_their_likelihood_says():
+    network = scaled(GaussianClippedPolicy(4, 2, (8, 8)))
+    observation = np.repeat(seen(1), 40_000, axis=0)
+    acted = actor_of(network).draw(observation, np.random.default_rng(1))
+    at_limit = (acted.action == 1).all(1)
+    assert 0.001 < at_limit.mean() < 0.5
+    expected = np.exp(acted.log_prob[at_limit][0])
+    assert at_limit.mean() == pytest.approx(expected, rel=0.1)
+    with torch.no_grad():
+        mean, _ = network(torch.from_numpy(observation[:1]))
+    np.testing.assert_allclose(
+        actor_of(network).best(observation[:1]), mean.clamp(-1, 1), atol=1e-5
+    )
 
 
 def test_what_is_drawn_follows_the_weights_without_a_copy():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from robot_learning.errors import ConfigError, TrainingError
-from robot_learning.models.distributions import squashed_log_prob
+from robot_learning.models.distributions import clipped_log_prob, squashed_log_prob
 from robot_learning.phases.acting import actor_of
 from robot_learning.phases.phase import PolicySpace, Rollout, TrainingData
 from robot_learning.phases.ppo import PpoConfig, ProximalPolicyOptimization
@@ -40,9 +40,13 @@ def rollout(learner, seed=0, rows=2, steps=20):
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-@pytest.mark.parametrize('space', [SPACE, CHOICES], ids=['gaussian', 'categorical'])
-def test_of_what_the_present_weights_drew_every_ratio_is_one(space):
-    learner = phase(space)
+@pytest.mark.parametrize(
+    ('space', 'changes'),
+    [(SPACE, {}), (SPACE, {'squash': 'clip'}), (CHOICES, {})],
+    ids=['squashed', 'clipped', 'categorical'],
+)
+def test_of_what_the_present_weights_drew_every_ratio_is_one(space, changes):
+    learner = phase(space, **changes)
     metrics = learner.evaluate(rollout(learner))
     assert metrics['ppo/kl'].item() == pytest.approx(0, abs=1e-5)
     assert metrics['ppo/clip_fraction'] == 0
@@ -54,6 +58,17 @@ def test_the_likelihood_is_that_of_the_squashed_action():
     observation, action = rows['observation'].flatten(0, 1), rows['action'].flatten(0, 1)
     expected = squashed_log_prob(*learner.actor(observation), action)
     torch.testing.assert_close(rows['log_prob'].flatten(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_likelihood_is_that_of_the_clipped_action():
+    learner = phase(squash='clip', state_dependent_std=True)
+    rows = rollout(learner)
+    observation, action = rows['observation'].flatten(0, 1), rows['action'].flatten(0, 1)
+    assert (action.abs() == 1).any()
+    assert action.abs().max() == 1
+    expected = clipped_log_prob(*learner.actor(observation), action)
+    torch.testing.assert_close(rows['log_prob'].flatten(), expected, atol=1e-4, rtol=1e-4)
+    assert learner.evaluate(rows)['ppo/saturated'] == 0  # None has to be guessed.
 
 
 def test_an_action_at_its_limit_neither_explodes_nor_counts_as_moved():
@@ -172,6 +187,27 @@ def test_inputs_are_scaled_behind_the_steps_that_the_old_scale_drew():
     assert torch.equal(phase(normalise_observation=False).actor.input_std, torch.ones(3))
 
 
+@pytest.mark.parametrize('space', [SPACE, CHOICES], ids=['gaussian', 'categorical'])
+def test_new_statistics_change_no_answer_but_the_first_ones_do(space):
+    learner = phase(space)
+    seen = torch.randn(50, 3, generator=torch.Generator().manual_seed(3)) * 4 - 1
+
+    def answers():
+        normalised = (seen - learner.actor.input_mean) / learner.actor.input_std
+        drawn = torch.zeros(50, space.action_size)
+        with torch.no_grad():
+            _, parameters = learner._head.log_prob(normalised, drawn)
+            return *parameters, learner.critic(normalised)
+
+    first = answers()
+    learner._normalise_by(seen * 2)
+    second = answers()
+    assert not torch.allclose(first[0], second[0])
+    learner._normalise_by(seen[:20] - 3)
+    for before, after in zip(second, answers(), strict=True):
+        torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
+
+
 def test_first_statistics_come_from_what_others_drove():
     learner = phase()
     rng = np.random.default_rng(0)
@@ -228,6 +264,30 @@ def test_the_numpy_policy_serves_what_was_learned():
         output = served.act(features[row], noise[row].numpy())
         np.testing.assert_allclose(output.action, action[row].numpy() * LIMIT, atol=1e-5)
         assert output.log_prob == pytest.approx(log_prob[row].item(), abs=1e-3)
+
+
+def test_the_numpy_policy_serves_a_clipped_gaussian_as_it_was_drawn():
+    learner = phase(squash='clip')
+    learner.update(rollout(learner))
+    tensors, description = learner.policy()
+    assert description['kind'] == 'gaussian_clipped_mlp'
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    served = build_policy(arrays, {'policy': description}, 'test')
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(40, 3)).astype(np.float32)
+    noise = rng.normal(size=(40, 2))
+    outputs = [served.act(*each) for each in zip(features, noise, strict=True)]
+    action = SPACE.normalised(np.stack([each.action for each in outputs]))
+    assert (np.abs(action) == 1).any()  # At a limit it says so exactly, also on its way here.
+    with torch.no_grad():
+        mean, log_std = learner.actor(torch.from_numpy(features))
+        drawn = (mean + log_std.exp() * torch.from_numpy(noise)).clamp(-1, 1)
+        expected = clipped_log_prob(mean, log_std, torch.from_numpy(action))
+    np.testing.assert_allclose(action, drawn, atol=1e-5)
+    np.testing.assert_allclose([each.log_prob for each in outputs], expected, atol=1e-3)
+    central = served.act(features[0])
+    np.testing.assert_allclose(central.action, mean[0].clamp(-1, 1).numpy() * LIMIT, atol=1e-5)
+    assert math.isnan(central.log_prob)
 
 
 def test_it_asks_for_rollouts_and_refuses_nonsense():

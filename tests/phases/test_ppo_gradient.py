@@ -9,13 +9,19 @@ GAUSSIAN = PolicySpace(5, -LIMIT, LIMIT)
 CHOICES = PolicySpace(5, 0 * LIMIT, LIMIT, is_discrete=True)
 
 
-def table(space, count=48):
-    """Minibatch columns with ratios on both sides of the clip, and far beyond."""
+def table(space, limits, count=48):
+    """Minibatch columns with ratios on both sides of the clip, and far beyond.
+
+    With `limits`, some of what was drawn was clipped.
+    """
     generator = torch.Generator().manual_seed(2)
     features = torch.randn(count, 5, generator=generator)
     drawn = torch.randn(count, 3, generator=generator)
     if space.is_discrete:
         drawn = torch.eye(3)[drawn.argmax(1)]
+    if limits:
+        drawn = drawn.clamp(-1, 1)
+        assert 0.2 < (drawn.abs() == 1).float().mean() < 0.8
     rest = torch.randn(count, 4, generator=generator)
     return torch.cat([features, drawn, rest], dim=1)
 
@@ -26,6 +32,7 @@ def table(space, count=48):
     [
         (GAUSSIAN, {}),
         (GAUSSIAN, {'normalise_advantage': False, 'initial_log_std': -0.7}),
+        (GAUSSIAN, {'squash': 'clip', 'initial_log_std': -0.4}),
         (CHOICES, {}),
         (CHOICES, {'entropy_weight': 0.3, 'value_weight': 2.0}),
     ],
@@ -33,7 +40,7 @@ def table(space, count=48):
 def test_it_equals_autograd_of_the_loss(space, changes, seed):
     config = PpoConfig(hidden=(16, 8), **changes)
     learner = ProximalPolicyOptimization(config, space, seed)
-    part = table(space)
+    part = table(space, limits=config.squash == 'clip')
     with torch.no_grad():
         learner._flat.vector += 0.3 * torch.randn_like(learner._flat.vector)
         log_prob, _ = learner._head.log_prob(part[:, :5], part[:, 5:8])

@@ -66,8 +66,8 @@ class Robot:
         return episode
 
 
-def follow(root, seed=0):
-    plan = recipe.load('ppo', overrides=OVERRIDES)
+def follow(root, seed=0, squash='tanh'):
+    plan = recipe.load('ppo', overrides=OVERRIDES.replace('hidden', f'squash: {squash}, hidden'))
     destination = Destination(root / 'models', 'point', root)
     return follow_store(point_contract(), plan, root / 'store', destination, seed)
 
@@ -87,8 +87,11 @@ def learn(root, robot, trainer, rounds):
     return progress
 
 
-def test_the_loop_closes_and_the_policy_learns(tmp_path):
-    robot, trainer = Robot(tmp_path), follow(tmp_path)
+@pytest.mark.parametrize(
+    ('squash', 'kind'), [('tanh', 'gaussian_tanh_mlp'), ('clip', 'gaussian_clipped_mlp')]
+)
+def test_the_loop_closes_and_the_policy_learns(squash, kind, tmp_path):
+    robot, trainer = Robot(tmp_path), follow(tmp_path, squash=squash)
     robot.drive(10)
     progress = run_dry(trainer)
     assert (progress.update, progress.version) == (0, 1)  # Something must drive first.
@@ -105,7 +108,7 @@ def test_the_loop_closes_and_the_policy_learns(tmp_path):
     assert score() > before + 0.3
     manifest = robot.models.manifest('point', progress.version)
     assert manifest['provenance']['parent'] == progress.version - 1
-    assert manifest['policy']['kind'] == 'gaussian_tanh_mlp'
+    assert manifest['policy']['kind'] == kind
 
 
 def waiting_details(trainer):

@@ -4,7 +4,10 @@ import policies
 import pytest
 from policies import CONTRACT
 from robot_learning.serving.canary import Canary, CanaryConfig
-from robot_learning.serving.policy import PolicyOutput, build_policy
+from robot_learning.serving.gaussian_heads import PolicyOutput
+from robot_learning.serving.policy import (
+    build_policy,
+)
 from robot_learning.serving.version_checks import Served, random_features
 
 SPEC = policies.spec_for(CONTRACT)

@@ -9,7 +9,10 @@ from robot_learning.errors import ConfigError
 from robot_learning.model_store import ModelStore
 from robot_learning.models.sequence_policy import SequencePolicy, initialise_sequence_policy
 from robot_learning.serving.canary import Canary, CanaryConfig
-from robot_learning.serving.policy import PolicyOutput, build_policy
+from robot_learning.serving.gaussian_heads import PolicyOutput
+from robot_learning.serving.policy import (
+    build_policy,
+)
 from robot_learning.serving.policy_server import PolicyServer, ServingConfig
 from robot_learning.serving.version_checks import Served, random_features
 

@@ -17,7 +17,8 @@ from robot_learning.serving.policy import Policy
 
 Array = np.ndarray[Any, Any]
 
-_IN_ONE = ('gaussian_tanh_mlp', 'gaussian_tanh_sequence')  # Asked about many steps at once.
+# Asked about many steps at once.
+_IN_ONE = ('gaussian_tanh_mlp', 'gaussian_clipped_mlp', 'gaussian_tanh_sequence')
 
 
 class ServedAnswers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,14 +17,15 @@ from robot_learning.models.networks import Activation, Dense, EnsembleMLP
 Array = np.ndarray[Any, Any]
 
 
-class GaussianTanhPolicy(nn.Module):
-    """Features [B, D] to the mean and log standard deviation of a squashed Gaussian action.
+class GaussianPolicy(nn.Module):
+    """Features [B, D] to the mean and log standard deviation of a Gaussian.
 
-    Its state dict is the published weights format: `trunk.<i>.{weight,bias}`,
-    `trunk.<i>.norm.{weight,bias}` with LayerNorm, `mean.*`, `log_std.*`, `input_mean`,
-    `input_std`.
+    How what is drawn comes into [-1, 1] is the business of the kinds below. Its state dict is
+    the published weights format: `trunk.<i>.{weight,bias}`, `trunk.<i>.norm.{weight,bias}` with
+    LayerNorm, `mean.*`, `log_std.*`, `input_mean`, `input_std`.
     """
 
+    kind: ClassVar[str]  # In manifests.
     input_mean: Tensor
     input_std: Tensor
 
@@ -48,7 +49,7 @@ class GaussianTanhPolicy(nn.Module):
         self.activation = activation
         self.log_std_bounds = log_std_bounds
         self._description = {
-            'kind': 'gaussian_tanh_mlp',
+            'kind': self.kind,
             'hidden': list(hidden),
             'activation': activation,
             'layer_norm': layer_norm,
@@ -58,7 +59,7 @@ class GaussianTanhPolicy(nn.Module):
         }
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation before squashing, [B, A] each."""
+        """Return mean and log standard deviation of what is drawn, [B, A] each."""
         return self.from_normalised((features - self.input_mean) / self.input_std)
 
     def from_normalised(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,11 +78,6 @@ class GaussianTanhPolicy(nn.Module):
         mean: Tensor = self.mean(x)
         return mean
 
-    def sample(self, features: Tensor, generator: torch.Generator | None = None) -> SquashedSample:
-        """Draw one action per row, differentiable in the parameters."""
-        mean, log_std = self(features)
-        return sample_squashed(mean, log_std, generator)
-
     def published(self, low: Array, high: Array) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return copies of the tensors, and the manifest's description with the limits."""
         tensors = {key: value.detach().clone() for key, value in self.state_dict().items()}
@@ -90,6 +86,23 @@ class GaussianTanhPolicy(nn.Module):
             'action_high': [float(value) for value in high],
         }
         return tensors, self._description | limits
+
+
+class GaussianTanhPolicy(GaussianPolicy):
+    """Squashes what is drawn by tanh; see `distributions.squashed_log_prob`."""
+
+    kind = 'gaussian_tanh_mlp'
+
+    def sample(self, features: Tensor, generator: torch.Generator | None = None) -> SquashedSample:
+        """Draw one action per row, differentiable in the parameters."""
+        mean, log_std = self(features)
+        return sample_squashed(mean, log_std, generator)
+
+
+class GaussianClippedPolicy(GaussianPolicy):
+    """Clips what is drawn to [-1, 1]; see `distributions.clipped_log_prob`."""
+
+    kind = 'gaussian_clipped_mlp'
 
 
 class Critics(nn.Module):

@@ -1,4 +1,4 @@
-"""The tanh-squashed Gaussian of continuous-control policies."""
+"""Gaussians within limits, of continuous-control policies: squashed by tanh, or clipped."""
 
 from __future__ import annotations
 
@@ -101,10 +101,29 @@ def squashed_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
     return normal_log_prob(mean, log_std, u) - log_squash_slope(u).sum(-1)
 
 
+def clipped_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
+    """How likely a Gaussian, clipped to [-1, 1], gives the actions [..., A]; in nats, [...].
+
+    Of a component within the limits the log density; of one at a limit the logarithm of all the
+    probability beyond it, so that nothing needs to be known of what was drawn there (Fujita &
+    Maeda 2018, "Clipped Action Policy Gradient", equation 6).
+    """
+    inverse_std = torch.exp(-log_std)
+    scaled = (action - mean) * inverse_std
+    within = -0.5 * scaled.square() - log_std - _HALF_LOG_TWO_PI
+    beyond = torch.special.log_ndtr((action.sign() * mean - 1) * inverse_std)
+    return torch.where(action.abs() < 1, within, beyond).sum(-1)
+
+
 def normal_log_prob(mean: Tensor, log_std: Tensor, u: Tensor) -> Tensor:
     """Log density [...] of u [..., A] under independent normals, not squashed."""
     scaled = (u - mean) * torch.exp(-log_std)
     return -(torch.addcmul(log_std, scaled, scaled, value=0.5) + _HALF_LOG_TWO_PI).sum(-1)
+
+
+def normal_entropy(log_std: Tensor) -> Tensor:
+    """Entropy [...] of independent normals with log deviations [..., A], in nats."""
+    return (log_std + _HALF_LOG_TWO_PI + 0.5).sum(-1)
 
 
 def log_squash_slope(u: Tensor) -> Tensor:

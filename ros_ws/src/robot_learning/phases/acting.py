@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robot_learning.models.actor_critic import GaussianTanhPolicy
+from robot_learning.models.actor_critic import GaussianClippedPolicy, GaussianPolicy
 from robot_learning.models.categorical import CategoricalPolicy
+from robot_learning.models.distributions import clipped_log_prob
 from robot_learning.phases.devices import CPU
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +28,7 @@ class Acted(NamedTuple):
     """Actions and how likely they were."""
 
     action: Array  # [N, A] float32 in [-1, 1], or one-hot.
-    log_prob: Array  # [N] float32, nats; of a squashed Gaussian with the squashing's slope.
+    log_prob: Array  # [N] float32, nats; of the action, squashed or clipped as it is.
 
 
 class Actor(Protocol):
@@ -63,14 +64,16 @@ def actor_of(network: nn.Module) -> Actor:
         return MirroredActor(network)
     if isinstance(network, CategoricalPolicy):
         return _CategoricalActor(network)
-    assert isinstance(network, GaussianTanhPolicy), type(network)
-    return _GaussianActor(network)
+    assert isinstance(network, GaussianPolicy), type(network)
+    if isinstance(network, GaussianClippedPolicy):
+        return _ClippedActor(network)
+    return _SquashedActor(network)
 
 
 class _Perceptron:
     """A forward pass over arrays; only `relu` and `silu` without LayerNorm."""
 
-    def __init__(self, network: GaussianTanhPolicy | CategoricalPolicy):
+    def __init__(self, network: GaussianPolicy | CategoricalPolicy):
         self._mean = network.input_mean.numpy()
         self._std = network.input_std.numpy()
         layers = [layer for layer in network.trunk if isinstance(layer, nn.Linear)]
@@ -122,16 +125,26 @@ class MirroredActor(_NoMemory):
 
 
 class _GaussianActor(_NoMemory):
-    def __init__(self, network: GaussianTanhPolicy):
+    def __init__(self, network: GaussianPolicy):
         self._trunk = _Perceptron(network)
         self._mean, self._log_std = _arrays(network.mean), _arrays(network.log_std)
         self._bounds = network.log_std_bounds
 
-    def draw(self, observation: Array, rng: np.random.Generator) -> Acted:
+    def _parameters(self, observation: Array) -> tuple[Array, Array]:
+        """Return mean and log deviation [N, A]."""
         x = self._trunk(observation)
-        u = x @ self._mean[0] + self._mean[1]
+        mean = x @ self._mean[0] + self._mean[1]
         log_std = x @ self._log_std[0] + self._log_std[1]
-        np.clip(log_std, *self._bounds, out=log_std)
+        return mean, np.clip(log_std, *self._bounds, out=log_std)
+
+    def _central(self, observation: Array) -> Array:
+        mean: Array = self._trunk(observation) @ self._mean[0] + self._mean[1]
+        return mean
+
+
+class _SquashedActor(_GaussianActor):
+    def draw(self, observation: Array, rng: np.random.Generator) -> Acted:
+        u, log_std = self._parameters(observation)
         noise = rng.standard_normal(u.shape, np.float32)
         u += np.exp(log_std) * noise
         slope = 2 * (math.log(2) - u - np.logaddexp(0, -2 * u))  # Of tanh at u, its logarithm.
@@ -139,8 +152,22 @@ class _GaussianActor(_NoMemory):
         return Acted(np.tanh(u), log_prob.sum(1))
 
     def best(self, observation: Array) -> Array:
-        u: Array = np.tanh(self._trunk(observation) @ self._mean[0] + self._mean[1])
+        u: Array = np.tanh(self._central(observation))
         return u
+
+
+class _ClippedActor(_GaussianActor):
+    def draw(self, observation: Array, rng: np.random.Generator) -> Acted:
+        mean, log_std = self._parameters(observation)
+        u = np.exp(log_std) * rng.standard_normal(mean.shape, np.float32)
+        u += mean
+        action = np.clip(u, -1, 1, out=u)
+        log_prob = clipped_log_prob(*(torch.from_numpy(x) for x in (mean, log_std, action)))
+        return Acted(action, log_prob.numpy())
+
+    def best(self, observation: Array) -> Array:
+        action: Array = np.clip(self._central(observation), -1, 1)
+        return action
 
 
 class _CategoricalActor(_NoMemory):

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from robot_learning.models.actor_critic import GaussianTanhPolicy
+from robot_learning.models.actor_critic import (
+    GaussianClippedPolicy,
+    GaussianPolicy,
+    GaussianTanhPolicy,
+)
 from robot_learning.models.categorical import CategoricalPolicy
-from robot_learning.models.distributions import log_squash_slope, normal_log_prob
+from robot_learning.models.distributions import (
+    clipped_log_prob,
+    log_squash_slope,
+    normal_entropy,
+    normal_log_prob,
+)
 from robot_learning.models.networks import Activation
 from robot_learning.phases.phase import PolicySpace
 
@@ -32,8 +41,12 @@ class HeadSettings(Protocol):
         """Between the layers."""
 
     @property
+    def squash(self) -> Literal['tanh', 'clip']:
+        """How what a Gaussian draws comes within the limits."""
+
+    @property
     def initial_log_std(self) -> float:
-        """Of a Gaussian, before squashing."""
+        """Of a Gaussian, before squashing or clipping."""
 
     @property
     def state_dependent_std(self) -> bool:
@@ -49,7 +62,34 @@ class Prepared(NamedTuple):
 
 
 class GaussianHead:
-    """A squashed Gaussian. What was drawn is followed back through the squashing once.
+    """A Gaussian whose deviation depends on the observation, or on nothing."""
+
+    def __init__(self, settings: HeadSettings, network: GaussianPolicy):
+        self.network = network
+        self._settings = settings
+
+    def initialise(self) -> None:
+        """Give the deviation its first value."""
+        torch.nn.init.constant_(self.network.log_std.bias, self._settings.initial_log_std)
+        if not self._settings.state_dependent_std:
+            torch.nn.init.zeros_(self.network.log_std.weight)
+            self.network.log_std.weight.requires_grad_(False)
+
+    def published(self, space: PolicySpace) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors to serve and their description."""
+        return self.network.published(space.action_low, space.action_high)
+
+    def _parameters(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean [N, A] and log deviation, [N, A] or [A]."""
+        if self._settings.state_dependent_std:
+            return self.network.from_normalised(features)
+        # Its weights are zero: half of the head's work is to add nothing.
+        mean = self.network.mean_from_normalised(features)
+        return mean, self.network.log_std.bias.clamp(*self.network.log_std_bounds)
+
+
+class SquashedHead(GaussianHead):
+    """Squashed by tanh. What was drawn is followed back through the squashing once.
 
     Both likelihoods of a ratio have the same slope of the squashing as a factor, so that the
     recorded one is freed of it. Of actions too close to a limit to be followed back exactly,
@@ -59,15 +99,8 @@ class GaussianHead:
 
     def __init__(self, settings: HeadSettings, space: PolicySpace):
         sizes = (space.input_size, space.action_size)
-        self.network = GaussianTanhPolicy(*sizes, settings.hidden, settings.activation)
-        self._settings = settings
-
-    def initialise(self) -> None:
-        """Give the deviation its first value."""
-        torch.nn.init.constant_(self.network.log_std.bias, self._settings.initial_log_std)
-        if not self._settings.state_dependent_std:
-            torch.nn.init.zeros_(self.network.log_std.weight)
-            self.network.log_std.weight.requires_grad_(False)
+        network = GaussianTanhPolicy(*sizes, settings.hidden, settings.activation)
+        super().__init__(settings, network)
 
     def prepared(self, features: Tensor, action: Tensor, log_prob: Tensor) -> Prepared:
         """Return what `log_prob` needs of recorded actions [N, A].
@@ -91,11 +124,7 @@ class GaussianHead:
 
     def log_prob(self, features: Tensor, drawn: Tensor) -> tuple[Tensor, Parameters]:
         """Return the log-probability [N] and the distributions' parameters."""
-        if self._settings.state_dependent_std:
-            mean, log_std = self.network.from_normalised(features)
-        else:  # Its weights are zero: half of the head's work is to add nothing.
-            mean = self.network.mean_from_normalised(features)
-            log_std = self.network.log_std.bias.clamp(*self.network.log_std_bounds)
+        mean, log_std = self._parameters(features)
         return normal_log_prob(mean, log_std, drawn), (mean, log_std.expand_as(mean))
 
     def entropy(self, parameters: Parameters, generator: torch.Generator) -> Tensor:
@@ -108,9 +137,27 @@ class GaussianHead:
         u = torch.addcmul(mean, log_std.exp(), noise)
         return log_squash_slope(u).sum(-1) - normal_log_prob(mean, log_std, u)
 
-    def published(self, space: PolicySpace) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the tensors to serve and their description."""
-        return self.network.published(space.action_low, space.action_high)
+
+class ClippedHead(GaussianHead):
+    """Clipped to the limits; what was drawn beyond them does not matter."""
+
+    def __init__(self, settings: HeadSettings, space: PolicySpace):
+        sizes = (space.input_size, space.action_size)
+        network = GaussianClippedPolicy(*sizes, settings.hidden, settings.activation)
+        super().__init__(settings, network)
+
+    def prepared(self, features: Tensor, action: Tensor, log_prob: Tensor) -> Prepared:
+        """Return what `log_prob` needs of recorded actions [N, A]."""
+        return Prepared(action, log_prob, torch.zeros(()))
+
+    def log_prob(self, features: Tensor, drawn: Tensor) -> tuple[Tensor, Parameters]:
+        """Return the log-probability [N] and the distributions' parameters."""
+        mean, log_std = self._parameters(features)
+        return clipped_log_prob(mean, log_std, drawn), (mean, log_std.expand_as(mean))
+
+    def entropy(self, parameters: Parameters, generator: torch.Generator) -> Tensor:
+        """Return the Gaussian's entropy [N] before clipping; nothing is drawn for it."""
+        return normal_entropy(parameters[1])
 
 
 class CategoricalHead:
@@ -142,7 +189,12 @@ class CategoricalHead:
         return self.network.published()
 
 
-def head_of(settings: HeadSettings, space: PolicySpace) -> GaussianHead | CategoricalHead:
+Head = SquashedHead | ClippedHead | CategoricalHead
+
+
+def head_of(settings: HeadSettings, space: PolicySpace) -> Head:
     """Return the head for the space's kind of actions."""
-    kind = CategoricalHead if space.is_discrete else GaussianHead
+    if space.is_discrete:
+        return CategoricalHead(settings, space)
+    kind = ClippedHead if settings.squash == 'clip' else SquashedHead
     return kind(settings, space)

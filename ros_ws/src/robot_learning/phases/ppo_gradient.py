@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from robot_learning.models.actor_critic import StateValue
 from robot_learning.phases.flat_parameters import FlatParameters
-from robot_learning.phases.policy_heads import CategoricalHead, GaussianHead
+from robot_learning.phases.policy_heads import ClippedHead, GaussianHead, Head
 
 Array = np.ndarray[Any, Any]
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -30,7 +31,7 @@ class PpoGradient:
 
     def __init__(
         self,
-        head: GaussianHead | CategoricalHead,
+        head: Head,
         critic: StateValue,
         flat: FlatParameters,
         clip_ratio: float,
@@ -40,6 +41,7 @@ class PpoGradient:
         self._clip_ratio = clip_ratio
         self._value_weight, self._entropy_weight = value_weight, entropy_weight
         self._log_std: tuple[Array, Array] | None = None
+        self._is_clipped = isinstance(head, ClippedHead)
         if isinstance(head, GaussianHead):
             network = head.network
             self._actor = _Perceptron(network.trunk, network.mean, flat)
@@ -74,15 +76,42 @@ class PpoGradient:
         raw, gradient = self._log_std
         log_std = np.clip(raw, *self._bounds)
         inverse_std = np.exp(-log_std)
-        scaled: Array = (drawn - mean) * inverse_std
-        squares = scaled * scaled
-        log_prob = -0.5 * squares.sum(1) - (log_std + _HALF_LOG_TWO_PI).sum()
-        pull = self._pull(log_prob - old_log_prob, advantage)  # [B]
+        scaled: Array = (drawn - mean) * inverse_std  # Derivative by the mean, times deviation;
+        growth = scaled * scaled  # that by the log deviation, less 1.
+        log_probs = -0.5 * growth - (log_std + _HALF_LOG_TWO_PI)
+        if self._is_clipped:
+            self._count_tails(mean, drawn, inverse_std, scaled, growth, log_probs)
+        pull = self._pull(log_probs.sum(1) - old_log_prob, advantage)  # [B]
         inside = (raw >= self._bounds[0]) & (raw <= self._bounds[1])
-        gradient[:] = inside * (pull @ squares - pull.sum())
+        gradient[:] = inside * (pull @ growth - pull.sum())
         scaled *= inverse_std
         scaled *= pull[:, None]
         return scaled
+
+    @staticmethod
+    def _count_tails(
+        mean: Array,
+        drawn: Array,
+        inverse_std: Array,
+        scaled: Array,
+        growth: Array,
+        log_probs: Array,
+    ) -> None:
+        """Replace what `_gaussian` computed of actions at a limit by what holds of the tail.
+
+        With w = (side mean - 1) / deviation the tail has the probability Phi(w), whose
+        logarithm grows by r = phi(w) / Phi(w).
+        """
+        row, column = np.nonzero(np.abs(drawn) >= 1)
+        if not len(row):
+            return
+        side = np.sign(drawn[row, column])
+        w = (side * mean[row, column] - 1) * inverse_std[column]
+        tail = torch.special.log_ndtr(torch.from_numpy(w)).numpy()
+        growing = np.exp(-0.5 * w * w - _HALF_LOG_TWO_PI - tail)
+        log_probs[row, column] = tail
+        scaled[row, column] = side * growing
+        growth[row, column] = 1 - w * growing
 
     def _categorical(
         self, logits: Array, drawn: Array, old_log_prob: Array, advantage: Array

@@ -17,15 +17,13 @@ from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
 from robot_learning.serving.convolutions import ImageEncoder, image_tensors, num_stages
+from robot_learning.serving.gaussian_heads import HALF_LOG_TWO_PI, PolicyOutput, squashed_log_prob
 from robot_learning.serving.policy import (
-    HALF_LOG_TWO_PI,
     NORM_EPSILON,
     POLICY_KINDS,
     PolicyKind,
-    PolicyOutput,
     contiguous,
     sigmoid,
-    squashed_log_prob,
 )
 
 Array = np.ndarray[Any, Any]

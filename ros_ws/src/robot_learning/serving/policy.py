@@ -8,8 +8,8 @@ Numpy rather than torch: at one observation per tick a 46-256-256-2 network answ
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -19,19 +19,12 @@ from robot_learning import config
 from robot_learning.config import STRICT
 from robot_learning.errors import ConfigError, ModelRefusedError
 from robot_learning.registry import Registry
+from robot_learning.serving.gaussian_heads import ClippedHead, GaussianHead, PolicyOutput
 
 Array = np.ndarray[Any, Any]
 
-HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's.
 _LogStd = Annotated[float, Field(ge=-100, le=100)]  # Its exponential must not overflow.
-
-
-class PolicyOutput(NamedTuple):
-    """One action and how likely the policy found it."""
-
-    action: Array  # [A] float32, contract units.
-    log_prob: float  # Of the action before scaling, in [-1, 1]^A, nats; NaN: deterministic.
 
 
 class PolicyEnds(Protocol):
@@ -97,7 +90,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, config=STRICT)
 class GaussianSpec:
-    """What policies with dense layers and a squashed Gaussian action have in common."""
+    """What policies with dense layers and a Gaussian action have in common."""
 
     input_size: PositiveInt
     action_size: PositiveInt
@@ -141,6 +134,13 @@ class PolicySpec(GaussianSpec):
     """The `policy` block of a feed-forward version's manifest."""
 
     kind: Literal['gaussian_tanh_mlp'] = 'gaussian_tanh_mlp'
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClippedSpec(GaussianSpec):
+    """That of one whose Gaussian is clipped to the limits, not squashed."""
+
+    kind: Literal['gaussian_clipped_mlp'] = 'gaussian_clipped_mlp'
 
 
 class PolicyKind(NamedTuple):
@@ -216,54 +216,19 @@ class DenseLayers:
         return x
 
 
-class GaussianHead:
-    """Turns the network's last layer into a squashed Gaussian action."""
-
-    def __init__(self, spec: GaussianSpec, tensors: Mapping[str, Array]):
-        # One product for both heads.
-        self._weight = contiguous(
-            np.concatenate([tensors['mean.weight'], tensors['log_std.weight']])
-        )
-        self._bias = contiguous(np.concatenate([tensors['mean.bias'], tensors['log_std.bias']]))
-        self._output = np.empty(2 * spec.action_size, np.float32)
-        self._size = spec.action_size
-        self._log_std_bounds = spec.log_std_bounds
-        self._low = np.asarray(spec.action_low, np.float32)
-        self._high = np.asarray(spec.action_high, np.float32)
-        self._limits = list(zip(spec.action_low, spec.action_high, strict=True))
-
-    def __call__(self, x: Array, noise: Array | None) -> PolicyOutput:
-        """Return the mode, or the action that `noise` [A] draws."""
-        output = np.dot(self._weight, x, out=self._output)
-        output += self._bias
-        return self._squashed(output.tolist(), noise)
-
-    def _squashed(self, output: Sequence[float], noise: Array | None) -> PolicyOutput:
-        low_std, high_std = self._log_std_bounds
-        action = np.empty(self._size, np.float32)
-        log_prob = math.nan if noise is None else 0.0
-        # Few components: plain floats take a third of numpy's time.
-        for i, (low, high) in enumerate(self._limits):
-            u = output[i]
-            if noise is not None:
-                log_std = min(max(output[self._size + i], low_std), high_std)
-                u += math.exp(log_std) * float(noise[i])
-                log_prob += squashed_log_prob(float(noise[i]), log_std, u)
-            action[i] = low + (math.tanh(u) + 1) / 2 * (high - low)
-        return PolicyOutput(np.clip(action, self._low, self._high, out=action), log_prob)
-
-
 class GaussianTanhPolicy:
     """Forward pass of one version; its buffers make it unsafe for two threads at once.
 
     Build it with `build_policy`, which checks spec and tensors.
     """
 
-    def __init__(self, spec: PolicySpec, tensors: Mapping[str, Array]):
+    head: ClassVar[type[GaussianHead]] = GaussianHead
+
+    def __init__(self, spec: PolicySpec | ClippedSpec, tensors: Mapping[str, Array]):
         self.spec = spec
         self._tensors = tensors
         self._layers = DenseLayers(spec, tensors)
-        self._head = GaussianHead(spec, tensors)
+        self._head = self.head(spec, tensors)
 
     def act(
         self,
@@ -282,10 +247,17 @@ class GaussianTanhPolicy:
 
     def fork(self) -> GaussianTanhPolicy:
         """Return the same version with buffers of its own."""
-        return GaussianTanhPolicy(self.spec, self._tensors)
+        return type(self)(self.spec, self._tensors)
+
+
+class GaussianClippedPolicy(GaussianTanhPolicy):
+    """As that, but what is drawn is clipped."""
+
+    head = ClippedHead
 
 
 POLICY_KINDS.register('gaussian_tanh_mlp')(PolicyKind(PolicySpec, GaussianTanhPolicy))
+POLICY_KINDS.register('gaussian_clipped_mlp')(PolicyKind(ClippedSpec, GaussianClippedPolicy))
 
 
 def build_policy(tensors: Mapping[str, Array], manifest: Mapping[str, Any], where: str) -> Policy:
@@ -354,13 +326,6 @@ def tensor_problems(
 def contiguous(tensor: Array) -> Array:
     """Return a tensor as products like it: float32, rows behind each other."""
     return np.ascontiguousarray(tensor, np.float32)
-
-
-def squashed_log_prob(noise: float, log_std: float, u: float) -> float:
-    """Log N(u) - log(1 - tanh(u)^2), stable for large |u| (Haarnoja et al. 2018, app. C)."""
-    gaussian = -0.5 * noise * noise - log_std - HALF_LOG_TWO_PI
-    softplus = max(-2 * u, 0.0) + math.log1p(math.exp(-abs(2 * u)))
-    return gaussian - 2 * (math.log(2) - u - softplus)
 
 
 def sigmoid(x: Array) -> Array:

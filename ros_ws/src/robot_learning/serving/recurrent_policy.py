@@ -14,13 +14,12 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from robot_learning.config import STRICT
+from robot_learning.serving.gaussian_heads import GaussianHead, PolicyOutput
 from robot_learning.serving.policy import (
     POLICY_KINDS,
     DenseLayers,
-    GaussianHead,
     GaussianSpec,
     PolicyKind,
-    PolicyOutput,
     contiguous,
     sigmoid,
 )
