@@ -270,23 +270,29 @@ def own_curve(name: str, seed: int, steps: int, numeric: str) -> dict[str, Any]:
 
 
 def summarise(name: str, curves: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per learner: the mean over seeds of the return at half time and at the end."""
+    """One row per learner: returns over seeds where all of them got, and at its own end."""
+    points = {
+        learner: min(len(run['curve']) for run in by_seed.values())
+        for learner, by_seed in curves.items()
+    }
+    common = min(points.values())
     rows = []
     for learner, by_seed in curves.items():
-        shortest = min(len(run['curve']) for run in by_seed.values())
-        returns = np.array(
-            [[point[1] for point in run['curve'][:shortest]] for run in by_seed.values()]
-        )  # [seeds, points]
+        runs = [run['curve'][: points[learner]] for run in by_seed.values()]
+        returns = np.array([[value for _, value in run] for run in runs])  # [seeds, points]
         speeds = [run['steps_per_second'] for run in by_seed.values()]
         rows.append(
             {
                 'environment': name,
                 'learner': learner,
                 'seeds': len(by_seed),
-                'return_at_half': returns[:, max(shortest // 2 - 1, 0)].mean(),
+                'common_steps': runs[0][common - 1][0],
+                'return_at_common_steps': returns[:, common - 1].mean(),
+                'spread_at_common_steps': returns[:, common - 1].std(),
+                'steps': runs[0][-1][0],
                 'return_at_end': returns[:, -1].mean(),
                 'spread_at_end': returns[:, -1].std(),
-                'area_under_curve': returns.mean(),
+                'area_under_curve': returns[:, :common].mean(),
                 'loop_steps_per_second': float(np.median(speeds)),
             }
         )

@@ -123,12 +123,16 @@ def _sac(results: Any) -> str:
             row['environment'],
             row['learner'],
             row['seeds'],
+            row['common_steps'],
+            f'{row["return_at_common_steps"]:.0f} ± {row["spread_at_common_steps"]:.0f}',
+            row['steps'],
             f'{row["return_at_end"]:.0f} ± {row["spread_at_end"]:.0f}',
             f'{row["loop_steps_per_second"]:.0f}',
         ]
         for row in results.get('summary', [])
     ]
-    head = ['environment', 'learner', 'seeds', 'return at the end', 'loop steps/s']
+    head = ['environment', 'learner', 'seeds', 'steps of all', 'return there', 'own steps']
+    head += ['return at their end', 'loop steps/s']
     if not curves:
         return text
     where = results.get('curves_machine')
