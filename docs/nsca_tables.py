@@ -29,10 +29,31 @@ def audio(results: Any, table: Table) -> str:
         [row['features'], _score(row), ', '.join(f'{share:.2f}' for share in row['by_fold'])]
         for row in results['rows']
     ]
+    chosen = ', '.join(results['chosen'])
     return (
-        f'ESC-10, each of four folds asked once, {results["sounds"]} sounds, '
-        f'{results["cpu_s"]:.0f} s of one core for all four trainings. Goal: '
+        f'ESC-10, each of four folds asked once, {results["sounds"]} sounds, seed '
+        f'{results["seed"]}, {results["updates"]} updates of all trainings on '
+        f'{results["device"]}; settings chosen within the folds of each training: {chosen}. Goal: '
         f'{results["goal"]:.2f}:\n\n{table(["features", "accuracy, 95 %", "by fold"], rows)}'
+    )
+
+
+def loading(results: Any, table: Table) -> str:
+    """Whether learning waits for its data."""
+    rows = [
+        [
+            row['phase'],
+            row['rows'],
+            row['updates'],
+            _number(row['CPU ms per update']),
+            f'{100 * row["waited"]:.1f} %',
+        ]
+        for row in results['phases']
+    ]
+    head = ['phase', 'rows', 'updates', 'CPU ms an update', 'waited for data']
+    return (
+        f'Small settings, fifteen passes over a folder of which nothing was read before:\n\n'
+        f'{table(head, rows)}'
     )
 
 

@@ -350,7 +350,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     'interactions': functools.partial(bench_tables.interactions, table=_table),
     **{
         f'nsca_{name}': functools.partial(getattr(nsca_tables, name), table=_table)
-        for name in ('vision', 'audio', 'digits', 'world', 'serving')
+        for name in ('vision', 'audio', 'digits', 'loading', 'world', 'serving')
     },
     'aime': functools.partial(video_tables.aime, table=_table),
 }

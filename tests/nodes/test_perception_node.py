@@ -102,7 +102,7 @@ def test_it_answers_and_tells_only_while_it_is_active(bench):
 
 def test_a_body_of_another_size_is_refused_with_its_number(context, models):
     with pytest.raises(
-        ConfigError, match=r'body: scan have 360 numbers, the model learned from 3'
+        ConfigError, match=r'body: scan have 360 numbers, toy-full@1 learned from 3'
     ):
         wrong = overrides({**settings(models), 'body': ['scan']})
         PerceptionNode(context=context, parameter_overrides=wrong)

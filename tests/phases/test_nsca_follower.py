@@ -100,6 +100,48 @@ def test_what_was_killed_in_a_round_goes_on_with_the_same_data(follower, tmp_pat
     assert follower.newest()['eyes-vision'] == halfway['eyes-vision']
 
 
+def once(follower, overrides=''):
+    """Learn one step of phase vision; return the version's manifest and a weight."""
+    learner = follower.make('nsca_vision', overrides)
+    learner.learn_once(1, lambda: False, lambda progress: None)
+    tensors, manifest = follower.models.load('eyes-vision')
+    return manifest, tensors['vision.output.weight']
+
+
+def test_a_round_begins_where_the_newest_version_ended_if_its_sizes_are_the_same(
+    follower, tmp_path
+):
+    write_lights(tmp_path / 'store', 8, seed=0)
+    manifest, first = once(follower, 'config: {vision: {passes: {learning_rate: 0.1}}}')
+    assert manifest['provenance']['sources'] == []
+    manifest, second = once(follower)
+    assert manifest['provenance']['sources'] == ['eyes-vision@1']
+    assert manifest['config']['phase']['passes']['learning_rate'] == pytest.approx(3e-4)
+    assert abs(second - first).max() < 1e-3, 'one step of 3e-4 away'
+    manifest, fresh = once(follower, 'config: {follow: {continue_weights: false}}')
+    assert manifest['provenance']['sources'] == []
+    assert abs(fresh - first).max() > 0.05
+    manifest, _ = once(follower, 'config: {model: {base_channels: 8}}')
+    assert manifest['provenance']['sources'] == []
+
+
+def test_every_phase_goes_on_and_says_from_where(follower, tmp_path):
+    write_lights(tmp_path / 'store', 10, seed=0)
+    follower.run(is_waiting)
+    first = follower.newest()
+    write_lights(tmp_path / 'store', 10, seed=1)
+    follower.run(lambda report: report[0] == 'nsca_full' and report[1] == 'training')
+    noted = json.loads(next((tmp_path / 'out').glob('**/round.json')).read_text())
+    assert noted['begun'] == {
+        name: f'eyes-{name}@{first[f"eyes-{name}"]}'
+        for name in ('vision', 'fusion', 'dynamics', 'full')
+    }
+    follower.run(is_waiting)  # After the trainer was stopped in the middle.
+    for name, version in follower.newest().items():
+        sources = follower.models.manifest(name, version)['provenance']['sources']
+        assert sources[-1] == f'{name}@{first[name]}'
+
+
 def test_one_round_on_request_takes_what_there_is_and_keeps_nothing(follower, tmp_path):
     reports = []
     with pytest.raises(NotEnoughDataError, match='Holds 0 of 100 new steps'):

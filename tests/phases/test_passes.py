@@ -1,14 +1,15 @@
 """What the loop over fixed data does, shown on a line through points."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
 import torch
 from line_fit import OFFSET, SLOPE, LineFit, Points, passes
-from robot_learning.errors import ConfigError, NotEnoughDataError, TrainingError
+from robot_learning.errors import ConfigError, DataError, NotEnoughDataError, TrainingError
 from robot_learning.model_store import ModelStore
-from robot_learning.phases.batch_plan import BatchPlan
+from robot_learning.phases.batch_plan import BatchPlan, planned_batches
 from robot_learning.phases.checkpoint import CheckpointFolder
 from robot_learning.phases.passes_config import PassesConfig
 from robot_learning.phases.publishing import Publisher
@@ -78,6 +79,39 @@ def test_batches_that_workers_read_are_the_same():
     passes(alone, Points(16)).run()
     passes(helped, Points(16), workers=1).run()
     assert torch.equal(weights(alone), weights(helped))
+
+
+class Recording(Points):
+    """Notes which rows are read, and by which thread."""
+
+    def __init__(self, count):
+        super().__init__(count)
+        self.read_by, self.rows = set(), []
+
+    def read(self, rows):
+        self.read_by.add(threading.get_ident())
+        self.rows.append(rows.tolist())
+        return super().read(rows)
+
+
+def test_a_thread_reads_ahead_in_order_as_far_as_asked_and_no_further():
+    data = Recording(40)
+    plan = BatchPlan(40, 4, 1, seed=0)
+    batches = planned_batches(data, plan, range(10), workers=0, prefetch=3)
+    next(batches)
+    batches.close()  # As a training that is stopped does; what it did not begin it leaves.
+    assert data.read_by and threading.get_ident() not in data.read_by
+    assert 1 <= len(data.rows) <= 4
+    assert data.rows == [plan.rows(number).tolist() for number in range(len(data.rows))]
+
+
+def test_what_a_reader_stumbles_over_reaches_the_training():
+    class Broken(Points):
+        def read(self, rows):
+            raise DataError('picture 7: is cut off')
+
+    with pytest.raises(DataError, match='picture 7: is cut off'):
+        passes(LineFit(), Broken(16)).run()
 
 
 def test_several_tasks_are_combined_by_the_objective():

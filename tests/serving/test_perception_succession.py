@@ -110,13 +110,13 @@ def test_one_that_does_not_fit_this_node_is_refused_by_it_alone(watch, tmp_path)
     is_first = True
 
     def check(version):
-        fits_body(version, 3 if is_first else 4, True, 'arena')
+        fits_body(version, {'pose': 3} if is_first else {'pose': 3, 'goal': 1}, True, 'arena')
 
     publish(tmp_path)
     watched = watch(check=check)
     is_first = False
     publish(tmp_path, seed=1)
-    assert f'have 4 numbers, {NAME}@2 learned from 3' in watched.wait_for('refused', 2)
+    assert f'pose, goal have 4 numbers, {NAME}@2 learned from 3' in watched.wait_for('refused', 2)
     assert watched.succession.take().version == 1
     assert watched.store.refusal(NAME, 2) is None
     with pytest.raises(ConfigError, match='have 4 numbers'):
@@ -126,7 +126,7 @@ def test_one_that_does_not_fit_this_node_is_refused_by_it_alone(watch, tmp_path)
 def test_a_version_that_sees_needs_a_camera(watch, tmp_path):
     publish(tmp_path)
     with pytest.raises(ConfigError, match=f'arena: has no picture .* {NAME}@1 learned to see'):
-        watch(check=lambda version: fits_body(version, 0, False, 'arena'))
+        watch(check=lambda version: fits_body(version, {}, False, 'arena'))
 
 
 def test_a_named_version_stays_and_must_be_there_and_sound(watch, tmp_path):

@@ -93,6 +93,15 @@ def test_an_episode_is_cut_into_windows_of_what_happened_together(tmp_path):
         assert got.label == -1
 
 
+def test_only_the_senses_that_are_wanted_are_read(tmp_path):
+    found = open_paired(store(tmp_path), window=4)
+    got, whole = found.read(1, ('image', 'sound')), found.read(1)
+    assert got.frames is None and got.proprioception is not None, 'what is small comes along'
+    np.testing.assert_array_equal(got.image, whole.image)
+    np.testing.assert_array_equal(got.sound, whole.sound)
+    assert found.read(1, ('frames',)).image is None
+
+
 @pytest.mark.parametrize('ends', [True, False])
 def test_the_last_window_of_an_episode_with_rewards_sees_how_it_ended(tmp_path, ends):
     found = open_paired(store(tmp_path, lengths=(10,), reward=0.5, ends=ends), window=4)

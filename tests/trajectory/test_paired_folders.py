@@ -38,6 +38,18 @@ def test_what_was_written_is_read(tmp_path):
     assert train.read(4).source == 'train/cup/001'
 
 
+def test_only_the_senses_that_are_wanted_are_read(tmp_path):
+    path = folder(tmp_path / 'set')
+    found = open_paired(path)
+    for file in path.rglob('frames_*.png'):
+        file.write_bytes(b'')
+    got, whole = found.read(0, ('image',)), found.read(1, ('sound', 'proprioception'))
+    assert got.image is not None and got.sound is None and got.frames is None
+    assert whole.image is None and whole.sound is not None and whole.proprioception is not None
+    with pytest.raises(DataError, match=r'frames_\d+\.png'):
+        found.read(0)
+
+
 def test_the_report_counts_and_says_that_a_set_is_synthetic(tmp_path):
     report = open_paired(folder(tmp_path / 'set')).report
     assert report.num_samples == {'train': 6, 'val': 6}

@@ -41,6 +41,11 @@ def test_what_was_written_is_read(tmp_path):
         assert got.action.shape == (4, 16)
 
 
+def test_only_the_senses_that_are_wanted_are_read(tmp_path):
+    got = open_paired(write(tmp_path / 'a.hdf5')).read(0, ('sound',))
+    assert got.sound is not None and got.image is None and got.frames is None
+
+
 def test_splits_and_groups_are_read(tmp_path):
     split = np.asarray(['train', 'val', 'train', 'val'], 'S')
     found = open_paired(write(tmp_path / 'a.hdf5', split=split, group=np.asarray(['p'] * 4, 'S')))

@@ -35,6 +35,15 @@ def test_a_wav_keeps_every_sample(tmp_path):
     assert found.converted == ''
 
 
+def test_a_wav_that_was_streamed_is_the_same_sound():
+    content = encode_wav(tone(440, 0.5))
+    at = content.index(b'data') + 4
+    streamed = content[:at] + b'\xff\xff\xff\xff' + content[at + 4 :]
+    np.testing.assert_array_equal(
+        decode_sound(streamed, 'a').array, decode_sound(content, 'a').array
+    )
+
+
 def test_samples_beyond_full_scale_are_clipped():
     found = decode_sound(encode_wav(np.asarray([-2.0, 2.0])), 'a').array
     np.testing.assert_allclose(found, [-1, 1], atol=1e-4)

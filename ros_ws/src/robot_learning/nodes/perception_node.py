@@ -79,13 +79,13 @@ class PerceptionNode(ManagedNode):
         contract = contracts.load(config.robot)
         self._name, number = parse_reference(config.model)
         self._camera, self._body = _camera(contract, config.camera), config.body
-        num_readings = _body_size(contract, self._body)
+        body = _body_sizes(contract, self._body)
         notices = VersionNotices(self)
         self._versions = PerceptionSuccession(
             ModelStore(config.models, config),
             self._name,
             number,
-            lambda version: fits_body(version, num_readings, bool(self._camera), contract.robot),
+            lambda version: fits_body(version, body, bool(self._camera), contract.robot),
             notices.announce,
             config.poll_s,
         )
@@ -264,8 +264,8 @@ def _camera(contract: RobotContract, wanted: str) -> str:
     return name
 
 
-def _body_size(contract: RobotContract, names: tuple[str, ...]) -> int:
-    """Count the numbers of fields.
+def _body_sizes(contract: RobotContract, names: tuple[str, ...]) -> dict[str, int]:
+    """Count the numbers of each field.
 
     Raises:
         ConfigError: one is unknown.
@@ -276,7 +276,7 @@ def _body_size(contract: RobotContract, names: tuple[str, ...]) -> int:
             f'{contract.robot}: has no field {unknown[0]!r}, expected some of '
             f'{", ".join(contract.observation)}. Correct the parameter body.'
         )
-    return sum(int(np.prod(contract.observation[name].shape)) for name in names)
+    return {name: int(np.prod(contract.observation[name].shape)) for name in names}
 
 
 def main(args: list[str] | None = None) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -98,10 +100,18 @@ class _Planned(Dataset[Batch]):
 def planned_batches(
     data: Batches, plan: BatchPlan, numbers: range, workers: int, prefetch: int
 ) -> Iterator[Batch]:
-    """Read batches by their numbers, in order; with workers, some in advance."""
+    """Read batches by their numbers, in order and some in advance.
+
+    Args:
+        data: to read from.
+        plan: which rows make up which batch.
+        numbers: of the batches.
+        workers: processes that read; 0: a thread.
+        prefetch: batches that each of them, or the thread, reads ahead.
+    """
     planned = _Planned(data, plan)
     if not workers:
-        yield from (planned[number] for number in numbers)
+        yield from _read_ahead(planned, numbers, prefetch)
         return
     yield from DataLoader(
         planned,
@@ -111,6 +121,22 @@ def planned_batches(
         prefetch_factor=prefetch,
         multiprocessing_context='fork',
     )
+
+
+def _read_ahead(planned: _Planned, numbers: range, prefetch: int) -> Iterator[Batch]:
+    """Read in a thread while the one who asks computes; files and decoders let others run."""
+    waiting: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(1, 'batches') as reader:
+        try:
+            for number in numbers:
+                waiting.append(reader.submit(planned.__getitem__, number))
+                if len(waiting) > prefetch:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def in_order(data: Batches, batch_size: int) -> Iterator[Batch]:

@@ -34,6 +34,7 @@ class FollowConfig:
     growth: PositiveFloat = 0.5  # New steps before the next round, as a part of the last one's.
     most_steps: PositiveInt = 50_000  # Newest segments that a round learns from hold so many.
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2  # Part of the episodes to measure on.
+    continue_weights: bool = True  # A round begins where the version that serves ended.
 
 
 @dataclass(frozen=True, config=STRICT)

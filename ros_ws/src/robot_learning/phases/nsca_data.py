@@ -37,7 +37,7 @@ class PairedBatches:
         self._modalities = tuple(modalities)
         self._kept: dict[int, dict[str, Array]] = {}
         self._kept_bytes = 0
-        first = paired.read(0)
+        first = paired.read(0, self._modalities)
         self._lengths: dict[str, int] = {
             name: len(getattr(first, name))
             for name in ('sound', 'proprioception', 'action', 'frames', 'outcome')
@@ -61,7 +61,7 @@ class PairedBatches:
         kept = self._kept.get(row)
         if kept is not None:
             return kept
-        arrays = self._arrays(self.paired.read(row))
+        arrays = self._arrays(self.paired.read(row, self._modalities))
         size = sum(array.nbytes for array in arrays.values())
         if self._kept_bytes + size <= _IN_MEMORY:
             self._kept[row] = arrays

@@ -1,12 +1,13 @@
 """NSCA's phases beside a robot: learned from its episodes, and again when there are more.
 
-A round takes the newest segments, divides their episodes, and trains one phase after the other
-from the beginning, each on the versions before it. What a round consists of is on the disk before
-it begins, so that one that was killed goes on with the same data.
+A round takes the newest segments, divides their episodes, and trains one phase after the other,
+each on the versions before it and from the weights of its own last version. What a round consists
+of is on the disk before it begins, so that one that was killed goes on with the same data.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -22,14 +23,17 @@ from robot_learning.contract import RobotContract
 from robot_learning.errors import (
     ConfigError,
     DataError,
+    ModelRefusedError,
     NotEnoughDataError,
     StoreError,
     TrainingError,
 )
+from robot_learning.model_folders import parse_reference
 from robot_learning.model_store import ModelStore
 from robot_learning.phases.checkpoint import CheckpointFolder
 from robot_learning.phases.nsca_config import MODE, NAMES, NscaConfig
 from robot_learning.phases.nsca_preparation import Data, prepare
+from robot_learning.phases.nsca_versions import Earlier, load_earlier
 from robot_learning.phases.passes import Origin, Passes
 from robot_learning.phases.publishing import Publisher
 from robot_learning.phases.trainer import Progress
@@ -51,6 +55,7 @@ class _Round(NamedTuple):
     stored_steps: int  # Of all segments, when it began.
     seen: dict[str, int]  # Session: number of its newest segment, when it began.
     finished: list[str]  # Phases.
+    begun: Mapping[str, str] = {}  # Phase: NAME@VERSION it began with; '': fresh weights.
 
 
 class NscaFollower:
@@ -230,17 +235,40 @@ class NscaFollower:
             if name in found.finished:
                 continue
             self._begin(name)
-            progress = self._learn_phase(name, found, data, num_updates, should_stop, on_progress)
+            weights = self._weights(name, found)
+            found = found._replace(
+                begun={**found.begun, name: weights.where if weights is not None else ''}
+            )
+            self._write_round(found)
+            progress = self._learn_phase(
+                name, found, weights, data, num_updates, should_stop, on_progress
+            )
             if progress.state != 'finished':
                 return progress
             found = found._replace(finished=[*found.finished, name])
             self._write_round(found)
         return progress
 
+    def _weights(self, name: str, found: _Round) -> Earlier | None:
+        """Return what a phase begins with: as noted, else the version that serves, if it fits."""
+        noted = found.begun.get(name)
+        if noted == '' or not self._settings.follow.continue_weights:
+            return None
+        choices = [parse_reference(noted)[1], None] if noted else [None]
+        destination = self._destination
+        store = ModelStore(destination.models)
+        for number in choices:
+            with contextlib.suppress(StoreError, ModelRefusedError):  # Pruned, or other sizes.
+                return load_earlier(
+                    store, destination.model_name, name, self._settings.model, number
+                )
+        return None
+
     def _learn_phase(
         self,
         name: str,
         found: _Round,
+        weights: Earlier | None,
         data: Data,
         num_updates: int | None,
         should_stop: Callable[[], bool],
@@ -249,7 +277,14 @@ class NscaFollower:
         destination = self._destination
         store = ModelStore(destination.models, signer=destination.signer)
         prepared = prepare(
-            name, data, self._settings, store, destination.model_name, self._seed, self._device
+            name,
+            data,
+            self._settings,
+            store,
+            destination.model_name,
+            self._seed,
+            self._device,
+            weights,
         )
         config = prepared.passes
         if num_updates is not None:

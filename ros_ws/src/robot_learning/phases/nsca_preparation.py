@@ -47,7 +47,7 @@ class Prepared(NamedTuple):
     training: Batches
     held_out: Batches
     passes: PassesConfig
-    earlier: tuple[str, ...]  # NAME@VERSION of what it stands on.
+    earlier: tuple[str, ...]  # NAME@VERSION of what it stands on; of the same phase: began with.
 
 
 def prepare(
@@ -58,6 +58,7 @@ def prepare(
     model_name: str,
     seed: int,
     device: torch.device,
+    begun: Earlier | None = None,
 ) -> Prepared:
     """Make objective and batches of a phase.
 
@@ -69,23 +70,26 @@ def prepare(
         model_name: of all phases together.
         seed: of the first weights.
         device: where it will learn.
+        begun: version of the same phase whose weights it begins with, if they fit; None: fresh
+            ones. What it takes over from the phases before is theirs either way.
 
     Raises:
         DataError: the data lack a sense that the phase needs.
         StoreError: a phase that must come first has no version yet.
+        ModelRefusedError: a version has other sizes.
     """
     if name not in ('vision', 'audio') and 'proprioception' in settings.fusion.senses:
         _check_body(data, settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name in ('vision', 'audio'):
-            return _single_sense(name, data, settings, device)
+            return _single_sense(name, data, settings, begun, device)
         earlier = _Earlier(store, model_name, settings)
         if name == 'fusion':
-            return _fusion(data, settings, earlier, device)
+            return _fusion(data, settings, earlier, begun, device)
         if name == 'dynamics':
-            return _dynamics(data, settings, earlier, device)
-        return _full(data, settings, earlier, device)
+            return _dynamics(data, settings, earlier, begun, device)
+        return _full(data, settings, earlier, begun, device)
 
 
 def _check_body(data: Data, settings: NscaConfig) -> None:
@@ -118,22 +122,39 @@ class _Earlier:
         return version
 
 
-def _single_sense(name: str, data: Data, settings: NscaConfig, device: torch.device) -> Prepared:
+def _begin(objective: Objective, begun: Earlier | None) -> tuple[str, ...]:
+    """Take over the weights of a version, if they fit; return which, if any."""
+    if begun is None or not begun.written_to(objective.policy()[0]):
+        return ()
+    return (begun.where,)
+
+
+def _single_sense(
+    name: str, data: Data, settings: NscaConfig, begun: Earlier | None, device: torch.device
+) -> Prepared:
     if name == 'vision':
         objective = vision_objective(settings.model, settings.vision)
         passes = settings.vision.passes
     else:
         objective = audio_objective(settings.model, settings.audio)
         passes = settings.audio.passes
+    taken = _begin(objective, begun)
     objective.module.to(device)
     sides = [PairedBatches(paired, [_FIELDS[name]]) for paired in data]
     training, held_out = sides
-    return Prepared(objective, training, held_out, passes, ())
+    return Prepared(objective, training, held_out, passes, taken)
 
 
-def _fusion(data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.device) -> Prepared:
+def _fusion(
+    data: Data,
+    settings: NscaConfig,
+    earlier: _Earlier,
+    begun: Earlier | None,
+    device: torch.device,
+) -> Prepared:
     phase = settings.fusion
     objective = FusionObjective(settings.model, phase)
+    taken = _begin(objective, begun)
     perception = objective.perception
     if 'vision' in phase.senses:
         earlier['vision'].fill(perception.vision, 'vision')
@@ -151,11 +172,15 @@ def _fusion(data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.d
         for paired in data
     )
     objective.fit(training.latents)
-    return Prepared(objective, training, held_out, phase.passes, tuple(earlier.found))
+    return Prepared(objective, training, held_out, phase.passes, (*earlier.found, *taken))
 
 
 def _dynamics(
-    data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.device
+    data: Data,
+    settings: NscaConfig,
+    earlier: _Earlier,
+    begun: Earlier | None,
+    device: torch.device,
 ) -> Prepared:
     from robot_learning.models.nsca.perception import Perception
 
@@ -183,15 +208,25 @@ def _dynamics(
         actions = whole['action']
         sides.append(StateEpisodes(torch.unflatten(states, 0, actions.shape[:2]), actions))
     objective = DynamicsObjective(settings.model, settings.dynamics, senses)
+    taken = _begin(objective, begun)
     objective.world.fit(sides[0].states.flatten(0, 1))
     objective.module.to(device)
     training, held_out = sides
-    return Prepared(objective, training, held_out, settings.dynamics.passes, tuple(earlier.found))
+    return Prepared(
+        objective, training, held_out, settings.dynamics.passes, (*earlier.found, *taken)
+    )
 
 
-def _full(data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.device) -> Prepared:
+def _full(
+    data: Data,
+    settings: NscaConfig,
+    earlier: _Earlier,
+    begun: Earlier | None,
+    device: torch.device,
+) -> Prepared:
     phase, senses, window = settings.full, settings.fusion.senses, settings.fusion.window
     objective = FullObjective(settings.model, phase, senses, window)
+    taken = _begin(objective, begun)
     fusion, dynamics = earlier['fusion'], earlier['dynamics']
     fusion.fill(objective.full.perception, 'perception')
     fusion.fill(objective.full.predictor, 'predictor')
@@ -208,7 +243,7 @@ def _full(data: Data, settings: NscaConfig, earlier: _Earlier, device: torch.dev
             for paired in data
         ]
     training, held_out = sides
-    return Prepared(objective, training, held_out, phase.passes, tuple(earlier.found))
+    return Prepared(objective, training, held_out, phase.passes, (*earlier.found, *taken))
 
 
 def _encoded(batches: PairedBatches, perception: Any, settings: NscaConfig) -> EncodedSamples:

@@ -37,22 +37,38 @@ class Earlier(NamedTuple):
                 f'Train it again with these settings.'
             ) from error
 
+    def written_to(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Write the version into tensors in place, unless names or shapes differ; tell whether."""
+        own = {name: tensor.shape for name, tensor in self.tensors.items()}
+        if own != {name: tensor.shape for name, tensor in tensors.items()}:
+            return False
+        for name, tensor in tensors.items():
+            tensor.copy_(self.tensors[name])
+        return True
 
-def load_earlier(store: ModelStore, name: str, phase: str, model: NscaModelConfig) -> Earlier:
-    """Return the version of an earlier phase that serves.
+
+def load_earlier(
+    store: ModelStore,
+    name: str,
+    phase: str,
+    model: NscaModelConfig,
+    number: int | None = None,
+) -> Earlier:
+    """Return a version of an earlier phase.
 
     Args:
         store: to look in.
         name: of all phases together; versions are of NAME-PHASE.
         phase: 'vision' and the like.
         model: sizes that the version must have.
+        number: of the version; None: the one that serves.
 
     Raises:
         StoreError: there is none; says how to make it.
         ModelRefusedError: it is of another phase, or has other sizes; names them.
     """
     full_name = f'{name}-{phase}'
-    number = store.serving(full_name)
+    number = store.serving(full_name) if number is None else number
     if number is None:
         raise StoreError(
             f'{full_name}: {store.root} holds no version, expected one of phase {phase}. Run '

@@ -25,7 +25,7 @@ class PassesConfig:
     schedule: Literal['cosine', 'linear', 'constant'] = 'cosine'  # After the warm-up, to zero.
     gradient_norm: PositiveFloat = 1.0  # Longer gradients are shortened.
     precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'  # float16: CUDA only.
-    workers: NonNegativeInt = 0  # Processes that read batches ahead.
+    workers: NonNegativeInt = 0  # Processes that read batches ahead; 0: a thread does.
     prefetch: PositiveInt = 2  # Batches that each of them reads ahead.
     compile: bool = False  # By torch.compile; takes a minute and pays on GPUs.
     checkpoint_updates: PositiveInt = 500  # Between two checkpoints.

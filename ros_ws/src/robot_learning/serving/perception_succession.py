@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -175,12 +175,12 @@ def _try(world: WorldPerception, senses: Senses, where: str) -> None:
         )
 
 
-def fits_body(published: Published, num_readings: int, has_camera: bool, where: str) -> None:
+def fits_body(published: Published, body: Mapping[str, int], has_camera: bool, where: str) -> None:
     """Refuse a version for other senses than a node has.
 
     Args:
         published: the version.
-        num_readings: of the body, at each moment; 0: that sense stays absent.
+        body: numbers of each field that makes up the body; none: that sense stays absent.
         has_camera: whether there is a picture.
         where: the robot.
 
@@ -193,8 +193,9 @@ def fits_body(published: Published, num_readings: int, has_camera: bool, where: 
             f'Choose another robot or version.'
         )
     size = published.config.proprioception_size
-    if num_readings not in (0, size):
+    found = sum(body.values())
+    if body and found != size:
         raise ConfigError(
-            f'body: its fields have {num_readings} numbers, {published.where} learned from '
+            f'body: {", ".join(body)} have {found} numbers, {published.where} learned from '
             f'{size}. Name the fields it learned from, or train on these.'
         )

@@ -16,7 +16,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -24,7 +24,13 @@ from robot_learning import foreign_files
 from robot_learning.errors import DataError
 from robot_learning.foreign_files import Refusal, printable
 from robot_learning.trajectory import image_files, sound_files
-from robot_learning.trajectory.paired_data import Entry, Modality, PairedReport, PairedSample
+from robot_learning.trajectory.paired_data import (
+    MODALITIES,
+    Entry,
+    Modality,
+    PairedReport,
+    PairedSample,
+)
 
 Level = Literal['coarse', 'fine']
 
@@ -68,7 +74,12 @@ class CataloguedSet:
             Entry(item.name, number[item.class_name], item.split, item.group) for item in items
         )
 
-    def read(self, index: int, report: PairedReport | None = None) -> PairedSample:
+    def read(
+        self,
+        index: int,
+        report: PairedReport | None = None,
+        wanted: Collection[Modality] = MODALITIES,
+    ) -> PairedSample:
         """Read one sample; see `SampleSource.read`."""
         entry = self.entries[index]
         content, where = self._content(entry.source)

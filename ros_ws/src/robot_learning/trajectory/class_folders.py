@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
 from robot_learning.errors import DataError
 from robot_learning.foreign_files import Refusal
 from robot_learning.trajectory import image_files, sound_files
-from robot_learning.trajectory.paired_data import Entry, Modality, PairedReport, PairedSample
+from robot_learning.trajectory.paired_data import (
+    MODALITIES,
+    Entry,
+    Modality,
+    PairedReport,
+    PairedSample,
+)
 
 Kind = Literal['image', 'sound']
 
@@ -44,7 +50,12 @@ class ClassFolders:
             for split, name, path in found
         )
 
-    def read(self, index: int, report: PairedReport | None = None) -> PairedSample:
+    def read(
+        self,
+        index: int,
+        report: PairedReport | None = None,
+        wanted: Collection[Modality] = MODALITIES,
+    ) -> PairedSample:
         """Read one sample; see `SampleSource.read`."""
         path, entry = self._paths[index], self.entries[index]
         is_image = self._kind == 'image'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ from robot_learning import foreign_files
 from robot_learning.errors import DataError, EnvironmentSetupError
 from robot_learning.foreign_files import Refusal, printable
 from robot_learning.trajectory import image_files, sound_files
-from robot_learning.trajectory.paired_data import Entry, Modality, PairedReport, PairedSample
+from robot_learning.trajectory.paired_data import (
+    MODALITIES,
+    Entry,
+    Modality,
+    PairedReport,
+    PairedSample,
+)
 
 PREFIX = 'hf:'
 _LARGEST_FILE = 500 << 20  # Bytes.
@@ -62,7 +69,12 @@ class HubSet:
         if first.info.license:
             report.notes.append(f'licence: {printable(first.info.license)}')
 
-    def read(self, index: int, report: PairedReport | None = None) -> PairedSample:
+    def read(
+        self,
+        index: int,
+        report: PairedReport | None = None,
+        wanted: Collection[Modality] = MODALITIES,
+    ) -> PairedSample:
         """Read one sample; see `SampleSource.read`."""
         split, number = self._rows[index]
         row, entry = self._splits[split][number], self.entries[index]

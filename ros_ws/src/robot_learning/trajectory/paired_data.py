@@ -7,7 +7,7 @@ episodes, data sets in their own layout, or Hugging Face sets by name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -115,8 +115,18 @@ class SampleSource(Protocol):
     entries: tuple[Entry, ...]
     modalities: tuple[Modality, ...]  # What every sample has.
 
-    def read(self, index: int, report: PairedReport | None = None) -> PairedSample:
+    def read(
+        self,
+        index: int,
+        report: PairedReport | None = None,
+        wanted: Collection[Modality] = MODALITIES,
+    ) -> PairedSample:
         """Read one sample; conversions are counted in `report`.
+
+        Args:
+            index: of `entries`.
+            report: None: nothing is counted.
+            wanted: senses; others may be None though they are there, so that no time is lost.
 
         Raises:
             DataError: it is broken; names the file.
@@ -157,13 +167,13 @@ class PairedSet:
     def __len__(self) -> int:
         return len(self._indices)
 
-    def read(self, index: int) -> PairedSample:
-        """Read one sample.
+    def read(self, index: int, wanted: Collection[Modality] = MODALITIES) -> PairedSample:
+        """Read one sample; senses that are not wanted may be None though they are there.
 
         Raises:
             DataError: its files broke since the set was opened, or were not checked then.
         """
-        return self._source.read(self._indices[index])
+        return self._source.read(self._indices[index], wanted=wanted)
 
     def __iter__(self) -> Iterator[PairedSample]:
         return (self.read(index) for index in range(len(self)))

@@ -13,7 +13,7 @@ matched recordings `pair`, `role` and `changed`, as the table of a folder does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,13 @@ from robot_learning.errors import DataError
 from robot_learning.foreign_files import Refusal, printable
 from robot_learning.sense_formats import FRAME_SIZE, PROPERTIES, SAMPLE_RATE_HZ
 from robot_learning.trajectory import hdf5_checks, image_files, paired_checks, segment, sound_files
-from robot_learning.trajectory.paired_data import Entry, Modality, PairedReport, PairedSample
+from robot_learning.trajectory.paired_data import (
+    MODALITIES,
+    Entry,
+    Modality,
+    PairedReport,
+    PairedSample,
+)
 from robot_learning.trajectory.sample_table import SampleRow, matched
 
 Array = np.ndarray[Any, Any]
@@ -116,13 +122,18 @@ class PairedEpisodes:
         self.interventions = matched(self._rows)
         report.notes.append(f'proprioception: {", ".join(self._senses.proprioception) or "none"}')
 
-    def read(self, index: int, report: PairedReport | None = None) -> PairedSample:
+    def read(
+        self,
+        index: int,
+        report: PairedReport | None = None,
+        wanted: Collection[Modality] = MODALITIES,
+    ) -> PairedSample:
         """Read one sample; see `SampleSource.read`."""
         place, entry = self._places[index], self.entries[index]
         try:
             with h5py.File(place.path, 'r', locking=False) as file:
                 hdf5_checks.check_links(file)
-                values = self._values(file['data'][place.piece], place, report)
+                values = self._values(file['data'][place.piece], place, report, wanted)
         except _BROKEN as error:
             raise _REFUSE(entry.source, f'cannot be read ({printable(error)})') from error
         if 'properties' in self.modalities:
@@ -170,22 +181,27 @@ class PairedEpisodes:
         return found
 
     def _values(
-        self, group: h5py.Group, place: _Place, report: PairedReport | None
+        self,
+        group: h5py.Group,
+        place: _Place,
+        report: PairedReport | None,
+        wanted: Collection[Modality],
     ) -> dict[Modality, Array]:
         senses, start, stop = self._senses, place.start, place.start + self._window
         assert senses is not None
         values: dict[Modality, Array] = {'action': np.asarray(group['actions'][start:stop])}
-        if senses.camera:
-            pictures = np.asarray(group['obs'][senses.camera][start:stop])
-            image = pictures[0]
+        if senses.camera and 'image' in wanted:
+            image = np.asarray(group['obs'][senses.camera][start])
             values['image'] = (
                 image if self._image_size is None else image_files.fitted(image, self._image_size)
             )
+        if senses.camera and 'frames' in wanted:
+            pictures = np.asarray(group['obs'][senses.camera][start:stop])
             values['frames'] = np.stack([image_files.fitted(one, FRAME_SIZE) for one in pictures])
             if pictures.shape[1:3] != (FRAME_SIZE, FRAME_SIZE) and report is not None:
                 height, width = pictures.shape[1:3]
                 report.converted[f'frames {width} x {height} -> {FRAME_SIZE} x {FRAME_SIZE}'] += 1
-        if senses.microphone:
+        if senses.microphone and 'sound' in wanted:
             heard = np.asarray(group['obs'][senses.microphone][start + 1 : stop + 1])
             if place.is_last:
                 heard = np.concatenate([heard, np.zeros_like(heard[:1])])

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from robot_learning.errors import DataError
 from robot_learning.foreign_files import Refusal
 from robot_learning.trajectory import image_files, paired_checks, sound_files
 from robot_learning.trajectory.paired_data import (
+    MODALITIES,
     Entry,
     Modality,
     PairedReport,
@@ -100,9 +101,15 @@ class PairedFolder:
         self.interventions = matched(self._rows)
         _tell(root, report)
 
-    def read(self, index: int, report: PairedReport | None = None) -> PairedSample:
+    def read(
+        self,
+        index: int,
+        report: PairedReport | None = None,
+        wanted: Collection[Modality] = MODALITIES,
+    ) -> PairedSample:
         """Read one sample; see `SampleSource.read`."""
-        files, row, entry = self._files[index], self._rows[index], self.entries[index]
+        row, entry = self._rows[index], self.entries[index]
+        files = {kind: at for kind, at in self._files[index].items() if _SENSES[kind] in wanted}
         image = sound = None
         if 'image' in files:
             image = image_files.read_image(files['image'], self._image_size)

@@ -17,7 +17,7 @@ made it. Rows are read when they are asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,11 +83,20 @@ class PairedHdf5:
             for index, (number, split, group) in enumerate(zip(label, splits, groups, strict=True))
         )
 
-    def read(self, index: int, report: PairedReport | None = None) -> PairedSample:
+    def read(
+        self,
+        index: int,
+        report: PairedReport | None = None,
+        wanted: Collection[Modality] = MODALITIES,
+    ) -> PairedSample:
         """Read one sample; see `SampleSource.read`."""
         entry = self.entries[index]
         with _opened(self._path) as file:
-            values = {name: _row(file[name], index, entry.source) for name in self.modalities}
+            values = {
+                name: _row(file[name], index, entry.source)
+                for name in self.modalities
+                if name in wanted
+            }
         if 'sound' in values:
             values['sound'] = self._sound(values['sound'], report)
         sample = paired_checks.checked_sample(values, entry.label, entry.source)
