@@ -85,7 +85,7 @@ class Budget:
 
 def walker(size: int, steps: int) -> list[Episode]:
     """Return episodes of random actions, recorded at the first call."""
-    out = FOLDER / f'walker_{size}'
+    out = FOLDER / f'walker_{size}_{steps}'
     if not out.exists():
         repeat = 10 if steps < 1000 else 1  # Episodes are a thousand simulation steps.
         collect_dmc(DmcTask('walker_walk', size, action_repeat=repeat), steps, out, seed=0)
@@ -95,7 +95,7 @@ def walker(size: int, steps: int) -> list[Episode]:
 def train(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     """Train the small configuration on; return where it stands."""
     passes, config = load_settings(SMALL)
-    videos = _videos(walker(64, 200 if args.quick else 5000), config, seed=0)
+    videos = _videos(walker(64, 200 if args.quick else 20_000), config, seed=0)
     epochs = num_epochs(passes, len(videos.training))
     objective = AimeTraining(config, videos.training.dataset, epochs)
     spent_file = FOLDER / 'spent.json'

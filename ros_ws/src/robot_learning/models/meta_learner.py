@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -114,7 +114,7 @@ class MetaLearner(nn.Module):
 
     def outputs(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Map [N, *inputs] to logits [N, C], or to targets in their normalised scale."""
-        return _head(weights, self.features(weights, inputs))
+        return head_outputs(weights, self.features(weights, inputs))
 
     def answers(self, outputs: Tensor) -> Tensor:
         """Turn outputs into the probability of every class [N, C], or targets [N, num_targets]."""
@@ -159,29 +159,63 @@ class MetaLearner(nn.Module):
             first_order: take the steps for constants when they are differentiated: faster, and
                 not the true gradient (Finn et al. 2017, section 5.2).
         """
-        is_head_only = self.config.adapts == 'head'
-        features = None
-        if is_head_only or self.head is None:
-            features = self.features(weights, support.inputs)
-        if self.head is None:
-            assert features is not None, 'computed above'
-            weights = self._with_means(weights, features, support.targets, num_classes)
+        if self.config.adapts == 'head':
+            seen = Examples(self.features(weights, support.inputs), support.targets)
+            return self.adapt_head(weights, rates, seen, num_classes, num_steps, first_order)
 
         def loss(changed: Weights) -> Tensor:
-            all_weights = {**weights, **changed}
-            if is_head_only and features is not None:  # The body stays: once is enough.
-                return self.loss(_head(all_weights, features), support.targets)
-            return self.loss(self.outputs(all_weights, support.inputs), support.targets)
+            outputs = self.outputs({**all_weights, **changed}, support.inputs)
+            return self.loss(outputs, support.targets)
 
+        all_weights = self.begin(weights, support, num_classes)
+        return self._descended(all_weights, rates, loss, num_steps, first_order)
+
+    def adapt_head(
+        self,
+        weights: Weights,
+        rates: Tensor,
+        seen: Examples,
+        num_classes: int = 0,
+        num_steps: int | None = None,
+        first_order: bool = False,
+    ) -> Weights:
+        """Do what `adapt` does where only the last layer adapts.
+
+        The features come ready, because the body is the same for all tasks: those of many tasks
+        are made in one go, outside of `vmap`, which takes half the time on a processor.
+
+        Args:
+            weights: to begin from.
+            rates: see `adapt`.
+            seen: features [N, F] of one task's examples, and their targets.
+            num_classes: see `adapt`.
+            num_steps: see `adapt`.
+            first_order: see `adapt`.
+        """
+        if self.head is None:
+            weights = self._with_means(weights, *seen, num_classes)
+
+        def loss(changed: Weights) -> Tensor:
+            return self.loss(head_outputs({**weights, **changed}, seen.inputs), seen.targets)
+
+        return self._descended(weights, rates, loss, num_steps, first_order)
+
+    def _descended(
+        self,
+        weights: Weights,
+        rates: Tensor,
+        loss: Callable[[Weights], Tensor],
+        num_steps: int | None,
+        first_order: bool,
+    ) -> Weights:
+        fast = {name: weights[name] for name in self.adapted_names}
         for step in range(self.config.inner_steps if num_steps is None else num_steps):
-            fast = {name: weights[name] for name in self.adapted_names}
             slope = grad(loss)(fast)
             rate = rates[min(step, len(rates) - 1)]
             for index, name in enumerate(self.adapted_names):
                 change = slope[name].detach() if first_order else slope[name]
                 fast[name] = fast[name] - rate[index] * change
-            weights = {**weights, **fast}
-        return weights
+        return {**weights, **fast}
 
     def _with_means(
         self, weights: Weights, features: Tensor, targets: Tensor, num_classes: int
@@ -192,7 +226,8 @@ class MetaLearner(nn.Module):
         return {**weights, _WEIGHT: 2 * scale * mean, _BIAS: -scale * mean.square().sum(1)}
 
 
-def _head(weights: Weights, features: Tensor) -> Tensor:
+def head_outputs(weights: Weights, features: Tensor) -> Tensor:
+    """Map features [N, F] to what the last layer makes of them."""
     return F.linear(features, weights[_WEIGHT], weights[_BIAS])
 
 

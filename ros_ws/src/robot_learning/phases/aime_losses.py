@@ -37,7 +37,7 @@ class AimeLossConfig:
     beta_epochs: NonNegativeFloat = 10.0  # Passes in which beta goes from 0 to `beta`.
     beta: NonNegativeFloat = 1.0
     pixel_std: PositiveFloat = 0.1  # Of the Gaussian over pixel values.
-    elbo_scale: PositiveFloat = 1e-4  # Of the task; its nats are thousands per frame.
+    elbo_scale: PositiveFloat = 3e-3  # Of the task; at 1e-4 the others' gradients drown it.
     cluster_entropy: NonNegativeFloat = 30.0  # Nats of the task per nat of the term.
     commitment: NonNegativeFloat = 0.25
     token_reconstruction: NonNegativeFloat = 10.0  # Of a mean squared error.

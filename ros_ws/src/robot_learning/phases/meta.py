@@ -13,7 +13,14 @@ from torch import Tensor
 from torch.func import vmap
 
 from robot_learning.config import STRICT
-from robot_learning.models.meta_learner import Examples, MetaLearner, MetaLearnerConfig, MetaShape
+from robot_learning.models.meta_learner import (
+    Examples,
+    MetaLearner,
+    MetaLearnerConfig,
+    MetaShape,
+    Weights,
+    head_outputs,
+)
 from robot_learning.phases.meta_tasks import (
     QUERY_INPUT,
     QUERY_TARGET,
@@ -111,25 +118,42 @@ class MetaObjective:
             is_looped: take one task after the other instead; the same, slowly.
         """
         module, weights = self.module, self.module.weights()
-        tasks = [batch[key] for key in (SUPPORT_INPUT, SUPPORT_TARGET, QUERY_INPUT, QUERY_TARGET)]
+        is_head = module.config.adapts == 'head'
+        adapt = module.adapt_head if is_head else module.adapt
+        outputs_of = head_outputs if is_head else module.outputs
 
         def one(si: Tensor, st: Tensor, qi: Tensor, qt: Tensor) -> Judged:
             is_first = self.config.order == 'first'
-            adapted = module.adapt(
+            adapted = adapt(
                 weights, module.rates, Examples(si, st), self._num_classes, num_steps, is_first
             )
-            outputs = module.outputs(adapted, qi)
+            outputs = outputs_of(adapted, qi)
             if module.is_classifier:
                 right = (outputs.argmax(-1) == qt).float().mean()
             else:
                 right = (module.answers(outputs) - qt).square().mean()
             return Judged(module.loss(outputs, qt), right)
 
+        def ready(tasks: Sequence[Tensor]) -> Sequence[Tensor]:
+            return self._with_features(weights, tasks) if is_head else tasks
+
+        tasks = [batch[key] for key in (SUPPORT_INPUT, SUPPORT_TARGET, QUERY_INPUT, QUERY_TARGET)]
         if is_looped:
-            each = [one(*task) for task in zip(*tasks, strict=True)]
+            each = []
+            for task in zip(*tasks, strict=True):
+                each.append(one(*(part[0] for part in ready([part[None] for part in task]))))
             return Judged(*(torch.stack(column) for column in zip(*each, strict=True)))
-        found: Judged = vmap(one)(*tasks)
+        found: Judged = vmap(one)(*ready(tasks))
         return found
+
+    def _with_features(self, weights: Weights, tasks: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Put features [B, N, F] in place of the inputs."""
+        support, support_target, query, query_target = tasks
+        inputs = torch.cat((support, query), 1)
+        features = self.module.features(weights, inputs.flatten(0, 1))
+        features = features.unflatten(0, inputs.shape[:2])
+        seen, asked = features.split((support.shape[1], query.shape[1]), 1)
+        return seen, support_target, asked, query_target
 
     def combined(self, gradients: Mapping[str, Sequence[Tensor]]) -> Sequence[Tensor]:
         """Return the gradient of the one loss."""
