@@ -15,6 +15,12 @@ from robot_learning.config import STRICT
 from robot_learning.models.nsca.config import MODALITIES, MomentWindow, NscaModelConfig
 from robot_learning.models.nsca.fusion import LatentPredictor
 from robot_learning.models.nsca.perception import Moment, Perception, Sensed
+from robot_learning.phases.nsca_augmentation import (
+    ImageAugmentationConfig,
+    SoundAugmentationConfig,
+    augment_images,
+    augment_sounds,
+)
 from robot_learning.phases.nsca_data import moment_at, whole
 from robot_learning.phases.nsca_losses import (
     covariance_loss,
@@ -60,6 +66,9 @@ class FusionPhaseConfig:
     )
     loss: FusionLossConfig = FusionLossConfig()
     window: MomentWindow = MomentWindow()
+    train_encoders: bool = False  # Eyes and ears learn along.
+    looks: ImageAugmentationConfig | None = None  # How pictures vary while learning.
+    hearings: SoundAugmentationConfig | None = None  # How sounds do.
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -71,20 +80,22 @@ class FusionManifest:
 
 
 class FusionModule(nn.Module):
-    """Perception with frozen eyes and ears, and what the state must be able to say."""
+    """Perception, and what the state must be able to say; eyes and ears may be frozen."""
 
-    def __init__(self, config: NscaModelConfig):
+    def __init__(self, config: NscaModelConfig, train_encoders: bool = False):
         super().__init__()
         self.perception = Perception(config)
         self.predictor = LatentPredictor(config)
-        for encoder in (self.perception.vision, self.perception.audio):
+        encoders = [self.perception.vision, self.perception.audio]
+        self._frozen = [] if train_encoders else encoders
+        for encoder in self._frozen:
             encoder.requires_grad_(False)
 
     def train(self, mode: bool = True) -> FusionModule:
         """Leave the frozen encoders as they are in use."""
         super().train(mode)
-        self.perception.vision.eval()
-        self.perception.audio.eval()
+        for encoder in self._frozen:
+            encoder.eval()
         return self
 
 
@@ -140,7 +151,7 @@ class FusionObjective:
 
     def __init__(self, model: NscaModelConfig, config: FusionPhaseConfig):
         self.config = FusionManifest(model, config)
-        self._fusion = FusionModule(model)
+        self._fusion = FusionModule(model, config.train_encoders)
         self.module: nn.Module = self._fusion
 
     @property
@@ -155,7 +166,7 @@ class FusionObjective:
 
     def losses(self, batch: Batch, done: float) -> Losses:
         """Fuse the same random moment of every sample."""
-        sensed = self.perception.sense(self._moment(batch))
+        sensed = self.perception.sense(self._varied(self._moment(batch)))
         loss, parts, _ = fusion_losses(
             self.perception,
             self._fusion.predictor,
@@ -208,6 +219,15 @@ class FusionObjective:
             'kind': PHASE,
             'senses': list(self.config.phase.senses),
         }
+
+    def _varied(self, moment: Moment) -> Moment:
+        config, model = self.config.phase, self.config.model
+        images, sounds = moment.images, moment.sounds
+        if images is not None and config.looks is not None:
+            images = augment_images(images, model.image_size, config.looks)
+        if sounds is not None and config.hearings is not None:
+            sounds = augment_sounds(sounds, model.sample_rate, config.hearings)
+        return Moment(images, sounds, moment.readings)
 
     def _moment(self, batch: Batch) -> Moment:
         senses, window = self.config.phase.senses, self.config.phase.window
