@@ -51,11 +51,11 @@ class CourseEncoder(nn.Module):
 
 
 def sounding(bands: Tensor, frames: int) -> Tensor:
-    """Return the part of each map that sounds, from its begin to its end, as so many frames.
+    """Return the part of each map that sounds, from a frame before to a frame after it.
 
     Args:
         bands: [B, 1, F, T], log-mel as `LogMel` scales it; whatever its loudest is.
-        frames: of what is returned, in between interpolated.
+        frames: of what is returned; interpolated.
 
     Returns:
         [B, 1, F, frames].
