@@ -10,7 +10,10 @@ from robot_learning.model_store import ModelStore
 from robot_learning.models.nsca.config import MomentWindow
 from robot_learning.phases.checkpoint import CheckpointFolder
 from robot_learning.phases.nsca_audio import AudioPhaseConfig, audio_objective
-from robot_learning.phases.nsca_augmentation import SoundAugmentationConfig
+from robot_learning.phases.nsca_augmentation import (
+    ImageAugmentationConfig,
+    SoundAugmentationConfig,
+)
 from robot_learning.phases.nsca_contrast import ContrastConfig
 from robot_learning.phases.nsca_data import PairedBatches, moment_at
 from robot_learning.phases.nsca_dynamics import (
@@ -141,6 +144,38 @@ def test_fusion_leaves_eyes_and_ears_as_they_are_and_learns_the_rest(samples):
         'proprioception',
         'scale',
     }
+
+
+def test_fusion_lets_eyes_and_ears_learn_where_it_is_told_to(samples):
+    config = FusionPhaseConfig(loss=LOOSE, train_encoders=True)
+    objective = seeded(FusionObjective, TINY, config)
+    before = weights(objective)
+    training, held_out = batches(samples, 'image', 'sound', 'proprioception')
+    passes(objective, training, held_out, epochs=1).run()
+    changed = {name.split('.')[1] for name in moved(before, weights(objective))}
+    assert {'vision', 'audio', 'fusion'} <= changed
+
+
+def test_fusion_varies_what_it_learns_from_and_not_what_it_is_measured_on(samples):
+    looks = ImageAugmentationConfig(flip=0.0, jitter=1.0, brightness=0.9)
+    hearings = SoundAugmentationConfig(window_s=0.2)
+    senses = ('vision', 'audio')
+    plain = FusionPhaseConfig(senses=senses, loss=LOOSE)
+    varied = dataclasses.replace(plain, looks=looks, hearings=hearings)
+    training, _ = batches(samples, 'image', 'sound')
+    batch = training.read(range(8))
+    found = []
+    for config in (plain, varied):
+        objective = seeded(FusionObjective, TINY, config)
+        objective.module.train()
+        torch.manual_seed(3)
+        learned = float(objective.losses(batch, 0.0).tasks['nsca'].detach())
+        objective.module.eval()
+        torch.manual_seed(3)
+        with torch.no_grad():
+            found.append((learned, objective.measure([batch])['held_out/consistency']))
+    assert found[0][0] != found[1][0]
+    assert found[0][1] != 0
 
 
 def test_dynamics_learns_what_actions_do(samples):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ class Probe(NamedTuple):
     weight: Tensor  # [D, C]
     bias: Tensor
     penalty: float
+    within: float = math.nan  # Share right in the cross-validation that chose the penalty.
 
     def predict(self, features: Array) -> Array:
         """Return the most likely class of each row [N, D]."""
@@ -52,7 +54,9 @@ def fit_probe(features: Array, labels: Array, num_classes: int, seed: int = 0) -
             probe = _fit(rows[~is_held], targets[~is_held], num_classes, penalty)
             right += int((probe.predict(features[is_held]) == labels[is_held]).sum())
         scores.append(right)
-    return _fit(rows, targets, num_classes, _PENALTIES[int(np.argmax(scores))])
+    best = int(np.argmax(scores))
+    probe = _fit(rows, targets, num_classes, _PENALTIES[best])
+    return probe._replace(within=scores[best] / len(rows))
 
 
 def _fit(rows: Tensor, targets: Tensor, num_classes: int, penalty: float) -> Probe:

@@ -6,8 +6,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from robot_learning.config import STRICT
-from robot_learning.models.nsca.audio import AudioEncoder
 from robot_learning.models.nsca.config import NscaModelConfig
+from robot_learning.models.nsca.course import ear
 from robot_learning.phases.nsca_augmentation import SoundAugmentationConfig, augment_sounds
 from robot_learning.phases.nsca_contrast import ContrastConfig, ContrastiveObjective, Sense
 from robot_learning.phases.passes_config import PassesConfig
@@ -42,6 +42,6 @@ def audio_objective(model: NscaModelConfig, config: AudioPhaseConfig) -> Contras
     def hearing(batch: Batch) -> Tensor:
         return augment_sounds(as_is(batch), model.sample_rate, config.augmentation)
 
-    encoder = AudioEncoder(model)
+    encoder = ear(model)
     sense = Sense('audio', 'nsca_audio', encoder, model.latent_size, as_is, hearing, _ADVICE)
     return ContrastiveObjective(AudioManifest(model, config), sense, config.contrast)

@@ -90,11 +90,6 @@ def pictures(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
-def is_stepwise(batch: Mapping[str, Tensor]) -> bool:
-    """Whether there is a frame for every step."""
-    return 'frames' in batch
-
-
 def moment_at(
     batch: Mapping[str, Tensor], step: int, heard: int, felt: int, senses: Sequence[str]
 ) -> Moment:

@@ -149,6 +149,11 @@ def _steps(
     return torch.stack([seen, heard_latents, nothing], dim=2)
 
 
+def is_encoded(batch: Batch) -> bool:
+    """Whether a batch is one of `EncodedSamples`."""
+    return 'whole' in batch or 'latents' in batch
+
+
 def drawn_moments(
     batch: Batch, perception: Perception, senses: Sequence[str], felt: int
 ) -> Sensed:

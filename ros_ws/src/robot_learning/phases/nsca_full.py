@@ -15,7 +15,7 @@ from robot_learning.models.nsca.config import PROPERTIES, MomentWindow, NscaMode
 from robot_learning.models.nsca.perception import Sensed
 from robot_learning.models.nsca.whole import NscaModel
 from robot_learning.phases.nsca_dynamics import DynamicsLossConfig, HorizonErrors, imagined_losses
-from robot_learning.phases.nsca_encoded import encoded, sensed_steps, sensed_whole
+from robot_learning.phases.nsca_encoded import encoded, is_encoded, sensed_steps, sensed_whole
 from robot_learning.phases.nsca_fusion import FusionLossConfig, fusion_losses
 from robot_learning.phases.nsca_losses import outcome_loss, refuse_collapse, spread_of
 from robot_learning.phases.passes import Losses, summed_gradients
@@ -171,7 +171,7 @@ class FullObjective:
         }
 
     def _encoded(self, batch: Batch) -> Batch:
-        if 'latents' in batch:
+        if is_encoded(batch):
             return batch
         is_learning = self.full.training and self.full.train_encoders
         with torch.set_grad_enabled(is_learning):

@@ -14,8 +14,15 @@ from torch import Tensor, nn
 from robot_learning.config import STRICT
 from robot_learning.models.nsca.config import MODALITIES, MomentWindow, NscaModelConfig
 from robot_learning.models.nsca.fusion import LatentPredictor
-from robot_learning.models.nsca.perception import Perception, Sensed
-from robot_learning.phases.nsca_encoded import drawn_moments, sensed_whole
+from robot_learning.models.nsca.perception import Moment, Perception, Sensed
+from robot_learning.phases.nsca_augmentation import (
+    ImageAugmentationConfig,
+    SoundAugmentationConfig,
+    augment_images,
+    augment_sounds,
+)
+from robot_learning.phases.nsca_data import moment_at, whole
+from robot_learning.phases.nsca_encoded import drawn_moments, is_encoded, sensed_whole
 from robot_learning.phases.nsca_losses import (
     covariance_loss,
     cross_modal_nt_xent,
@@ -62,6 +69,14 @@ class FusionPhaseConfig:
     loss: FusionLossConfig = FusionLossConfig()
     window: MomentWindow = MomentWindow()
     whitening: NonNegativeFloat = 0.3  # Shrinkage, see `Whitening.fit`.
+    train_encoders: bool = False  # Eyes and ears learn along, unwhitened.
+    looks: ImageAugmentationConfig | None = None  # How pictures vary while learning.
+    hearings: SoundAugmentationConfig | None = None  # How sounds do.
+
+    @property
+    def encodes_once(self) -> bool:
+        """Whether samples can be encoded before learning: eyes, ears and what they get stay."""
+        return not self.train_encoders and self.looks is None and self.hearings is None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -73,20 +88,22 @@ class FusionManifest:
 
 
 class FusionModule(nn.Module):
-    """Perception with frozen eyes and ears, and what the state must be able to say."""
+    """Perception, and what the state must be able to say; eyes and ears may be frozen."""
 
-    def __init__(self, config: NscaModelConfig):
+    def __init__(self, config: NscaModelConfig, train_encoders: bool = False):
         super().__init__()
         self.perception = Perception(config)
         self.predictor = LatentPredictor(config)
-        for encoder in (self.perception.vision, self.perception.audio):
+        encoders = [self.perception.vision, self.perception.audio]
+        self._frozen = [] if train_encoders else encoders
+        for encoder in self._frozen:
             encoder.requires_grad_(False)
 
     def train(self, mode: bool = True) -> FusionModule:
         """Leave the frozen encoders as they are in use."""
         super().train(mode)
-        self.perception.vision.eval()
-        self.perception.audio.eval()
+        for encoder in self._frozen:
+            encoder.eval()
         return self
 
 
@@ -139,11 +156,11 @@ def fusion_losses(
 
 
 class FusionObjective:
-    """Moments of encoded samples; see `passes.Objective` and `EncodedSamples`."""
+    """Moments of samples, encoded or raw; see `passes.Objective` and `EncodedSamples`."""
 
     def __init__(self, model: NscaModelConfig, config: FusionPhaseConfig):
         self.config = FusionManifest(model, config)
-        self._fusion = FusionModule(model)
+        self._fusion = FusionModule(model, config.train_encoders)
         self.module: nn.Module = self._fusion
 
     @property
@@ -167,8 +184,7 @@ class FusionObjective:
 
     def losses(self, batch: Batch, done: float) -> Losses:
         """Fuse a random moment of every sample."""
-        phase = self.config.phase
-        sensed = drawn_moments(batch, self.perception, phase.senses, phase.window.felt_steps)
+        sensed = self._sensed(batch, is_learning=True)
         loss, parts, _ = fusion_losses(
             self.perception,
             self._fusion.predictor,
@@ -188,11 +204,7 @@ class FusionObjective:
         sums: dict[str, float] = {}
         states, count = [], 0
         for batch in batches:
-            sensed = (
-                sensed_whole(batch, self.perception, config.senses)
-                if 'whole' in batch
-                else drawn_moments(batch, self.perception, config.senses, config.window.felt_steps)
-            )
+            sensed = self._sensed(batch, is_learning=False)
             _, parts, _ = fusion_losses(
                 self.perception, self._fusion.predictor, sensed, _labels(batch), config.loss
             )
@@ -224,6 +236,32 @@ class FusionObjective:
             'kind': PHASE,
             'senses': list(self.config.phase.senses),
         }
+
+    def _sensed(self, batch: Batch, is_learning: bool) -> Sensed:
+        """Sense a moment; what is measured is the whole, as far as there is one."""
+        phase = self.config.phase
+        if is_encoded(batch):
+            if 'whole' in batch and not is_learning:
+                return sensed_whole(batch, self.perception, phase.senses)
+            return drawn_moments(batch, self.perception, phase.senses, phase.window.felt_steps)
+        if 'frames' not in batch or (
+            'image' in batch and (not is_learning or float(torch.rand(())) < 0.5)
+        ):
+            moment = whole(batch, phase.senses)
+        else:
+            heard = round(phase.window.heard_s * self.config.model.sample_rate)
+            step = int(torch.randint(batch['frames'].shape[1], ()))
+            moment = moment_at(batch, step, heard, phase.window.felt_steps, phase.senses)
+        return self.perception.sense(self._varied(moment) if is_learning else moment)
+
+    def _varied(self, moment: Moment) -> Moment:
+        config, model = self.config.phase, self.config.model
+        images, sounds = moment.images, moment.sounds
+        if images is not None and config.looks is not None:
+            images = augment_images(images, model.image_size, config.looks)
+        if sounds is not None and config.hearings is not None:
+            sounds = augment_sounds(sounds, model.sample_rate, config.hearings)
+        return Moment(images, sounds, moment.readings)
 
 
 def _labels(batch: Batch) -> Tensor:

@@ -167,12 +167,13 @@ def _fusion(
         ]
         perception.proprioception.fit(torch.cat(readings))
     objective.module.to(device)
-    training, held_out = (
-        _encoded(PairedBatches(paired, _moment_fields(paired, phase.senses)), perception, settings)
-        for paired in data
-    )
-    objective.fit(training.latents)
-    return Prepared(objective, training, held_out, phase.passes, (*earlier.found, *taken))
+    raw = [PairedBatches(paired, _moment_fields(paired, phase.senses)) for paired in data]
+    sides: list[Batches] = list(raw)
+    if phase.encodes_once:
+        training, held_out = (_encoded(side, perception, settings) for side in raw)
+        objective.fit(training.latents)
+        sides = [training, held_out]
+    return Prepared(objective, *sides, phase.passes, (*earlier.found, *taken))
 
 
 def _dynamics(

@@ -29,6 +29,8 @@ class NscaModelConfig:
     sample_rate: PositiveInt = SAMPLE_RATE_HZ
     mel_bands: Annotated[int, Field(ge=8)] = 80
     audio_channels: Annotated[int, Field(ge=4, multiple_of=4)] = 32
+    # Frames of the course of a sound, in order; 0: its texture, whenever it sounds.
+    audio_course: Annotated[int, Field(ge=0, multiple_of=8)] = 0
     proprioception_size: PositiveInt = 16
     fusion_heads: PositiveInt = 8
     fusion_layers: PositiveInt = 4

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robot_learning.models.nsca.audio import AudioEncoder
 from robot_learning.models.nsca.config import NscaModelConfig
+from robot_learning.models.nsca.course import ear
 from robot_learning.models.nsca.fusion import FusionTransformer, LatentScale
 from robot_learning.models.nsca.proprioception import ProprioceptionEncoder
 from robot_learning.models.nsca.vision import VisionEncoder
@@ -37,7 +37,7 @@ class Perception(nn.Module):
         super().__init__()
         self.config = config
         self.vision = VisionEncoder(config)
-        self.audio = AudioEncoder(config)
+        self.audio = ear(config)
         self.proprioception = ProprioceptionEncoder(config)
         self.fusion = FusionTransformer(config)
         self.scale = LatentScale(config)
