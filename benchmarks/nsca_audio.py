@@ -45,7 +45,7 @@ class Setting(NamedTuple):
     """What may be better or worse."""
 
     epochs: int
-    model: NscaModelConfig = NscaModelConfig(blocks_per_stage=0, audio_channels=8)
+    model: NscaModelConfig = NscaModelConfig(blocks_per_stage=0, audio_channels=8, audio_rates=7)
     contrast: ContrastConfig = ContrastConfig(covariance_weight=0.04)
     augmentation: SoundAugmentationConfig = SoundAugmentationConfig(window_s=2.5)
     learning_rate: float = 2e-3
@@ -76,7 +76,9 @@ SETTINGS = {
         augmentation=_ROOMS,
     ),
     'wide': Setting(
-        41, NscaModelConfig(blocks_per_stage=1, audio_channels=16), augmentation=_ROOMS
+        41,
+        NscaModelConfig(blocks_per_stage=1, audio_channels=16, audio_rates=7),
+        augmentation=_ROOMS,
     ),
     'long': Setting(82, augmentation=_ROOMS),
 }

@@ -29,6 +29,8 @@ class NscaModelConfig:
     sample_rate: PositiveInt = SAMPLE_RATE_HZ
     mel_bands: Annotated[int, Field(ge=8)] = 80
     audio_channels: Annotated[int, Field(ge=4, multiple_of=4)] = 32
+    # Octaves of how fast bands change that are read out, from 50 Hz down; 7 for surroundings.
+    audio_rates: Annotated[int, Field(ge=0, le=10)] = 0
     proprioception_size: PositiveInt = 16
     fusion_heads: PositiveInt = 8
     fusion_layers: PositiveInt = 4
