@@ -171,6 +171,7 @@ def test_list_shows_command_lines_and_starts_nothing(workspace, capsys):
         (['--phase', 'nothing'], "phase 'nothing': unknown"),
         (['--phase-config', '/no/such.yaml'], '/no/such.yaml: cannot be read'),
         (['--set', 'trainer.phase=nothing'], "phase 'nothing': unknown"),
+        (['--phases', 'nsca', '--set', 'more_trainers.config=/no/such.yaml'], '/no/such.yaml'),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(workspace, capsys, arguments, text):
@@ -178,6 +179,11 @@ def test_a_mistake_is_one_message_and_exit_code_2(workspace, capsys, arguments, 
     captured = capsys.readouterr()
     assert text in captured.err
     assert captured.out == ''
+
+
+def test_phases_of_nsca_have_settings_of_their_own(workspace, capsys):
+    assert up.main(['--list', '--phases', 'nsca,nsca_fusion']) == 0
+    assert 'more_trainers_nsca_fusion: ' in capsys.readouterr().out
 
 
 def test_without_a_built_workspace_it_says_what_to_do(tmp_path, monkeypatch, capsys):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -75,19 +76,29 @@ def test_audio_does_not_care_how_loud_a_sound_is_and_takes_the_shortest():
     assert encoder(torch.randn(2, 10)).shape == (2, TINY.latent_size)
 
 
+def test_rates_are_heard_where_they_are_asked_for():
+    flutter = torch.sin(40 * torch.arange(16_000) / 16_000).abs() * torch.randn(1, 16_000)
+    sizes = {}
+    for rates in (0, 7):
+        encoder = AudioEncoder(dataclasses.replace(TINY, audio_rates=rates)).eval()
+        assert encoder(flutter).shape == (1, TINY.latent_size)
+        sizes[rates] = encoder.output.in_features
+    assert sizes[7] - sizes[0] == 7 * (TINY.mel_bands // 4)
+
+
 def test_the_rate_that_bands_change_at_stands_out_whatever_the_length():
     for octave in (1, 3, 5):
         period = 2.7 * 2**octave  # Where a Haar wavelet of this width answers most.
         for num_frames in (256, 500):
             wave = torch.sin(2 * math.pi * torch.arange(num_frames) / period)
             bands = wave.expand(1, 8, num_frames)
-            rates = change_rates(bands).view(7, 2)  # [rate, F // 4]
+            rates = change_rates(bands, 7).view(7, 2)  # [rate, F // 4]
             assert rates[:, 0].argmax() == octave
             torch.testing.assert_close(rates[:, 0], rates[:, 1])
 
 
 def test_sounds_too_short_for_a_rate_repeat_the_next_faster():
-    rates = change_rates(torch.randn(3, 8, 50)).view(3, 7, 2)
+    rates = change_rates(torch.randn(3, 8, 50), 7).view(3, 7, 2)
     torch.testing.assert_close(rates[:, 5], rates[:, 4])
     torch.testing.assert_close(rates[:, 6], rates[:, 4])
     assert not torch.allclose(rates[:, 4], rates[:, 3])

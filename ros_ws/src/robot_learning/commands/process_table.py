@@ -282,9 +282,16 @@ def check(processes: Sequence[ResolvedProcess]) -> None:
     for process in processes:
         phase, path = process.parameters.get('phase'), process.parameters.get('config')
         if phase and (path or phase not in shipped):
-            from robot_learning.phases import recipe  # Brings in torch.
+            _check_phase(str(phase), str(path) if path else None)
 
-            recipe.load(str(phase), str(path) if path else None)
+
+def _check_phase(phase: str, path: str | None) -> None:
+    from robot_learning.phases import nsca_config, recipe  # Bring in torch.
+
+    if phase in nsca_config.NAMES:
+        nsca_config.load(path or nsca_config.shipped('nsca_robot.yaml'))
+    else:
+        recipe.load(phase, path)
 
 
 def argument_values(

@@ -21,7 +21,7 @@ from robot_learning_interfaces.msg import AudioChunk, WorldState
 from robot_learning_interfaces.srv import Imagine
 
 from robot_learning import contract as contracts
-from robot_learning.config import STRICT
+from robot_learning.config import STRICT, Names
 from robot_learning.contract import RobotContract
 from robot_learning.errors import CommandError, ConfigError, RobotLearningError
 from robot_learning.model_files import ModelFileRules
@@ -54,7 +54,7 @@ class PerceptionConfig(ModelFileRules, ManagedConfig):
 
     robot: str = 'arena'  # Robot contract: a name in config/robots or the path of a YAML file.
     camera: str = ''  # Field of the contract; empty: its first picture, if the model sees.
-    body: tuple[str, ...] = ()  # Fields whose numbers, one after the other, are proprioception.
+    body: Names = ()  # Fields whose numbers, one after the other, are proprioception: imu,pose.
     models: Path = Path('runs/models')  # Directory of the model store.
     model: str = 'nsca-full'  # NAME or NAME@VERSION of phase full.
     rate_hz: Annotated[float, Field(gt=0, le=100)] = 10.0

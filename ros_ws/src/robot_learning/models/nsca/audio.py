@@ -13,7 +13,6 @@ from robot_learning.models.nsca.vision import Stage
 SHORTEST = FFT_SIZE  # Samples; shorter sounds are filled up with silence.
 _STAGES = (1, 2, 4, 8)  # Channels of each stage, times audio_channels.
 _MEAN_LOG, _SPREAD_LOG = -4.0, 4.0  # Of log-mel power, about; makes inputs of unit spread.
-_RATES = 7  # Octaves of change that are read out, from 50 Hz down to 0.8 Hz.
 _BANDS_PER_RATE = 4  # Neighbours whose mean changes together.
 _FAINTEST_CHANGE = 1e-2  # Squared; what changes less counts as still.
 
@@ -46,9 +45,9 @@ class LogMel(nn.Module):
 class AudioEncoder(nn.Module):
     """Sounds [B, N] at the config's rate to latents [B, latent_size].
 
-    Which band sounds and how fast it changes matters, and not when: what is read out is mean and
-    spread over time, of the bands themselves and of what convolutions make of them, band by band,
-    and the power of the bands' changes at each rate: what a sound's texture is to people too
+    Which band sounds matters, and not when: what is read out is mean and spread over time, of
+    the bands themselves and of what convolutions make of them, band by band. With `audio_rates`
+    also the power of the bands' changes at each rate, which makes up a sound's texture to people
     (McDermott & Simoncelli 2011, "Sound Texture Perception via Statistics of the Auditory
     Periphery").
     """
@@ -56,6 +55,7 @@ class AudioEncoder(nn.Module):
     def __init__(self, config: NscaModelConfig):
         super().__init__()
         self.log_mel = LogMel(config)
+        self.num_rates = config.audio_rates
         size, bands = 2, config.mel_bands
         stages: list[nn.Module] = []
         for times in _STAGES:
@@ -63,7 +63,7 @@ class AudioEncoder(nn.Module):
             stages.append(Stage(size, channels, config.blocks_per_stage))
             size, bands = channels, -(-bands // 2)
         self.stages = nn.ModuleList(stages)
-        rates = _RATES * (config.mel_bands // _BANDS_PER_RATE)
+        rates = config.audio_rates * (config.mel_bands // _BANDS_PER_RATE)
         read = 2 * (2 * config.mel_bands + size * bands) + rates
         self.norm = nn.BatchNorm1d(read, affine=False)
         self.output = nn.Linear(read, config.latent_size)
@@ -73,7 +73,9 @@ class AudioEncoder(nn.Module):
         x = self.log_mel(sounds)
         loudest = x[:, :1].amax((2, 3), keepdim=True)
         x = torch.cat([(x[:, :1] - loudest).clamp(min=-4) + 1, x[:, 1:]], dim=1)
-        read = [_over_time(x), change_rates(x[:, 0])]
+        read = [_over_time(x)]
+        if self.num_rates:
+            read.append(change_rates(x[:, 0], self.num_rates))
         for stage in self.stages:
             x = stage(x)
         read.append(_over_time(x))
@@ -87,7 +89,7 @@ def _over_time(x: Tensor) -> Tensor:
     return torch.cat([x.mean(3).flatten(1), spread.flatten(1)], dim=1)
 
 
-def change_rates(bands: Tensor) -> Tensor:
+def change_rates(bands: Tensor, num_rates: int) -> Tensor:
     """Measure how much bands change at each rate, whatever the sound's length.
 
     Of each octave, the mean square of what `2 ** octave` frames differ on average from as many
@@ -95,13 +97,14 @@ def change_rates(bands: Tensor) -> Tensor:
 
     Args:
         bands: [B, F, T], log-mel.
+        num_rates: octaves, from that of neighbouring frames on.
 
     Returns:
-        [B, rates * (F // 4)]; a rate for which the sound is too short counts as the next faster.
+        [B, num_rates * (F // 4)]; one for which the sound is too short counts as the next faster.
     """
     x = F.avg_pool1d(bands.transpose(1, 2), _BANDS_PER_RATE).transpose(1, 2)
     found: list[Tensor] = []
-    for octave in range(_RATES):
+    for octave in range(num_rates):
         width = 2**octave
         if x.shape[2] < 2 * width:
             found.append(found[-1])

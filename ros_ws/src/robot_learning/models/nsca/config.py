@@ -31,6 +31,8 @@ class NscaModelConfig:
     audio_channels: Annotated[int, Field(ge=4, multiple_of=4)] = 32
     # Frames of the course of a sound, in order; 0: its texture, whenever it sounds.
     audio_course: Annotated[int, Field(ge=0, multiple_of=8)] = 0
+    # Octaves of how fast bands change that are read out, from 50 Hz down; 7 for surroundings.
+    audio_rates: Annotated[int, Field(ge=0, le=10)] = 0
     proprioception_size: PositiveInt = 16
     fusion_heads: PositiveInt = 8
     fusion_layers: PositiveInt = 4
