@@ -57,9 +57,22 @@ def digits(results: Any, table: Table) -> str:
         for row in results['rows']
     ]
     head = ['retrieval', 'features', 'value, 95 %', 'chance']
+    text = (
+        f'Speaker {results["speaker"]} and the pictures were never learned from; '
+        f'{results["held_out"]} pairs, seed {results["seed"]}, setting {results["setting"]}, on '
+        f'{results["device"]}. Goal: R@1 {results["goal"]:.2f}, each way:\n\n{table(head, rows)}'
+    )
+    tried = [
+        [name, speaker, *(f'{value:.3f}' for value in values.values())]
+        for name, found in results['tried'].items()
+        for speaker, values in found.items()
+    ]
+    if not tried:
+        return text
+    named = next(iter(next(iter(results['tried'].values())).values()))
     return (
-        f'Speaker {results["speaker"]} and {results["held_out"]} pictures were never learned '
-        f'from. Goal: R@1 {results["goal"]:.2f}:\n\n{table(head, rows)}'
+        f'{text}\n\nTried for the choice, without that speaker and those pictures:\n\n'
+        f'{table(["setting", "speaker held out", *named], tried)}'
     )
 
 
