@@ -213,6 +213,8 @@ def with_background(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the pieces over something quieter: another sound of the batch, or pink noise."""
+    if config.noise == 0:
+        return pieces
     batch, length = pieces.shape
     heard = time_shift(others.roll(1, 0), length, generator)
     noise = pink_noise(min(batch, _NUM_NOISES), length, pieces.device, generator)
