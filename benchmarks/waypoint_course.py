@@ -60,7 +60,7 @@ config:
   model: {size: size1m, deter: 256, blocks: 4}
   block_scale: 10.0
   batch_size: 16
-  length: 32
+  length: 16
   horizon: 10
   discount: 0.98
   learning_rate: 4.0e-4
@@ -68,16 +68,16 @@ config:
 """
 RECIPES = {
     'behavior_cloning': Recipe(('--mode', 'supervised'), ('--num-updates', 4000)),
-    'sequence_cloning': Recipe(('--phase', 'sequence_cloning'), ('--num-updates', 600)),
-    'sac': Recipe(('--mode', 'policy', '--algorithm', 'sac'), ('--num-updates', 4000)),
-    'dreamer': Recipe(('--mode', 'dreamer'), ('--num-updates', 800), config=DREAMER),
+    'sequence_cloning': Recipe(('--phase', 'sequence_cloning'), ('--num-updates', 400)),
+    'sac': Recipe(('--mode', 'policy', '--algorithm', 'sac'), ('--num-updates', 3000)),
+    'dreamer': Recipe(('--mode', 'dreamer'), ('--num-updates', 600), config=DREAMER),
     'ppo': Recipe(
         ('--mode', 'policy', '--algorithm', 'ppo', '--env', 'arena'),
-        ('--num-steps', 100_000),
+        ('--num-steps', 60_000),
         demonstrations=False,
     ),
 }
-DEMONSTRATED_STEPS = 15_000
+DEMONSTRATED_STEPS = 10_000
 
 
 def command(name: str, *arguments: str) -> None:

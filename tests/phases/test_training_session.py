@@ -42,6 +42,19 @@ def test_offline_sac_publishes_by_schedule_and_reports_held_out_numbers(tmp_path
     assert ModelStore(to.models).newest('sac') == progress.version
 
 
+def test_offline_sac_stays_close_to_what_was_done(tmp_path):
+    split = split_episodes(episodes(30, seed=0, policy=driver), 0.2, seed=0)
+    errors = []
+    for weight in (0.0, 1.0):
+        config = f'{{hidden: [16], batch_size: 32, imitation_weight: {weight}}}'
+        plan = recipe.load('sac', overrides=f'config: {config}')
+        to = Destination(tmp_path / f'models-{weight}', 'sac')
+        progress = learn_offline(point_contract(), plan, split, 'test', to, seed=0).run(400)
+        errors.append(progress.metrics['held_out/action_error'])
+        assert progress.environment_step > 100  # All the same it is experience.
+    assert errors[1] < 0.6 * errors[0]
+
+
 def test_recordings_without_rewards_are_refused_by_name_where_one_is_needed(tmp_path):
     recorded = episodes(10, seed=0)
     num_steps = 0

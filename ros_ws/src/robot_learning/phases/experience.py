@@ -95,12 +95,21 @@ class Experience:
             self._take(self._store, path)
         return self.environment_step - before
 
-    def append(self, episodes: Iterable[Episode], source: str) -> None:
-        """Take in recorded episodes as if they had just been experienced."""
+    def append(
+        self, episodes: Iterable[Episode], source: str, are_demonstrations: bool = False
+    ) -> None:
+        """Take in recorded episodes as if they had just been experienced.
+
+        Args:
+            episodes: in the order of their steps.
+            source: what to call them.
+            are_demonstrations: they are also what a phase with a pull towards demonstrations is
+                to stay close to.
+        """
         self.sources.append(source)
         for episode in episodes:
             self._count(episode, source)
-            self._fill(self._online, episode, source)
+            self._fill(self._offline if are_demonstrations else self._online, episode, source)
 
     def append_demonstrations(self, episodes: Iterable[Episode], source: str) -> None:
         """Take in recorded episodes as demonstrations, which do not count as experience."""

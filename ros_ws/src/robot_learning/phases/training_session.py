@@ -140,7 +140,9 @@ def _recorded(
     contract: RobotContract, recipe: Recipe, split: Split, source: str, seed: int
 ) -> Experience:
     experience = _experience(contract, recipe, seed, None)
-    experience.append(split.training, source)
+    # What was never done here will never be tried either: away from the data critics are wrong
+    # unnoticed, and only staying close helps (Fujimoto & Gu 2021, arXiv 2106.06860).
+    experience.append(split.training, source, are_demonstrations=True)
     _check_usable(experience, experience.num_steps, source, recipe)
     return experience
 
