@@ -183,7 +183,12 @@ def test_a_mistake_is_one_message_and_exit_code_2(workspace, capsys, arguments, 
 
 def test_phases_of_nsca_have_settings_of_their_own(workspace, capsys):
     assert up.main(['--list', '--phases', 'nsca,nsca_fusion']) == 0
-    assert 'more_trainers_nsca_fusion: ' in capsys.readouterr().out
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'more_trainers' in line]
+    assert [line.partition(':')[0] for line in lines] == [
+        'more_trainers_nsca',
+        'more_trainers_nsca_fusion',
+    ]
+    assert all('model_name:=nsca ' in line for line in lines), 'they stand on each other'
 
 
 def test_without_a_built_workspace_it_says_what_to_do(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import pytest
 from moving_light import SETTINGS, light_contract, write_lights
 from robot_learning.errors import ConfigError, DataError, NotEnoughDataError
 from robot_learning.model_store import ModelStore
-from robot_learning.phases import nsca_config
+from robot_learning.phases import nsca_config, nsca_follower
 from robot_learning.phases.devices import CPU
 from robot_learning.phases.nsca_follower import NscaFollower
 from robot_learning.phases.training_session import Destination
@@ -163,6 +163,29 @@ def test_only_the_newest_segments_are_learned_from(follower, tmp_path):
     noted = json.loads(next((tmp_path / 'out').glob('**/round.json')).read_text())
     assert noted['segments'] == ['today/segment_000002.hdf5', 'today/segment_000003.hdf5']
     assert (noted['num_steps'], noted['stored_steps']) == (110, 220)
+
+
+def test_episodes_that_are_too_short_are_named_and_not_read_again_with_every_new_one(
+    follower, tmp_path, monkeypatch
+):
+    opened = []
+    original = nsca_follower.open_paired
+    monkeypatch.setattr(
+        nsca_follower, 'open_paired', lambda *a, **k: opened.append(1) or original(*a, **k)
+    )
+    longer = 'config: {model: {temporal_length: 11}}'  # Episodes have eleven steps.
+    write_lights(tmp_path / 'store', 20, seed=0)
+    added = []
+
+    def is_enough(report):
+        assert report[1] == 'waiting' and 'holds no episode of 12 steps' in report[2]
+        if len(added) < 4:
+            added.append(write_lights(tmp_path / 'store', 1, seed=1 + len(added)))
+            return False
+        return True
+
+    follower.run(is_enough, overrides=longer)
+    assert len(opened) == 2, 'at first, and when there was a tenth more'
 
 
 def test_a_sense_that_the_robot_lacks_fails_by_name(follower, tmp_path):

@@ -50,6 +50,7 @@ from robot_learning.trajectory.episode import Episode
 
 _IDLE_S = 0.2
 _REPORT_S = 1.0  # While nothing is learned.
+_TELL_S = 10.0  # Between two lines of the log about what is waited for.
 _PATIENCE_S = 60.0  # Without new steps or updates, before that is called wrong.
 
 
@@ -114,6 +115,7 @@ class TrainerNode(Node):
         self._progress = Progress(detail='' if config.phase else 'Waiting for train_phase.')
         self._announced: tuple[str, int] | None = None
         self._reported_s = time.monotonic()  # When the learning thread last told its progress.
+        self._told, self._told_s = '', -math.inf  # What it waits for, in the log.
         self._newest_step = (0, self._reported_s)  # Environment steps, and since when.
         self._metrics = self.create_publisher(TrainingMetrics, 'training_metrics', qos.NOTICE_QOS)
         self._versions = self.create_publisher(ModelVersion, 'model_version', qos.NOTICE_QOS)
@@ -270,9 +272,12 @@ class TrainerNode(Node):
 
     def _report(self, progress: Progress) -> None:
         """Publish where training stands; called on the learning thread."""
-        if progress.state == 'waiting' and progress.detail != self._progress.detail:
-            self.get_logger().info(progress.detail, throttle_duration_sec=10.0)
-        self._progress, self._reported_s = progress, time.monotonic()
+        now_s = time.monotonic()
+        is_new = progress.state == 'waiting' and progress.detail != self._told
+        if is_new and now_s - self._told_s >= _TELL_S:  # The last of several is told in the end.
+            self.get_logger().info(progress.detail)
+            self._told, self._told_s = progress.detail, now_s
+        self._progress, self._reported_s = progress, now_s
         msg = TrainingMetrics()
         msg.header.stamp = self.get_clock().now().to_msg()
         msg.phase = self._phase

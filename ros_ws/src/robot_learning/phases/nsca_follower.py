@@ -44,6 +44,7 @@ from robot_learning.trajectory.store import TrajectoryStore
 
 _POLL_S = 1.0
 _ROUND = 'round.json'
+_RETRY = 0.1  # So many more steps before episodes are read again that were too few or too short.
 
 
 class _Round(NamedTuple):
@@ -96,7 +97,7 @@ class NscaFollower:
         self._contract, self._seed, self._device = contract, seed, device
         self._steps: dict[str, int] = {}  # Of each segment that was looked into.
         self._last: _Round | None = None
-        self._unfit: tuple[list[str], str] | None = None  # Too few segments, and why.
+        self._unfit: tuple[int, str] | None = None  # Stored steps that did not do, and why.
         self.wake = threading.Event()
         self.phase = self.model_name = ''
         self._begin(self._names[0])
@@ -119,7 +120,7 @@ class NscaFollower:
         while not should_stop():
             try:
                 found = self._next_round(is_asked=False)
-                data = self._data(found)
+                data = self._new_data(found)
             except NotEnoughDataError as error:
                 stored = sum(self._steps.values())
                 progress = Progress('waiting', str(error), environment_step=stored)
@@ -197,18 +198,28 @@ class NscaFollower:
         self._steps = {name: self._steps[name] for name in names}
         return self._steps
 
+    def _new_data(self, found: _Round) -> Data:
+        """Open the episodes of a round, unless nearly the same did not do before.
+
+        Raises:
+            NotEnoughDataError: see `_data`.
+        """
+        if self._unfit is not None:
+            stored, reason = self._unfit
+            if abs(found.stored_steps - stored) < _RETRY * stored:
+                raise NotEnoughDataError(reason)
+        return self._data(found)
+
     def _data(self, found: _Round) -> Data:
         """Open the episodes of a round and divide them.
 
         Raises:
             NotEnoughDataError: there are too few, or none is long enough.
         """
-        if self._unfit is not None and self._unfit[0] == found.segments:
-            raise NotEnoughDataError(self._unfit[1])  # They need not be read again to know.
         try:
             return self._divided(found)
         except (NotEnoughDataError, DataError) as error:  # Too few, or all of them too short.
-            self._unfit = found.segments, str(error)
+            self._unfit = found.stored_steps, str(error)
             raise NotEnoughDataError(str(error)) from error
 
     def _divided(self, found: _Round) -> Data:
