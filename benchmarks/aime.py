@@ -139,6 +139,7 @@ def train(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
         'one step ahead dB': held['held_out/one_step_psnr'],
         '10 steps ahead dB': held['held_out/open_loop_psnr'],
         'persistence dB': held['held_out/persistence_psnr'],
+        'mean frame dB': held['held_out/mean_frame_psnr'],
         'components': held['held_out/components'],
         'perplexity': held['held_out/perplexity'],
     }
@@ -349,8 +350,12 @@ def _seconds(f: Callable[[], None], count: int) -> float:
 
 
 def _thinned(curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    measured = [point for point in curve if 'held_out/negative_elbo' in point]
-    return measured[:: max(1, len(measured) // 40)]
+    measured: list[dict[str, Any]] = []
+    for point in curve:  # Between measurements the last one is repeated.
+        held = {name: value for name, value in point.items() if name.startswith('held_out/')}
+        if held and not (measured and held.items() <= measured[-1].items()):
+            measured.append(point)
+    return measured
 
 
 def main() -> None:

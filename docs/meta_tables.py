@@ -23,6 +23,40 @@ def meta_learning(results: Any, table: Table) -> str:
     return '\n'.join(found)
 
 
+def meta_learning_gpu(results: Any, table: Table) -> str:
+    """Accuracy after about a minute on a GPU, and how much faster all tasks at once are."""
+    learned, held_out = results['classes']
+    rows = [
+        [
+            row['task'],
+            row['learned']['adapts'],
+            _interval({'value': row['accuracy'], **row}),
+            row['learned']['ways'],
+            row['learned']['updates'],
+            f'{row["learned"]["seconds"]:.0f}',
+        ]
+        for row in results['rows']
+    ]
+    head = ['task', 'adapts', 'accuracy, 95 %', 'classes in training', 'updates', 's']
+    rates = [
+        [
+            row['tasks'],
+            row['tasks of an update'],
+            f'{row["at once, tasks/s"]:.0f}',
+            f'{row["one after the other, tasks/s"]:.0f}',
+            f'{row["times as fast"]:.1f}',
+        ]
+        for row in results['speed']
+    ]
+    columns = ['an update of', 'tasks', 'at once, tasks/s', 'one by one', 'times as fast']
+    return (
+        f'Omniglot, {held_out} characters of {len(results["held_out_alphabets"])} alphabets that '
+        f'were not learned from ({learned} others were), 600 tasks a row; a learner for each '
+        f'number of shots:\n\n{table(head, rows)}\n'
+        f'Second order, wall time:\n\n{table(columns, rates)}'
+    )
+
+
 def _omniglot(found: Any, table: Table) -> str:
     rows = [
         [

@@ -73,8 +73,8 @@ def _part(path: Path, write: Callable[[Any], str]) -> str:
         return f'`{path.stem}`: not measured yet.\n'
     content = json.loads(path.read_text(encoding='utf-8'))
     machine, day = content['machine'], content['created'][:10]
-    measured = f'{day}, {machine["cpu"]}, {machine["usable_cores"]} cores'
-    return f'{write(content["results"])}\n`benchmarks/results/{path.name}`, {measured}.\n'
+    on = machine.get('gpu') or f'{machine["cpu"]}, {machine["usable_cores"]} cores'
+    return f'{write(content["results"])}\n`benchmarks/results/{path.name}`, {day}, {on}.\n'
 
 
 def _closed_loop(results: Any) -> str:
@@ -346,6 +346,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
         )
     },
     'meta_learning': functools.partial(meta_tables.meta_learning, table=_table),
+    'meta_learning_gpu': functools.partial(meta_tables.meta_learning_gpu, table=_table),
     'vision_language': functools.partial(vision_language_tables.vision_language, table=_table),
     'interactions': functools.partial(bench_tables.interactions, table=_table),
     **{

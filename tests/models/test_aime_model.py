@@ -116,6 +116,27 @@ def test_the_imagined_future_depends_on_actions_and_not_on_frames(model, window)
     model.imagine(Carry(torch.zeros(2, 16), torch.zeros(2, 5)), torch.zeros(2, 8), actions, True)
 
 
+def test_the_mean_of_futures_that_cannot_differ_is_the_one_future(window):
+    torch.manual_seed(0)
+    model = AimeModel(AimeModelConfig(**{**SIZES, 'components': 1, 'min_std': 1e-6}), 2).eval()
+    with torch.no_grad():
+        model.prior.gaussians.weight[5:].zero_()  # Spreads, after the means of 5 numbers.
+        model.prior.gaussians.bias[5:].fill_(-30)
+        torch.manual_seed(1)
+        one = model.open_loop(*window, 3)
+        torch.manual_seed(1)
+        several = model.open_loop(*window, 3, num_draws=4)
+    torch.testing.assert_close(several, one, atol=1e-4, rtol=0)
+
+
+def test_the_mean_of_many_futures_is_closer_than_one_of_them(model, window):
+    frames, actions = window
+    with torch.no_grad():
+        model.prior.gaussians.bias[15:].fill_(3)  # Futures differ much.
+        one, several = (foresight(model.eval(), frames, actions, 3, n).model for n in (1, 32))
+    assert bool((several < one).all())
+
+
 def test_the_recurrent_part_runs_step_by_step_as_in_windows():
     torch.manual_seed(0)
     network = Vrnn(6, 2, 8, 3, 0.05)

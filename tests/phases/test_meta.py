@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from robot_learning.models.meta_learner import MetaLearnerConfig
+from robot_learning.models.meta_learner import Examples, MetaLearnerConfig, MetaShape
 from robot_learning.phases.checkpoint import CheckpointFolder
 from robot_learning.phases.meta import MetaConfig, MetaObjective
 from robot_learning.phases.meta_tasks import Shots, SinusoidTasks
@@ -61,6 +61,28 @@ def test_looped_it_is_the_same():
     together, apart = objective.judge(batch), objective.judge(batch, is_looped=True)
     torch.testing.assert_close(together.loss, apart.loss)
     torch.testing.assert_close(together.right, apart.right)
+
+
+def test_heads_adapt_on_the_features_of_all_tasks_as_each_task_would_by_itself():
+    torch.manual_seed(0)
+    learner = MetaLearnerConfig(channels=8, blocks=2, adapts='head', inner_steps=2)
+    objective = MetaObjective(MetaConfig(learner=learner), MetaShape((1, 8, 8), 0, 3), 0)
+    inputs, labels = torch.rand(4, 9, 1, 8, 8), torch.arange(3).expand(4, 3)
+    batch = {
+        'support_input': inputs[:, :3],
+        'support_target': labels,
+        'query_input': inputs[:, 3:],
+        'query_target': labels.repeat_interleave(2, 1),
+    }
+    together = objective.judge(batch)
+    module = objective.module
+    for task, loss in enumerate(together.loss):
+        support = Examples(inputs[task, :3], labels[task])
+        adapted = module.adapt(module.weights(), module.rates, support, 3)
+        outputs = module.outputs(adapted, inputs[task, 3:])
+        torch.testing.assert_close(module.loss(outputs, batch['query_target'][task]), loss)
+    apart = objective.judge(batch, is_looped=True)
+    torch.testing.assert_close(together.loss, apart.loss)
 
 
 def test_what_is_published_rebuilds_the_learner():

@@ -87,6 +87,26 @@ def test_turned_pictures_are_classes_of_their_own():
     assert (batch['query_input'][0].flatten(1) > 0).float().argmax(1).tolist() == place.tolist()
 
 
+def test_moved_pictures_are_near_where_they_were_and_each_elsewhere():
+    spot = np.zeros((12, 28, 28, 1), np.uint8)
+    spot[:, 12:16, 12:16] = 255
+    names = ('a', 'b', 'c')
+    data = PictureClasses(
+        spot, np.repeat(np.arange(3), 4), names, np.zeros(3, np.int64), (), 'made'
+    )
+    still, moved, again = (
+        PictureTasks(data, 3, Shots(1, 3), 9, 0, jitter=jitter).read(np.arange(3))['query_input']
+        for jitter in (0.0, 1.0, 1.0)
+    )
+    assert (moved == again).all()
+    middle = np.arange(28) - 13.5
+    shares = (moved / moved.sum((-1, -2), keepdim=True)).flatten(0, 2)  # [N, 28, 28]
+    shift = np.stack([(shares.sum(axis).numpy() @ middle) for axis in (-1, -2)])
+    assert np.abs(shift).max() < 2.5  # A tenth of half the side is 1.4 pixels.
+    assert len({*shift[0].round(3).tolist()}) == shares.shape[0]
+    assert abs(float(moved.mean() / still.mean()) - 1) < 0.2
+
+
 def test_a_drive_is_cut_in_the_order_of_time():
     batch = DriveTasks(drives(), Shots(5, 4), 30, 0).read(np.arange(30))
     for support, query in zip(batch['support_input'], batch['query_input'], strict=True):

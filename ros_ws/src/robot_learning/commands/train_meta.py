@@ -134,7 +134,13 @@ def _of_pictures(options: argparse.Namespace, settings: Settings) -> Prepared:
     split = split_classes(data, options.held_out, options.seed)
     shots = Shots(config.shots, config.queries)
     training = PictureTasks(
-        split.training, config.ways, shots, config.num_tasks, options.seed, config.turns
+        split.training,
+        config.ways,
+        shots,
+        config.num_tasks,
+        options.seed,
+        config.turns,
+        config.jitter,
     )
     held_out = PictureTasks(
         split.held_out, config.ways, shots, config.num_held_out_tasks, options.seed + 1

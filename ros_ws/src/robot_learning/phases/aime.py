@@ -197,6 +197,9 @@ class AimeTraining:
         ahead = min(_STEPS_AHEAD, seen.model.shape[1]) - 1
         terms['open_loop_error'] = seen.model[:, ahead].mean()
         terms['persistence_error'] = seen.persistence[:, ahead].mean()
+        future = frames[:, num_context + ahead]
+        still = self.module.scale.mean.expand_as(future)
+        terms['mean_frame_error'] = measures.mean_squared_error(still, future).mean()
         return terms
 
     def _answers(self) -> Answers:

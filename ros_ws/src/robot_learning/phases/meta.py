@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.func import vmap
@@ -50,6 +50,7 @@ class MetaConfig:
     picture_size: Annotated[int, Field(ge=8, le=256)] = 28
     colours: Literal['gray', 'rgb'] = 'gray'
     turns: bool = True  # Pictures turned by quarters are classes of their own, in training.
+    jitter: NonNegativeFloat = 0.0  # Of training pictures; see `PictureTasks`.
 
 
 class Judged(NamedTuple):

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from robot_learning.errors import NotEnoughDataError
 from robot_learning.models.meta_learner import MetaShape
@@ -22,6 +23,7 @@ from robot_learning.trajectory.driving_examples import Drive
 
 SUPPORT_INPUT, SUPPORT_TARGET = 'support_input', 'support_target'
 QUERY_INPUT, QUERY_TARGET = 'query_input', 'query_target'
+_WIDEST = np.array([[0.15, 0.15, 0.1], [0.15, 0.15, 0.1]], np.float32)  # Sides are 2 long.
 
 
 class Tasks(Protocol):
@@ -81,6 +83,8 @@ class PictureTasks:
         seed: of the tasks.
         turns: whether a class turned by 90, 180 or 270 degrees is a class of its own, as in
             Santoro et al. 2016, section 4.1.
+        jitter: how far each picture is moved, at most: 1 is a tenth of half its side to each
+            side, 0.15 larger or smaller, and as much slanted. 0: not.
 
     Raises:
         NotEnoughDataError: there are fewer classes, or fewer pictures of one, than a task has.
@@ -94,6 +98,7 @@ class PictureTasks:
         num_tasks: int,
         seed: int,
         turns: bool = False,
+        jitter: float = 0.0,
     ):
         needed = shots.support + shots.query
         rows = data.rows_of_classes()
@@ -109,6 +114,7 @@ class PictureTasks:
         self.shape = MetaShape((channels, size, size), 0, num_classes)
         self._images, self._num_classes, self._shots = data.images, num_classes, shots
         self._num_tasks, self._seed, self._num_turns = num_tasks, seed, num_turns
+        self._jitter = jitter
 
     def __len__(self) -> int:
         return self._num_tasks
@@ -119,6 +125,8 @@ class PictureTasks:
         drawn = [self._draw(int(row)) for row in rows]  # [classes, support + query, H, W, C] each
         images = torch.from_numpy(np.stack(drawn)).permute(0, 1, 2, 5, 3, 4)
         images = images.contiguous().float().div_(255)
+        if self._jitter:
+            images = _moved(images, torch.from_numpy(self._moves(rows)))
         labels = torch.arange(self._num_classes).expand(len(rows), -1)
         return {
             SUPPORT_INPUT: images[:, :, :support].flatten(1, 2),
@@ -126,6 +134,15 @@ class PictureTasks:
             QUERY_INPUT: images[:, :, support:].flatten(1, 2),
             QUERY_TARGET: labels.repeat_interleave(query, 1),
         }
+
+    def _moves(self, rows: Array) -> Array:
+        """Return the change of the map of places [N, 2, 3] of every picture of these tasks."""
+        count = self._num_classes * sum(self._shots)
+        moves = [
+            np.random.default_rng([self._seed, int(row), 1]).uniform(-1, 1, (count, 2, 3))
+            for row in rows
+        ]
+        return np.concatenate(moves).astype(np.float32) * (self._jitter * _WIDEST)
 
     def _draw(self, number: int) -> Array:
         rng = np.random.default_rng([self._seed, number])
@@ -187,6 +204,14 @@ class DriveTasks:
             targets.append(drive.targets[part])
         joined = torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(targets))
         return _parted(*joined, self._shots.support)
+
+
+def _moved(images: Tensor, change: Tensor) -> Tensor:
+    """Shift, scale and slant pictures [..., C, H, W]; their edges go on outwards."""
+    flat = images.flatten(0, -4)  # [N, C, H, W]
+    grid = F.affine_grid(torch.eye(2, 3) + change, list(flat.shape), align_corners=False)
+    moved = F.grid_sample(flat, grid, padding_mode='border', align_corners=False)
+    return moved.reshape(images.shape)
 
 
 def _parted(inputs: Tensor, targets: Tensor, support: int) -> dict[str, Tensor]:

@@ -30,9 +30,15 @@ def psnr(error: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def foresight(model: AimeModel, frames: Tensor, actions: Tensor, num_context: int) -> Foresight:
-    """Compare what is imagined after `num_context` frames with what was, [B, T, ...]."""
-    imagined = model.open_loop(frames, actions, num_context)
+def foresight(
+    model: AimeModel, frames: Tensor, actions: Tensor, num_context: int, num_draws: int = 16
+) -> Foresight:
+    """Compare the mean of imagined futures after `num_context` frames with what was, [B, T, ...].
+
+    A single future, drawn or of the heaviest component, is another sharp picture than the one
+    that comes, and so further from it than a still picture is.
+    """
+    imagined = model.open_loop(frames, actions, num_context, num_draws)
     future = frames[:, num_context:]
     last = frames[:, num_context - 1 : num_context].expand_as(future)
     return Foresight(mean_squared_error(imagined, future), mean_squared_error(last, future))

@@ -160,14 +160,30 @@ class AimeModel(nn.Module):
         drawn: Tensor = self.scale.restored(self.decoder(torch.cat((deter, stoch), -1)))
         return drawn
 
-    def open_loop(self, frames: Tensor, actions: Tensor, num_context: int) -> Tensor:
-        """See `num_context` frames of windows, imagine the rest: [B, T - num_context, 3, S, S]."""
+    def open_loop(
+        self, frames: Tensor, actions: Tensor, num_context: int, num_draws: int = 0
+    ) -> Tensor:
+        """See `num_context` frames of windows, imagine the rest: [B, T - num_context, 3, S, S].
+
+        Args:
+            frames: [B, T, 3, S, S] in [0, 1].
+            actions: [B, T, A].
+            num_context: how many are seen.
+            num_draws: 0: one future, of the heaviest component at each step; a sharp picture.
+                Else the mean of so many drawn futures, the better guess in squared error.
+        """
         known = frames[:, :num_context]
         seen = self.see(torch.cat((known, known[:, -1:]), 1))  # One more step for its context.
         observed = self.recurrent.observe(seen.embedding[:, :num_context], actions)
         context = seen.latents.mean(2)[:, num_context]
         following = actions[:, num_context - 1 : frames.shape[1] - 1]
-        return self.imagine(observed.carry_at(num_context - 1), context, following)
+        carry = observed.carry_at(num_context - 1)
+        if num_draws == 0:
+            return self.imagine(carry, context, following)
+        times = (part.repeat_interleave(num_draws, 0) for part in (*carry, context, following))
+        deter, stoch, context, following = times
+        drawn = self.imagine(Carry(deter, stoch), context, following, is_drawn=True)
+        return drawn.unflatten(0, (len(frames), num_draws)).mean(1)
 
 
 class ActionRange(NamedTuple):
