@@ -47,7 +47,7 @@ from robot_learning.trajectory.paired_data import PairedSet
 from robot_learning.trajectory.paired_sources import open_paired
 from sklearn.datasets import load_digits
 
-GOAL, CHOSEN = 0.8, 'course'
+GOAL, CHOSEN = 0.8, 'lean'
 LENGTH = 14_400  # Samples of a spoken digit, 0.9 s.
 _LOOKS = ImageAugmentationConfig(
     smallest_crop=0.6, flip=0.0, hue=0.0, saturation=0.0, balance=0.0, grayscale=0.0
