@@ -84,7 +84,6 @@ _CLOSE = SoundAugmentationConfig(
     loudest_noise_db=25.0,
 )
 SETTINGS = {
-    'texture': Setting(replace(_COURSE, audio_course=0, mel_bands=80), _CLOSE),
     'course': Setting(_COURSE, _CLOSE),
     'voices': Setting(_COURSE, replace(_CLOSE, pitch_semitones=3.0, most_stretch=1.3)),
     'wide': Setting(replace(_COURSE, audio_channels=16, dropout=0.5), _CLOSE),
