@@ -47,7 +47,7 @@ from robot_learning.trajectory.paired_data import PairedSet
 from robot_learning.trajectory.paired_sources import open_paired
 from sklearn.datasets import load_digits
 
-GOAL, CHOSEN = 0.8, 'course'
+GOAL, CHOSEN = 0.8, 'lean'
 LENGTH = 14_400  # Samples of a spoken digit, 0.9 s.
 _LOOKS = ImageAugmentationConfig(
     smallest_crop=0.6, flip=0.0, hue=0.0, saturation=0.0, balance=0.0, grayscale=0.0
@@ -84,7 +84,6 @@ _CLOSE = SoundAugmentationConfig(
     loudest_noise_db=25.0,
 )
 SETTINGS = {
-    'texture': Setting(replace(_COURSE, audio_course=0, mel_bands=80), _CLOSE),
     'course': Setting(_COURSE, _CLOSE),
     'voices': Setting(_COURSE, replace(_CLOSE, pitch_semitones=3.0, most_stretch=1.3)),
     'wide': Setting(replace(_COURSE, audio_channels=16, dropout=0.5), _CLOSE),

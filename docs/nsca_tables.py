@@ -90,9 +90,15 @@ def digits(results: Any, table: Table) -> str:
     ]
     if not tried:
         return text
+    tried += [
+        [name, results['speaker'], *(f'{value:.3f}' for value in values.values())]
+        for name, values in results.get('also_measured', {}).items()
+    ]
     named = next(iter(next(iter(results['tried'].values())).values()))
     return (
-        f'{text}\n\nTried for the choice, without that speaker and those pictures:\n\n'
+        f'{text}\n\nOther settings, on {results.get("tried_on", results["device"])}; where others '
+        f'than {results["speaker"]} were held out, {results["speaker"]} and those pictures were '
+        f'not learned from either. {results.get("note", "")}\n\n'
         f'{table(["setting", "speaker held out", *named], tried)}'
     )
 
