@@ -165,6 +165,23 @@ def test_only_the_newest_segments_are_learned_from(follower, tmp_path):
     assert (noted['num_steps'], noted['stored_steps']) == (110, 220)
 
 
+def test_a_round_that_collapses_is_given_up_and_the_next_one_begins_with_more_data(
+    follower, tmp_path
+):
+    impossible = 'config: {vision: {contrast: {smallest_rank: 16.0, smallest_std: 9.0}}}'
+    write_lights(tmp_path / 'store', 10, seed=0)
+    follower.run(is_waiting, overrides=impossible)
+    failed = [detail for _, state, detail, _ in follower.reports if state == 'failed']
+    assert len(failed) == 1 and 'nsca_vision: has collapsed' in failed[0]
+    waiting = follower.reports[-1][2]
+    assert waiting.startswith('Holds 0 of 55 new steps; waiting for more. Round 1 was given up: ')
+    assert failed[0] in waiting
+    write_lights(tmp_path / 'store', 5, seed=1)
+    follower.run(is_waiting)
+    assert follower.reports[-1][2] == 'Holds 0 of 82 new steps; waiting for more.'
+    assert sorted(follower.newest()) == MODELS
+
+
 def test_episodes_that_are_too_short_are_named_and_not_read_again_with_every_new_one(
     follower, tmp_path, monkeypatch
 ):

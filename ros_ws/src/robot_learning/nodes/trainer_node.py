@@ -147,7 +147,8 @@ class TrainerNode(Node):
                 self._report,
             )
         except (TrainingError, DataError) as error:
-            self.get_logger().error(str(error))
+            if str(error) != self._progress.detail:  # Else it was told as progress.
+                self.get_logger().error(str(error))
             return False
         return True
 
@@ -273,6 +274,8 @@ class TrainerNode(Node):
     def _report(self, progress: Progress) -> None:
         """Publish where training stands; called on the learning thread."""
         now_s = time.monotonic()
+        if progress.state == 'failed' and progress.detail != self._progress.detail:
+            self.get_logger().error(progress.detail)
         is_new = progress.state == 'waiting' and progress.detail != self._told
         if is_new and now_s - self._told_s >= _TELL_S:  # The last of several is told in the end.
             self.get_logger().info(progress.detail)

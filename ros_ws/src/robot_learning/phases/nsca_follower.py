@@ -98,6 +98,7 @@ class NscaFollower:
         self._steps: dict[str, int] = {}  # Of each segment that was looked into.
         self._last: _Round | None = None
         self._unfit: tuple[int, str] | None = None  # Stored steps that did not do, and why.
+        self._failure = ''  # Why the last round was given up.
         self.wake = threading.Event()
         self.phase = self.model_name = ''
         self._begin(self._names[0])
@@ -107,13 +108,15 @@ class NscaFollower:
     ) -> Progress:
         """Learn round after round until stopped; wait where there is too little that is new.
 
+        A round whose loss is not finite, or in which a phase collapses, is given up; the next one
+        begins when there is more to learn from.
+
         Args:
             should_stop: asked before every update.
             on_progress: hears where training stands.
 
         Raises:
             DataError: the episodes lack a sense that a phase needs.
-            TrainingError: a loss is not finite, or a phase has collapsed.
             StoreError: something cannot be written, or an earlier phase has no version.
         """
         progress = Progress()
@@ -123,16 +126,21 @@ class NscaFollower:
                 data = self._new_data(found)
             except NotEnoughDataError as error:
                 stored = sum(self._steps.values())
-                progress = Progress('waiting', str(error), environment_step=stored)
+                detail = f'{error} {self._failure}'.strip()
+                progress = Progress('waiting', detail, environment_step=stored)
                 on_progress(progress)
                 self.wake.wait(_POLL_S)
                 self.wake.clear()
                 continue
+            self._failure = ''
             try:
                 progress = self._learn(found, data, None, should_stop, on_progress)
             except (TrainingError, DataError) as error:
                 on_progress(Progress('failed', str(error), environment_step=found.stored_steps))
-                raise
+                if isinstance(error, DataError):
+                    raise
+                self._failure = f'Round {found.number + 1} was given up: {error}'
+                self._write_round(found._replace(finished=list(self._names)))
         return progress
 
     def learn_once(
