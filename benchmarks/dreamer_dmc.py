@@ -37,6 +37,7 @@ from robot_learning.model_store import ModelStore  # noqa: E402
 from robot_learning.phases import cpu, recipe  # noqa: E402
 from robot_learning.phases.acting import actor_for  # noqa: E402
 from robot_learning.phases.checkpoint import CheckpointFolder  # noqa: E402
+from robot_learning.phases.devices import device_named  # noqa: E402
 from robot_learning.phases.interaction import EnvironmentSource, Interaction, evaluate  # noqa: E402
 from robot_learning.phases.phase import PolicySpace  # noqa: E402
 from robot_learning.phases.publishing import Publisher  # noqa: E402
@@ -117,7 +118,8 @@ def run_slice(
     space = PolicySpace(
         environments.observation_size, environments.action_low, environments.action_high
     )
-    phase: Any = plan.phase_class(plan.phase_config, space, options.seed)
+    device = device_named(options.device)
+    phase: Any = plan.phase_class(plan.phase_config, space, options.seed, device=device)
     interaction = Interaction(
         phase,
         space,
@@ -146,7 +148,7 @@ def run_slice(
     means = np.mean([episode[1:] for episode in measured], axis=0).tolist()
     past['evaluations'].append([progress.environment_step, *means])
     path.write_text(json.dumps(past))
-    return {**past, 'config': dataclasses.asdict(plan.phase_config)}
+    return {**past, 'device': str(device), 'config': dataclasses.asdict(plan.phase_config)}
 
 
 def _line(name: str, progress: Progress, episodes: list[list[float]]) -> str:
@@ -213,6 +215,7 @@ def parser_of(description: str, where: str) -> argparse.ArgumentParser:
     parser.add_argument('--minutes', type=float, help='length of this slice (10)')
     parser.add_argument('--steps', type=int, help='stop when so many are done in all')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 or auto')
     parser.add_argument('--runs', type=Path, default=ROOT / 'runs' / where, help='to go on from')
     return parser
 

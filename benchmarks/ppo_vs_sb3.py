@@ -9,7 +9,7 @@ interquartile mean over seeds with a bootstrap interval of 95 % (Agarwal et al. 
                                     [--environment CartPole-v1] [--steps N] [--learner own]
 
 Runs are kept by environment and seed, so that long ones may be made in slices. With --learner
-only one side is trained anew, and such a run says nothing about time.
+only one side is trained anew; times stay those of when both were last trained in turns.
 """
 
 from __future__ import annotations
@@ -206,18 +206,13 @@ def train(name: str, seed: int, steps: int, chosen: Sequence[str]) -> dict[str, 
             learners[learner].advance(mark * rollout)
             seconds[learner] += time.process_time() - start
     returns = {learner: each.score(900_000 + 1000 * seed) for learner, each in learners.items()}
-    return {
-        'steps': rollouts * rollout,
-        'cpu_s': seconds,
-        'return': returns,
-        'are_timed_together': len(learners) == len(LEARNERS),
-    }
+    timed = {'cpu_s': seconds} if len(learners) == len(LEARNERS) else {}
+    return {'steps': rollouts * rollout, 'return': returns, **timed}
 
 
 def merged(run: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """Return an earlier run with what was found of one side since."""
-    both = {key: {**run.get(key, {}), **found[key]} for key in ('cpu_s', 'return')}
-    return {**found, **both}
+    """Return an earlier run with what was found since, of one side or both."""
+    return {**run, **found, 'return': {**run.get('return', {}), **found['return']}}
 
 
 def interquartile_mean(values: np.ndarray) -> float:
@@ -239,7 +234,7 @@ def summarise(runs: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per environment and learner."""
     rows = []
     for name, by_seed in runs.items():
-        timed = [run['cpu_s'] for run in by_seed.values() if run['are_timed_together']]
+        timed = [run['cpu_s'] for run in by_seed.values() if 'cpu_s' in run]
         ratios = [seconds['sb3'] / seconds['own'] for seconds in timed]
         times_faster = float(np.median(ratios)) if timed else None
         for learner in ('sb3', 'own'):

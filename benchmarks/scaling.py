@@ -11,6 +11,9 @@ what the process, a fresh one for each row, had resident.
 Needs torch, numpy and pydantic only.
 
     python benchmarks/scaling.py [--quick] [--device cpu|cuda|cuda:N|auto] [--numeric bfloat16]
+                                 [--go-on]
+
+Each row is written as soon as it is known; --go-on measures those that are still missing.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import json
 import multiprocessing
 import os
 import resource
@@ -39,7 +43,7 @@ except ImportError:  # Settings are not read from files here, so a GPU machine c
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from reporting import table, write  # noqa: E402
+from reporting import RESULTS, table, write  # noqa: E402
 from robot_learning.errors import ConfigError  # noqa: E402
 from robot_learning.models.world_model import WorldModelConfig  # noqa: E402
 from robot_learning.phases import cpu  # noqa: E402
@@ -245,6 +249,14 @@ def measured_on_gpu(
         return {**case._asdict(), 'failed': 'out of memory'}
 
 
+def earlier(name: str, quick: bool, conditions: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that were measured under the same conditions."""
+    path = RESULTS / (f'{name}.quick.json' if quick else f'{name}.json')
+    found = json.loads(path.read_text())['results'] if path.is_file() else {}
+    is_same = all(found.get(key) == value for key, value in conditions.items())
+    return list(found['rows']) if found and is_same else []
+
+
 def main() -> int:
     """Measure, print the table and write it."""
     parser = argparse.ArgumentParser(
@@ -254,6 +266,7 @@ def main() -> int:
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 or auto')
     parser.add_argument('--numeric', choices=('float32', 'bfloat16'), default='float32')
     parser.add_argument('--threads', type=int, default=1, help='of torch on the processor')
+    parser.add_argument('--go-on', action='store_true', help='keep the rows that are there')
     options = parser.parse_args()
     try:
         device = device_named(options.device)
@@ -265,25 +278,27 @@ def main() -> int:
         for seen, size in CAPACITY.items()
     }
     buffers = {seen: filled_buffer(seen, size) for seen, size in capacities.items()}
-    rows = []
-    for case in cases(device, options.quick):
+    name = 'scaling' if device == CPU else 'scaling_gpu'
+    results: dict[str, Any] = {
+        'device': 'processor' if device == CPU else torch.cuda.get_device_name(device),
+        'clock': 'CPU time' if device == CPU else 'wall time',
+        'threads': options.threads,
+        'numeric': options.numeric,
+        'steps in the buffer': capacities,
+    }
+    rows = earlier(name, options.quick, results) if options.go_on else []
+    wanted = list(cases(device, options.quick))
+    known = {tuple(row[field] for field in Case._fields) for row in rows}
+    for case in (case for case in wanted if case not in known):
         buffer = buffers[case.seen]
         if device == CPU:
             rows.append(measured_apart(case, buffer, options.numeric))
         else:
             rows.append(measured_on_gpu(case, buffer, options.numeric, device))
-        print(', '.join(f'{name}: {value}' for name, value in rows[-1].items()), flush=True)
+        print(', '.join(f'{key}: {value}' for key, value in rows[-1].items()), flush=True)
+        left = len(wanted) - len(rows)
+        write(name, results | {'rows still to measure': left, 'rows': rows}, options.quick)
     table(rows)
-    name = 'processor' if device == CPU else torch.cuda.get_device_name(device)
-    results = {
-        'device': name,
-        'clock': 'CPU time' if device == CPU else 'wall time',
-        'threads': options.threads,
-        'numeric': options.numeric,
-        'steps in the buffer': capacities,
-        'rows': rows,
-    }
-    write('scaling' if device == CPU else 'scaling_gpu', results, options.quick)
     return 1 if any('failed' in row and row['failed'] != 'out of memory' for row in rows) else 0
 
 

@@ -279,8 +279,10 @@ def _scaling(results: Any) -> str:
     ]
     head = ['size', 'phase', 'seen as', 'batch', 'seconds an update', 'steps/s', 'MiB']
     clock = results['clock']
+    left = results.get('rows still to measure', 0)
+    missing = f' ({left} rows are not measured yet)' if left else ''
     return (
-        f'How a step grows, {clock} on the {results["device"]}, {results["numeric"]}:\n\n'
+        f'How a step grows, {clock} on the {results["device"]}, {results["numeric"]}{missing}:\n\n'
         f'{_table([*head, "drawing the batch"], rows)}'
     )
 

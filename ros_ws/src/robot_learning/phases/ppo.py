@@ -320,5 +320,6 @@ class ProximalPolicyOptimization:
         network.input_mean.copy_(self._statistics.mean)
         network.input_std.copy_(self._statistics.std)
         if not is_first:
-            for trunk in (network.trunk, self.critic.trunk):
-                keep_answers(trunk[0], old, (network.input_mean, network.input_std))
+            for first in (network.trunk[0], self.critic.trunk[0]):
+                assert isinstance(first, nn.Linear)
+                keep_answers(first, old, (network.input_mean, network.input_std))

@@ -56,5 +56,5 @@ def keep_answers(layer: nn.Linear, old: Scale, new: Scale) -> None:
         old: mean and deviation by which its inputs were normalised, [D] each.
         new: those by which they will be.
     """
-    layer.bias += layer.weight @ ((new[0] - old[0]) / old[1])
-    layer.weight *= new[1] / old[1]
+    layer.bias.add_(layer.weight @ ((new[0] - old[0]) / old[1]))
+    layer.weight.mul_(new[1] / old[1])
