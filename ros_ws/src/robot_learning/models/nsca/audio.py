@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,15 +58,10 @@ class AudioEncoder(nn.Module):
         super().__init__()
         self.log_mel = LogMel(config)
         self.num_rates = config.audio_rates
-        size, bands = 2, config.mel_bands
-        stages: list[nn.Module] = []
-        for times in _STAGES:
-            channels = times * config.audio_channels
-            stages.append(Stage(size, channels, config.blocks_per_stage))
-            size, bands = channels, -(-bands // 2)
+        stages, num_maps = band_stages(2, _STAGES, config)
         self.stages = nn.ModuleList(stages)
         rates = config.audio_rates * (config.mel_bands // _BANDS_PER_RATE)
-        read = 2 * (2 * config.mel_bands + size * bands) + rates
+        read = 2 * (2 * config.mel_bands + num_maps) + rates
         self.norm = nn.BatchNorm1d(read, affine=False)
         self.output = nn.Linear(read, config.latent_size)
 
@@ -81,6 +78,28 @@ class AudioEncoder(nn.Module):
         read.append(_over_time(x))
         latent: Tensor = self.output(self.norm(torch.cat(read, dim=1)))
         return latent
+
+
+def band_stages(
+    channels: int, multiples: Sequence[int], config: NscaModelConfig
+) -> tuple[list[nn.Module], int]:
+    """Return stages over maps [B, channels, F, T], each of which halves time and bands.
+
+    Args:
+        channels: of the first input.
+        multiples: channels of each stage, times audio_channels.
+        config: sizes.
+
+    Returns:
+        The stages, and channels times bands of what the last one gives.
+    """
+    stages: list[nn.Module] = []
+    bands = config.mel_bands
+    for times in multiples:
+        width = times * config.audio_channels
+        stages.append(Stage(channels, width, config.blocks_per_stage))
+        channels, bands = width, -(-bands // 2)
+    return stages, channels * bands
 
 
 def _over_time(x: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robot_learning.models.nsca.audio import AudioEncoder, LogMel
+from robot_learning.models.nsca.audio import AudioEncoder, LogMel, band_stages
 from robot_learning.models.nsca.config import NscaModelConfig
-from robot_learning.models.nsca.vision import Stage
 
 _STAGES = (1, 2, 4)  # Channels of each stage, times audio_channels; each halves time and bands.
 _RANGE = 2.0  # Of log-mel power below the loudest that is heard: 35 dB.
@@ -28,15 +27,10 @@ class CourseEncoder(nn.Module):
         super().__init__()
         self.log_mel = LogMel(config)
         self.frames = config.audio_course
-        size, bands = 1, config.mel_bands
-        stages: list[nn.Module] = []
-        for times in _STAGES:
-            channels = times * config.audio_channels
-            stages.append(Stage(size, channels, config.blocks_per_stage))
-            size, bands = channels, -(-bands // 2)
+        stages, num_maps = band_stages(1, _STAGES, config)
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(config.dropout)
-        read = size * bands * (self.frames // 2 ** len(_STAGES))
+        read = num_maps * (self.frames // 2 ** len(_STAGES))
         self.norm = nn.BatchNorm1d(read, affine=False)
         self.output = nn.Linear(read, config.latent_size)
 
