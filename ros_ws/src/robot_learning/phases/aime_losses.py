@@ -38,11 +38,7 @@ class AimeLossConfig:
     beta: NonNegativeFloat = 1.0
     pixel_std: PositiveFloat = 0.1  # Of the Gaussian over pixel values.
     elbo_scale: PositiveFloat = 3e-3  # Of the task; at 1e-4 the others' gradients drown it.
-<<<<<<< HEAD
-    cluster_entropy: NonNegativeFloat = 3.0  # Per nat of the term, not of the bound.
-=======
     cluster_entropy: NonNegativeFloat = 3.0  # Nats of the task per nat; not of the bound.
->>>>>>> h_aime
     commitment: NonNegativeFloat = 0.25
     token_reconstruction: NonNegativeFloat = 10.0  # Of a mean squared error.
     context_prediction: NonNegativeFloat = 0.1  # Of a cross-entropy in nats.
