@@ -271,32 +271,36 @@ def own_curve(name: str, seed: int, steps: int, numeric: str) -> dict[str, Any]:
 
 def summarise(name: str, curves: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """One row per learner: returns over seeds where all of them got, and at its own end."""
-    points = {
-        learner: min(len(run['curve']) for run in by_seed.values())
+    ends = {
+        learner: min(run['curve'][-1][0] for run in by_seed.values())
         for learner, by_seed in curves.items()
     }
-    common = min(points.values())
+    common = min(ends.values())
     rows = []
     for learner, by_seed in curves.items():
-        runs = [run['curve'][: points[learner]] for run in by_seed.values()]
-        returns = np.array([[value for _, value in run] for run in runs])  # [seeds, points]
+        there = np.array([at(run['curve'], common) for run in by_seed.values()])
+        last = np.array([at(run['curve'], ends[learner]) for run in by_seed.values()])
         speeds = [run['steps_per_second'] for run in by_seed.values()]
         rows.append(
             {
                 'environment': name,
                 'learner': learner,
                 'seeds': len(by_seed),
-                'common_steps': runs[0][common - 1][0],
-                'return_at_common_steps': returns[:, common - 1].mean(),
-                'spread_at_common_steps': returns[:, common - 1].std(),
-                'steps': runs[0][-1][0],
-                'return_at_end': returns[:, -1].mean(),
-                'spread_at_end': returns[:, -1].std(),
-                'area_under_curve': returns[:, :common].mean(),
+                'common_steps': common,
+                'return_at_common_steps': there.mean(),
+                'spread_at_common_steps': there.std(),
+                'steps': ends[learner],
+                'return_at_end': last.mean(),
+                'spread_at_end': last.std(),
                 'loop_steps_per_second': float(np.median(speeds)),
             }
         )
     return rows
+
+
+def at(curve: list[Any], steps: int) -> float:
+    """Return the return measured last, up to and with `steps`."""
+    return next(float(value) for place, value in reversed(curve) if place <= steps)
 
 
 def run_curves(options: argparse.Namespace, kept: dict[str, Any]) -> dict[str, Any]:
