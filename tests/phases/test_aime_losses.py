@@ -65,7 +65,7 @@ def terms(**changed):
 
 
 def test_the_aggregate_by_hand():
-    config = AimeLossConfig(elbo_scale=0.01)
+    config = AimeLossConfig(elbo_scale=0.01, cluster_entropy=30.0)
     found = aggregate(
         terms(
             reconstruction=100.0, kl=20.0, stick_kl=4.0, cluster_entropy=-1.0, commitment=2.0,
@@ -82,7 +82,7 @@ def test_the_aggregate_by_hand():
 
 
 def test_answers_change_the_weights_they_are_meant_for():
-    config = AimeLossConfig(elbo_scale=1.0)
+    config = AimeLossConfig(elbo_scale=1.0, cluster_entropy=30.0)
     answers = Answers(beta=0.5, cluster_entropy=2.0, slot_diversity=4.0)
     found = aggregate(
         terms(kl=8.0, cluster_entropy=-1.0, slot_diversity=1.0), config, 1.0, answers
