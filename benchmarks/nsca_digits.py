@@ -47,7 +47,7 @@ from robot_learning.trajectory.paired_data import PairedSet
 from robot_learning.trajectory.paired_sources import open_paired
 from sklearn.datasets import load_digits
 
-GOAL, CHOSEN = 0.8, 'lean'
+GOAL, CHOSEN = 0.8, 'strangers'
 LENGTH = 14_400  # Samples of a spoken digit, 0.9 s.
 _LOOKS = ImageAugmentationConfig(
     smallest_crop=0.6, flip=0.0, hue=0.0, saturation=0.0, balance=0.0, grayscale=0.0
@@ -83,15 +83,16 @@ _CLOSE = SoundAugmentationConfig(
     quietest_noise_db=45.0,
     loudest_noise_db=25.0,
 )
+_LEAN = replace(_COURSE, image_size=16, base_channels=8, fusion_layers=1, dropout=0.2)
+_ALIKE = replace(_CLOSE, window_s=0.7, pitch_semitones=2.0, most_stretch=1.25, noise=0.0)
 SETTINGS = {
     'course': Setting(_COURSE, _CLOSE),
     'voices': Setting(_COURSE, replace(_CLOSE, pitch_semitones=3.0, most_stretch=1.3)),
     'wide': Setting(replace(_COURSE, audio_channels=16, dropout=0.5), _CLOSE),
     'long': Setting(_COURSE, _CLOSE, 120, 30),
-    'lean': Setting(
-        replace(_COURSE, image_size=16, base_channels=8, fusion_layers=1, dropout=0.2),
-        replace(_CLOSE, window_s=0.7, pitch_semitones=2.0, most_stretch=1.25, noise=0.0),
-        80,
+    'lean': Setting(_LEAN, _ALIKE, 80),
+    'strangers': Setting(
+        _LEAN, replace(_ALIKE, pitch_semitones=4.0, most_stretch=1.3, most_tone_db=6.0), 80
     ),
 }
 

@@ -135,3 +135,14 @@ def test_hearings_have_the_asked_length_whatever_the_sound_is_long():
     for seconds in (0.3, 2.0):
         heard = augment_sounds(tone(300, seconds).repeat(3, 1), RATE, config, seeded())
         assert heard.shape == (3, 8000) and bool(heard.isfinite().all())
+
+
+def test_rows_of_a_batch_change_pitch_differently():
+    time = torch.arange(RATE) / RATE
+    tones = torch.sin(2 * torch.pi * 400 * time).repeat(16, 1)
+    still = {'most_stretch': 1.0, 'noise': 0.0, 'most_gain_db': 0.0}
+    config = SoundAugmentationConfig(window_s=0.5, pitch_semitones=4.0, **still)
+    found = augment_sounds(tones, RATE, config, torch.Generator().manual_seed(0))
+    pitches = torch.fft.rfft(found).abs().argmax(1) / 0.5
+    assert len(pitches.unique()) == 8
+    assert 400 * 2 ** (-4 / 12) - 4 <= float(pitches.min()) < float(pitches.max()) <= 508

@@ -22,6 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _HOP = 512  # Samples between two grains of a stretched sound.
 _NUM_NOISES = 8  # Different noises in a batch.
 _NUM_PLACES = 2  # Pieces of which the loudest is heard.
+_NUM_VOICES = 8  # Changes of pitch and pace in a batch.
 _NUM_TONES = 8  # Points of an equaliser, evenly over the logarithm of frequency.
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -89,8 +90,8 @@ def augment_sounds(
 ) -> Tensor:
     """Return another hearing of each sound: a piece of it, changed in pitch, pace and loudness.
 
-    The piece is stretched in time, then played faster or slower; both change the same way for the
-    whole batch. The background is another sound of the batch or pink noise.
+    The piece is stretched in time, then played faster or slower, an eighth of the batch alike. The
+    background is another sound of the batch or pink noise.
 
     Args:
         sounds: [B, N].
@@ -105,13 +106,7 @@ def augment_sounds(
     pieces = loudest_pieces(
         [time_shift(sounds, length, generator) for _ in range(_NUM_PLACES)]
     )  # Nobody recognises silence.
-    octaves = config.pitch_semitones / 12
-    semitone_factor = 2 ** float(_between(1, -octaves, octaves, sounds.device, generator))
-    most = math.log(config.most_stretch)
-    pace = math.exp(float(_between(1, -most, most, sounds.device, generator)))
-    pieces = time_stretch(pieces, pace)
-    pieces = pitch_shift(pieces, semitone_factor)
-    pieces = _fitted(pieces, length)
+    pieces = _other_voices(pieces, config, generator)
     if config.mask > 0:
         pieces = masked(pieces, config.mask, generator)
     pieces = with_background(pieces, sounds, config, generator)
@@ -121,6 +116,21 @@ def augment_sounds(
         len(sounds), -config.most_gain_db, config.most_gain_db, sounds.device, generator
     )
     return pieces * 10 ** (gain.unsqueeze(1) / 20)
+
+
+def _other_voices(
+    pieces: Tensor, config: SoundAugmentationConfig, generator: torch.Generator | None
+) -> Tensor:
+    """Change pitch and pace, of some rows drawn at random alike; as long as before."""
+    octaves, most = config.pitch_semitones / 12, math.log(config.most_stretch)
+    order = torch.randperm(len(pieces), generator=generator, device=pieces.device)
+    changed = torch.empty_like(pieces)
+    for rows in order.chunk(_NUM_VOICES):
+        pitch = 2 ** float(_between(1, -octaves, octaves, pieces.device, generator))
+        pace = math.exp(float(_between(1, -most, most, pieces.device, generator)))
+        voice = pitch_shift(time_stretch(pieces[rows], pace), pitch)
+        changed[rows] = _fitted(voice, pieces.shape[1])
+    return changed
 
 
 def time_shift(sounds: Tensor, length: int, generator: torch.Generator | None = None) -> Tensor:
