@@ -152,8 +152,8 @@ class MetaObjective:
         support, support_target, query, query_target = tasks
         inputs = torch.cat((support, query), 1)
         features = self.module.features(weights, inputs.flatten(0, 1))
-        features = features.unflatten(0, inputs.shape[:2])
-        seen, asked = features.split((support.shape[1], query.shape[1]), 1)
+        features = torch.unflatten(features, 0, inputs.shape[:2])
+        seen, asked = torch.split(features, [support.shape[1], query.shape[1]], 1)
         return seen, support_target, asked, query_target
 
     def combined(self, gradients: Mapping[str, Sequence[Tensor]]) -> Sequence[Tensor]:

@@ -168,12 +168,12 @@ def _fusion(
         perception.proprioception.fit(torch.cat(readings))
     objective.module.to(device)
     raw = [PairedBatches(paired, _moment_fields(paired, phase.senses)) for paired in data]
-    sides: list[Batches] = list(raw)
-    if phase.encodes_once:
-        training, held_out = (_encoded(side, perception, settings) for side in raw)
-        objective.fit(training.latents)
-        sides = [training, held_out]
-    return Prepared(objective, *sides, phase.passes, (*earlier.found, *taken))
+    stands_on = (*earlier.found, *taken)
+    if not phase.encodes_once:
+        return Prepared(objective, raw[0], raw[1], phase.passes, stands_on)
+    training, held_out = (_encoded(side, perception, settings) for side in raw)
+    objective.fit(training.latents)
+    return Prepared(objective, training, held_out, phase.passes, stands_on)
 
 
 def _dynamics(

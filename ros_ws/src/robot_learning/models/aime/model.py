@@ -183,7 +183,8 @@ class AimeModel(nn.Module):
         times = (part.repeat_interleave(num_draws, 0) for part in (*carry, context, following))
         deter, stoch, context, following = times
         drawn = self.imagine(Carry(deter, stoch), context, following, is_drawn=True)
-        return drawn.unflatten(0, (len(frames), num_draws)).mean(1)
+        mean: Tensor = torch.unflatten(drawn, 0, (len(frames), num_draws)).mean(1)
+        return mean
 
 
 class ActionRange(NamedTuple):
