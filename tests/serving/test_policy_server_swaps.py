@@ -337,4 +337,4 @@ def test_versions_change_again_after_an_unforeseen_fault_that_is_told(root, make
     store.is_broken = False
     publish(root)
     loop.serve(2)
-    assert loop.server.warning == ''
+    loop.tick_until(lambda: loop.server.warning == '')
