@@ -68,7 +68,7 @@ class FusionPhaseConfig:
     )
     loss: FusionLossConfig = FusionLossConfig()
     window: MomentWindow = MomentWindow()
-    whitening: NonNegativeFloat = 0.3  # Shrinkage, see `Whitening.fit`.
+    whitening: PositiveFloat = 0.3  # Shrinkage, see `Whitening.fit`.
     train_encoders: bool = False  # Eyes and ears learn along, unwhitened.
     looks: ImageAugmentationConfig | None = None  # How pictures vary while learning.
     hearings: SoundAugmentationConfig | None = None  # How sounds do.

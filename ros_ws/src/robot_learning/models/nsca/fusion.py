@@ -33,7 +33,8 @@ class Whitening(nn.Module):
         Args:
             latents: [N, M, latent_size], N of at least 2.
             senses: numbers of those to fit; the others stay.
-            shrinkage: added to every variance, where that of a latent alone is 1.
+            shrinkage: added to every variance, where that of a latent alone is 1; above 0 unless
+                there are more rows than latents.
         """
         for sense in senses:
             rows = latents[:, sense].double()
