@@ -137,7 +137,8 @@ class Rssm(nn.Module):
         seen = self.posterior_embedding(embedding.transpose(0, 1)).unbind(0)
         noise = self.noise((num_steps, batch_size), generator).unbind(0)
         keep = (~is_first.T[..., None]).to(embedding.dtype).unbind(0)
-        resets = is_first.any(0).tolist()
+        # Asking a GPU would wait for it.
+        resets = [True] * num_steps if is_first.is_cuda else is_first.any(0).tolist()
         deter, stoch = carry.state.deter, carry.state.stoch
         deters, stochs, raws = [], [], []
         for t in range(num_steps):

@@ -14,6 +14,7 @@ from robot_learning.models.imagination_heads import Actor
 from robot_learning.models.products import rounded_factors
 from robot_learning.models.rssm import Carry, State
 from robot_learning.models.world_model import WorldModel
+from robot_learning.phases.captured_update import CapturedUpdate
 from robot_learning.phases.devices import CPU, placed
 from robot_learning.phases.dreamer_acting import DreamerActor
 from robot_learning.phases.dreamer_config import DreamerConfig
@@ -86,6 +87,7 @@ class Dreamer:
         )
         self._parameters = [p for g in self._optimizer.param_groups for p in g['params']]
         self._rates = [float(group['lr']) for group in self._optimizer.param_groups]
+        self._learn = CapturedUpdate(self._update, [self._generator], device)
         self._num_updates = torch.zeros((), dtype=torch.int64)
         self._weight = torch.ones(space.input_size, device=device)  # Of the features' errors.
 
@@ -104,9 +106,17 @@ class Dreamer:
 
     def update(self, batch: Batch) -> Metrics:
         """Step model, actor and critic together, then the slow critic."""
-        is_rounded = self.config.model.numeric == 'bfloat16'
+        config = self.config
+        if config.block_scale is not None and self.space.input_size and not self._num_updates:
+            features = batch['observation'].flatten(0, 1).to(self.device)
+            weight = feature_weight(features, self.model.blocks, config.block_scale)
+            self._weight.copy_(averaged([weight])[0])
+        self._warm_up()
+        is_rounded = config.model.numeric == 'bfloat16'
         with rounded_factors() if is_rounded else contextlib.nullcontext():
-            return self._update(placed(batch, self.device))
+            metrics = self._learn(batch)
+        self._num_updates += 1
+        return metrics
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
@@ -170,6 +180,7 @@ class Dreamer:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from `state_dict`, bit by bit."""
         restore(self._state(), state)
+        self._learn.forget()
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -192,10 +203,6 @@ class Dreamer:
 
     def _update(self, batch: Batch) -> Metrics:
         config = self.config
-        if config.block_scale is not None and self.space.input_size and not self._num_updates:
-            features = batch['observation'].flatten(0, 1)
-            weight = feature_weight(features, self.model.blocks, config.block_scale)
-            self._weight.copy_(averaged([weight])[0])
         learned = self._learned(batch, self._generator)
         start = State(*(tensor.detach().flatten(0, 1) for tensor in learned.posterior))
         is_terminated = batch['terminated'].flatten()
@@ -208,10 +215,8 @@ class Dreamer:
             replayed = self.behavior.replay_value_loss(features, batch, dream.returns)
             loss = loss + config.replay_value_scale * replayed
             metrics['dreamer/replay_critic_loss'] = replayed.detach()
-        self._warm_up()
         step(self._optimizer, self._parameters, loss)
         self.behavior.follow_slowly()
-        self._num_updates += 1
         for name, norm in zip(('model', 'actor', 'critic'), self._clipping.norms, strict=True):
             metrics[f'dreamer/{name}_gradient_norm'] = norm
         return metrics | {f'world_model/{k}': value for k, value in learned.metrics.items()}
@@ -224,15 +229,21 @@ class Dreamer:
             {'params': list(network.parameters()), 'lr': rate or config.learning_rate}
             for network, rate in zip(networks, rates, strict=True)
         ]
+        on_gpu = self.device.type == 'cuda'
         if config.optimizer == 'laprop':
-            return LaProp(groups)
-        return torch.optim.Adam(groups, eps=1e-8, fused=True)
+            return LaProp(groups, capturable=on_gpu)
+        return torch.optim.Adam(groups, eps=1e-8, fused=True, capturable=on_gpu)
 
     def _warm_up(self) -> None:
         done = int(self._num_updates) + 1
         share = min(1.0, done / self.config.warmup_updates) if self.config.warmup_updates else 1.0
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group['lr'] = share * rate
+            if not group['capturable']:
+                group['lr'] = share * rate
+            elif isinstance(group['lr'], Tensor):
+                group['lr'].fill_(share * rate)  # A recorded update reads it there.
+            else:
+                group['lr'] = torch.tensor(share * rate, device=self.device)
 
     def _likeliest(self, state: State) -> State:
         """Return the state whose stochastic part is the posterior's mode."""

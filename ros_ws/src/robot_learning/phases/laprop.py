@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +21,8 @@ class LaProp(torch.optim.Optimizer):
         lr: learning rate.
         betas: decay of the momentum and of the squares.
         eps: added to the root of the squares; tiny, as rewards may be.
+        capturable: count steps on the parameters' device, as a CUDA graph needs it; a `lr` that
+            is a tensor there may then be changed between replays.
     """
 
     def __init__(
@@ -28,8 +31,10 @@ class LaProp(torch.optim.Optimizer):
         lr: float = 4e-5,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-20,
+        capturable: bool = False,
     ):
-        super().__init__(parameters, {'lr': lr, 'betas': betas, 'eps': eps})
+        defaults = {'lr': lr, 'betas': betas, 'eps': eps, 'capturable': capturable}
+        super().__init__(parameters, defaults)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -41,25 +46,39 @@ class LaProp(torch.optim.Optimizer):
 
     def _step_group(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
-        states = [self._state_of(p) for p in parameters]
+        states = [self._state_of(p, group['capturable']) for p in parameters]
         squares = [state['square'] for state in states]
         momenta = [state['momentum'] for state in states]
         torch._foreach_add_([state['step'] for state in states], 1.0)
-        count = float(states[0]['step'])
         decay, square_decay = group['betas']
         torch._foreach_mul_(squares, square_decay)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - square_decay)
-        size = list(torch._foreach_div(squares, 1 - square_decay**count))
+        missing = _missing_shares(states[0]['step'], (decay, square_decay), group['capturable'])
+        size = list(torch._foreach_div(squares, missing[1]))
         torch._foreach_sqrt_(size)
         torch._foreach_add_(size, group['eps'])
         torch._foreach_div_(gradients, size)
         torch._foreach_lerp_(momenta, gradients, 1 - decay)
-        torch._foreach_add_(parameters, momenta, alpha=-group['lr'] / (1 - decay**count))
+        if group['capturable']:
+            moves = torch._foreach_mul(momenta, -group['lr'] / missing[0])
+            torch._foreach_add_(parameters, moves)
+        else:
+            torch._foreach_add_(parameters, momenta, alpha=-group['lr'] / missing[0])
 
-    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+    def _state_of(self, parameter: Tensor, is_capturable: bool) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[parameter]
+        device = parameter.device if is_capturable else torch.device('cpu')
         if not state:
-            state['step'] = torch.zeros(())
+            state['step'] = torch.zeros((), device=device)
             state['square'] = torch.zeros_like(parameter)
             state['momentum'] = torch.zeros_like(parameter)
+        elif state['step'].device != device:  # Of a checkpoint.
+            state['step'] = state['step'].to(device)
         return state
+
+
+def _missing_shares(count: Tensor, decays: tuple[float, float], is_capturable: bool) -> list[Any]:
+    """Return of each decay what averages that began at 0 still lack after `count` steps."""
+    if is_capturable:
+        return [-torch.expm1(count * math.log(decay)) for decay in decays]
+    return [1 - decay ** float(count) for decay in decays]

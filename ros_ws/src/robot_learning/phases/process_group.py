@@ -137,9 +137,14 @@ def joined(
         dist.destroy_process_group()
 
 
+def is_shared() -> bool:
+    """Whether this process learns together with others."""
+    return dist.is_available() and dist.is_initialized()
+
+
 def averaged(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     """Return each tensor's mean over all processes, of which every one must ask for the same."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not is_shared():
         return tensors
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])  # One message for all.
     with _others_needed():

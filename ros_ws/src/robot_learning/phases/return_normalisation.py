@@ -24,6 +24,7 @@ class ReturnNormaliser(nn.Module):
 
     low_average: Tensor
     high_average: Tensor
+    _shares: Tensor
 
     def __init__(
         self, decay: float = 0.99, limit: float = 1.0, low: float = 0.05, high: float = 0.95
@@ -31,9 +32,9 @@ class ReturnNormaliser(nn.Module):
         super().__init__()
         self._decay = decay
         self._limit = limit
-        self._shares = [low, high]
         self.register_buffer('low_average', torch.zeros(()))
         self.register_buffer('high_average', torch.zeros(()))
+        self.register_buffer('_shares', torch.tensor([low, high]), persistent=False)
 
     @torch.no_grad()
     def update(self, returns: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ class ReturnNormaliser(nn.Module):
         Of several processes that learn together, all take the mean of their percentiles.
         """
         flat = returns.float().flatten()
-        low, high = averaged([torch.quantile(flat, flat.new_tensor(self._shares))])[0]
+        low, high = averaged([torch.quantile(flat, self._shares)])[0]
         self.low_average.lerp_(low, 1 - self._decay)
         self.high_average.lerp_(high, 1 - self._decay)
         return self.scale

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robot_learning.config import STRICT
 from robot_learning.models.world_model import WorldModel, WorldModelConfig
+from robot_learning.phases.captured_update import CapturedUpdate
 from robot_learning.phases.devices import CPU, placed
 from robot_learning.phases.gradient_clipping import GradientClipping
 from robot_learning.phases.phase import (
@@ -80,11 +81,14 @@ class WorldModelPhase:
         ).to(device)
         self._generator = torch.Generator(device).manual_seed(seed)
         self._parameters: list[Tensor] = [*self.model.parameters()]
-        self._optimizer = torch.optim.Adam(self._parameters, lr=config.learning_rate, fused=True)
+        self._optimizer = torch.optim.Adam(
+            self._parameters, config.learning_rate, fused=True, capturable=device.type == 'cuda'
+        )
         self._clipping = GradientClipping(
             self._optimizer, config.gradient_ratio, config.gradient_norm
         )
         self._weight = torch.ones(space.input_size, device=device)  # Of the features' errors.
+        self._learn = CapturedUpdate(self._update, [self._generator], device)
 
     @property
     def draws(self) -> Windows:
@@ -100,11 +104,7 @@ class WorldModelPhase:
 
     def update(self, batch: Batch) -> Metrics:
         """Take one gradient step on the whole model."""
-        batch = placed(batch, self.device)
-        loss = self._loss(batch, self._generator)
-        step(self._optimizer, self._parameters, loss.total)
-        metrics = loss.metrics | {'gradient_norm': self._clipping.norms[0]}
-        return {f'world_model/{name}': value for name, value in metrics.items()}
+        return self._learn(batch)
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Metrics:
@@ -125,6 +125,13 @@ class WorldModelPhase:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from `state_dict`, bit by bit."""
         restore(self._state(), state)
+        self._learn.forget()
+
+    def _update(self, batch: Batch) -> Metrics:
+        loss = self._loss(batch, self._generator)
+        step(self._optimizer, self._parameters, loss.total)
+        metrics = loss.metrics | {'gradient_norm': self._clipping.norms[0]}
+        return {f'world_model/{name}': value for name, value in metrics.items()}
 
     def _loss(self, batch: Batch, noise: torch.Generator) -> WorldModelLoss:
         return world_model_loss(self.model, batch, self.config.loss, noise, weight=self._weight)
