@@ -8,10 +8,8 @@ Parts, each by itself or all; what was measured before stays in the results:
   32 x 32 pixels and few updates; the difference of evidence bounds with its interval.
 - `step`: time of one forward and backward pass against a plain implementation that takes one step
   of a window after the other, and whether both give the same.
-- `imitation`: a policy from video alone (action inference) on cartpole_balance against behavioural
-  cloning of the true actions and no action at all; normalised return, 0 random, 1 the expert.
 
-    python benchmarks/aime.py [train] [priors] [step] [imitation] [--minutes M] [--quick]
+    python benchmarks/aime.py [train] [priors] [step] [--minutes M] [--quick]
 """
 
 from __future__ import annotations
@@ -21,13 +19,13 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from aime_references import drive, expert, named, noises, one_by_one
+from aime_references import named, one_by_one
 from reporting import RESULTS, table, write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,13 +41,8 @@ from robot_learning.commands.train_aime import (  # noqa: E402
 from robot_learning.evaluation.means import mean_interval  # noqa: E402
 from robot_learning.model_store import ModelStore  # noqa: E402
 from robot_learning.models.aime.config import AimeModelConfig  # noqa: E402
-from robot_learning.models.aime.model import ActionRange, AimeModel  # noqa: E402
-from robot_learning.models.aime.policy import LatentActor  # noqa: E402
+from robot_learning.models.aime.model import AimeModel  # noqa: E402
 from robot_learning.phases import cpu  # noqa: E402
-from robot_learning.phases.action_inference import (  # noqa: E402
-    ActionInference,
-    ActionInferenceConfig,
-)
 from robot_learning.phases.aime import AimeConfig, AimeTraining  # noqa: E402
 from robot_learning.phases.aime_losses import aggregate, terms_of  # noqa: E402
 from robot_learning.phases.checkpoint import CheckpointFolder  # noqa: E402
@@ -64,7 +57,7 @@ from robot_learning.trajectory.episode import Episode  # noqa: E402
 FOLDER = ROOT / 'runs' / 'aime_benchmark'
 SMALL = ROOT / 'config' / 'phases' / 'aime_small.yaml'
 NAME = 'aime'
-PARTS = ('train', 'priors', 'step', 'imitation')
+PARTS = ('train', 'priors', 'step')
 TINY = AimeModelConfig(
     image_size=32, depth=12, hidden=128, latent=16, slot_size=24, codes=64, code_size=24,
     context_size=32, context_layers=1,
@@ -95,7 +88,7 @@ def walker(size: int, steps: int) -> list[Episode]:
 def train(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     """Train the small configuration on; return where it stands."""
     passes, config = load_settings(SMALL)
-    videos = _videos(walker(64, 200 if args.quick else 20_000), config, seed=0)
+    videos = videos_of(walker(64, 200 if args.quick else 20_000), config, seed=0)
     epochs = num_epochs(passes, len(videos.training))
     objective = AimeTraining(config, videos.training.dataset, epochs)
     spent_file = FOLDER / 'spent.json'
@@ -224,73 +217,7 @@ def step(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     }
 
 
-def imitation(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
-    """Infer a policy from video alone and let it act, beside cloning and no action."""
-    task = DmcTask('cartpole_balance', 32, action_repeat=4)
-    num_play, num_shown = (2, 2) if args.quick else (16, 8)
-    updates = 10 if args.quick else args.imitation_updates
-    play = [drive(task, noise, seed) for seed, noise in enumerate(noises(num_play))]
-    shown = [drive(task, 0.1, 1000 + seed) for seed in range(num_shown)]
-    config = AimeConfig(model=TINY, stride=4)
-    config = dataclasses.replace(config, losses=dataclasses.replace(config.losses, beta_epochs=2))
-    videos = _videos([episode for episode, _ in play], config, seed=0)
-    bounds = videos.training.dataset.bounds
-    objective = AimeTraining(config, videos.training.dataset, 10)
-    seen = _run(objective, videos, updates, 1e-3, budget)
-    shows = split_videos([episode for episode, _ in shown], 16, 2, 32, 'camera', 0.2, 0, bounds)
-    actors: dict[str, Callable[[Mapping[str, Array]], Array]] = {}
-    found: dict[str, Any] = {'model': seen, 'policies': {}}
-    for name in ('evidence', 'actions'):
-        chosen = ActionInferenceConfig(learns_from=name)
-        inference = ActionInference(objective.module, bounds, {}, chosen)
-        found['policies'][name] = _run(inference, shows, updates, 1e-3, budget)
-        actors[name] = _acting(inference, bounds)
-    actors['none'] = lambda observation: np.zeros(len(bounds.low), np.float32)
-    rng = np.random.default_rng(7)
-    actors['random'] = lambda observation: rng.uniform(-1, 1, len(bounds.low))
-    actors['expert'] = expert
-    blind = DmcTask(task.name, 0, action_repeat=4)  # The others need no pictures.
-    count = 2 if args.quick else 10
-    returns = {
-        name: _returns(task if isinstance(act, _Actor) else blind, act, count)
-        for name, act in actors.items()
-    }
-    worst, best = (float(np.mean(returns[name])) for name in ('random', 'expert'))
-    rows = []
-    for name, values in returns.items():
-        scaled = [(value - worst) / (best - worst) for value in values]
-        low, high = mean_interval(scaled)
-        mean = {'return': float(np.mean(values)), 'normalised': float(np.mean(scaled))}
-        rows.append({'policy': name, **mean, 'low': low, 'high': high})
-    table(rows)
-    return {'task': task.name, 'updates': updates, 'rows': rows, 'returns': returns, **found}
-
-
-def _acting(inference: ActionInference, bounds: Any) -> Any:
-    actor = LatentActor(inference.model, inference.module, ActionRange(*bounds))
-    return _Actor(actor)
-
-
-class _Actor:
-    """A latent actor that begins anew at the first frame of an episode."""
-
-    def __init__(self, actor: LatentActor):
-        self.actor = actor
-
-    def __call__(self, observation: Mapping[str, Array]) -> Array:
-        return self.actor.act(observation['camera'])
-
-
-def _returns(task: DmcTask, act: Any, count: int) -> list[float]:
-    found = []
-    for seed in range(5000, 5000 + count):
-        if isinstance(act, _Actor):
-            act.actor.begin()
-        found.append(float(task.trajectory(act, seed).reward.sum()))
-    return found
-
-
-def _run(
+def learn(
     objective: Any, videos: Videos, updates: int, learning_rate: float, budget: Budget
 ) -> dict[str, Any]:
     config = PassesConfig(
@@ -312,13 +239,13 @@ def _evidence(
     episodes: Sequence[Episode], components: int, updates: int, seed: int
 ) -> dict[str, Any]:
     config = AimeConfig(model=dataclasses.replace(TINY, components=components), stride=4)
-    videos = _videos(episodes, config, seed=0)
+    videos = videos_of(episodes, config, seed=0)
     rows_per_epoch = max(len(videos.training) // 8, 1)
     losses = dataclasses.replace(config.losses, beta_epochs=0.3 * updates / rows_per_epoch)
     config = dataclasses.replace(config, losses=losses)
     epochs = updates / rows_per_epoch
     objective = AimeTraining(config, videos.training.dataset, epochs, seed)
-    held = _run(objective, videos, updates, 1e-3, Budget(1e9))
+    held = learn(objective, videos, updates, 1e-3, Budget(1e9))
     return {
         'elbo': -held['held_out/negative_elbo'],
         'kl': held['held_out/kl'],
@@ -329,7 +256,7 @@ def _evidence(
     }
 
 
-def _videos(episodes: Sequence[Episode], config: AimeConfig, seed: int) -> Videos:
+def videos_of(episodes: Sequence[Episode], config: AimeConfig, seed: int) -> Videos:
     size = config.model.image_size
     return split_videos(episodes, config.length, config.stride, size, config.camera, 0.2, seed)
 
@@ -368,7 +295,6 @@ def main() -> None:
         '--total-minutes', type=float, default=30.0, help='of `train`, in all calls'
     )
     parser.add_argument('--prior-updates', type=int, default=100, help='of each model of `priors`')
-    parser.add_argument('--imitation-updates', type=int, default=300, help='of each training')
     parser.add_argument('--quick', action='store_true', help='a few updates: does it run?')
     args = parser.parse_args()
     global FOLDER
@@ -378,7 +304,7 @@ def main() -> None:
     budget = Budget(60 * args.minutes)
     file = RESULTS / ('aime.quick.json' if args.quick else 'aime.json')
     results = json.loads(file.read_text())['results'] if file.exists() else {}
-    functions = {'train': train, 'priors': priors, 'step': step, 'imitation': imitation}
+    functions = {'train': train, 'priors': priors, 'step': step}
     for name in args.parts or PARTS:
         results[name] = functions[name](args, budget)
         print(write('aime', results, args.quick))

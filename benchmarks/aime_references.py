@@ -1,9 +1,8 @@
-"""What AIME is measured against: the model one frame after the other, and a scripted expert."""
+"""What AIME is measured against: the model one frame after the other."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'ros_ws' / 'src'))
 
-from robot_learning.commands.collect_dmc import as_episode  # noqa: E402
 from robot_learning.models.aime.model import AimeModel  # noqa: E402
 from robot_learning.models.aime.vrnn import Carry  # noqa: E402
-from robot_learning.simulation.dmc_trajectories import DmcTask  # noqa: E402
-from robot_learning.trajectory.episode import Episode  # noqa: E402
 
 Array = np.ndarray[Any, Any]
 
@@ -67,29 +63,3 @@ def named(output: Any) -> dict[str, torch.Tensor]:
         'codes': output.code_logits,
         'tokens': drawn.reshape(*output.reconstruction.shape),
     }
-
-
-def noises(count: int) -> list[float]:
-    """Return how much noise is on the expert's actions: from little to nothing but noise."""
-    return [float(noise) for noise in np.linspace(0.3, 2.0, count)]
-
-
-def expert(observation: Mapping[str, Array]) -> Array:
-    """Balance the pole, cart in the middle: a linear state feedback."""
-    x, cosine, sine = observation['position']
-    velocity, turning = observation['velocity']
-    angle = np.arctan2(sine, cosine)
-    push = 0.5 * x + 0.8 * velocity + 6.0 * angle + 1.2 * turning
-    return np.clip([push], -1, 1).astype(np.float32)
-
-
-def drive(task: DmcTask, noise: float, seed: int) -> tuple[Episode, float]:
-    """Return an episode of the expert under noise, and its return."""
-    rng = np.random.default_rng(seed)
-
-    def choose(observation: Mapping[str, Array]) -> Array:
-        share = min(noise, 1.0)
-        return (1 - share) * expert(observation) + noise * rng.uniform(-1, 1, 1)
-
-    trajectory = task.trajectory(choose, seed)
-    return as_episode(trajectory, task.contract, seed), float(trajectory.reward.sum())

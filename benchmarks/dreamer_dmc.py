@@ -33,6 +33,7 @@ from reporting import RESULTS, table, write
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'ros_ws' / 'src'))
 
+from robot_learning.durable_files import replace  # noqa: E402
 from robot_learning.model_store import ModelStore  # noqa: E402
 from robot_learning.phases import cpu, recipe  # noqa: E402
 from robot_learning.phases.acting import actor_for  # noqa: E402
@@ -110,6 +111,7 @@ def run_slice(
 ) -> dict[str, Any]:
     """Learn for `options.minutes` more, measure, and return all that is known of the run."""
     path = folder / 'past.json'
+    folder.mkdir(parents=True, exist_ok=True)
     past: dict[str, Any] = {'episodes': [], 'evaluations': [], 'cpu_minutes': 0.0}
     if path.is_file():
         past = json.loads(path.read_text())
@@ -131,23 +133,29 @@ def run_slice(
         CheckpointFolder(folder / 'checkpoints'),
     )
     interaction.resume()
-    watched.num_steps = past.get('steps', 0)
+    watched.num_steps = interaction.num_steps
+    # A slice that was killed may have driven on after its last checkpoint.
+    past['episodes'][:] = [e for e in past['episodes'] if e[0] <= interaction.num_steps]
+    before_min = past['cpu_minutes']
     began, began_cpu = time.monotonic(), time.process_time()
-    progress = interaction.run(
-        options.steps or 10**9,
-        lambda: time.monotonic() - began > 60 * options.minutes,
-        lambda progress: print(_line(folder.name, progress, past['episodes']), flush=True),
+
+    def note(progress: Progress) -> None:
+        past['cpu_minutes'] = before_min + (time.process_time() - began_cpu) / 60
+        past['steps'], past['updates'] = progress.environment_step, progress.update
+        replace(path, json.dumps(past).encode())
+        print(_line(folder.name, progress, past['episodes']), flush=True)
+
+    interaction.run(
+        options.steps or 10**9, lambda: time.monotonic() - began > 60 * options.minutes, note
     )
-    past['cpu_minutes'] += (time.process_time() - began_cpu) / 60
-    past['steps'], past['updates'] = progress.environment_step, progress.update
     measured: list[list[float]] = []
     judged = make(measured)
     evaluate(
         VectorEnvironment(lambda: judged, 1), actor_for(phase), num_evaluations, EVALUATION_SEED
     )
     means = np.mean([episode[1:] for episode in measured], axis=0).tolist()
-    past['evaluations'].append([progress.environment_step, *means])
-    path.write_text(json.dumps(past))
+    past['evaluations'].append([past['steps'], *means])
+    replace(path, json.dumps(past).encode())
     return {**past, 'device': str(device), 'config': dataclasses.asdict(plan.phase_config)}
 
 

@@ -108,6 +108,11 @@ class Interaction:
         self._wall_before_s = 0.0
         self._started_s = clock()
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of all environments together, in all runs."""
+        return self._num_steps
+
     def run(
         self,
         num_steps: int,

@@ -75,8 +75,16 @@ class DmcTask:
         self._low, self._high = spec.minimum.astype(np.float32), spec.maximum.astype(np.float32)
         self.contract = self._contract()
 
-    def trajectory(self, choose: Choose, seed: int) -> DmcTrajectory:
-        """Drive one episode from the start that follows from `seed` to its end."""
+    def trajectory(
+        self, choose: Choose, seed: int, max_actions: int | None = None
+    ) -> DmcTrajectory:
+        """Drive one episode from the start that follows from `seed` to its end.
+
+        Args:
+            choose: what to do.
+            seed: of the start and the task's chance.
+            max_actions: after so many it is truncated; None: where the task's time is up.
+        """
         environment = self._environment
         environment.task.random.seed(seed)
         arrived, reward = environment.reset(), 0.0
@@ -85,7 +93,7 @@ class DmcTask:
         while True:
             observation = self._observe(arrived.observation)
             rows.append((observation, reward, environment.physics.get_state().copy()))
-            if arrived.last():
+            if arrived.last() or len(actions) == max_actions:
                 break
             action = np.clip(choose(observation), self._low, self._high).astype(np.float32)
             actions.append(action)
