@@ -356,6 +356,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
         for name in ('vision', 'audio', 'digits', 'loading', 'world', 'serving')
     },
     'aime': functools.partial(video_tables.aime, table=_table),
+    'aime_imitation': functools.partial(video_tables.aime_imitation, table=_table),
 }
 _IN_README = ('closed_loop', 'latency')
 

@@ -42,6 +42,14 @@ def test_time_that_is_up_truncates_and_nothing_terminates(cartpole):
     assert not found.terminated.any()
 
 
+def test_an_episode_that_is_cut_is_truncated(cartpole):
+    whole, found = (cartpole.trajectory(still, 0, count) for count in (None, 7))
+    assert found.truncated.tolist() == [False] * 7 + [True]
+    assert not found.terminated.any()
+    np.testing.assert_array_equal(found.physics, whole.physics[:8])
+    np.testing.assert_array_equal(found.reward, whole.reward[:8])
+
+
 def test_rewards_and_observations_are_the_suites_own():
     """The same actions again, step by step, straight from dm_control."""
     from dm_control import suite
