@@ -108,8 +108,19 @@ def run_slice(
     folder: Path,
     options: argparse.Namespace,
     num_evaluations: int,
+    is_enough: Callable[[dict[str, Any]], bool] = lambda past: False,
 ) -> dict[str, Any]:
-    """Learn for `options.minutes` more, measure, and return all that is known of the run."""
+    """Learn for `options.minutes` more, measure, and return all that is known of the run.
+
+    Args:
+        plan: what learns and how.
+        make: an environment that writes its episodes down.
+        folder: of this run; what is there is gone on from.
+        options: of the command.
+        num_evaluations: episodes without exploration, every `options.evaluate_every` steps and
+            at the end.
+        is_enough: whether a run of which so much is known may end, asked after each of them.
+    """
     path = folder / 'past.json'
     folder.mkdir(parents=True, exist_ok=True)
     past: dict[str, Any] = {'episodes': [], 'evaluations': [], 'cpu_minutes': 0.0}
@@ -136,27 +147,34 @@ def run_slice(
     watched.num_steps = interaction.num_steps
     # A slice that was killed may have driven on after its last checkpoint.
     past['episodes'][:] = [e for e in past['episodes'] if e[0] <= interaction.num_steps]
+    measuring_s = 0.0  # CPU time that is not learning.
     before_min = past['cpu_minutes']
     began, began_cpu = time.monotonic(), time.process_time()
 
+    def is_over() -> bool:
+        return time.monotonic() - began > 60 * options.minutes
+
     def note(progress: Progress) -> None:
-        past['cpu_minutes'] = before_min + (time.process_time() - began_cpu) / 60
+        learning_s = time.process_time() - began_cpu - measuring_s
+        past['cpu_minutes'] = before_min + learning_s / 60
         past['steps'], past['updates'] = progress.environment_step, progress.update
         replace(path, json.dumps(past).encode())
         print(_line(folder.name, progress, past['episodes']), flush=True)
 
-    interaction.run(
-        options.steps or 10**9, lambda: time.monotonic() - began > 60 * options.minutes, note
-    )
-    measured: list[list[float]] = []
-    judged = make(measured)
-    evaluate(
-        VectorEnvironment(lambda: judged, 1), actor_for(phase), num_evaluations, EVALUATION_SEED
-    )
-    means = np.mean([episode[1:] for episode in measured], axis=0).tolist()
-    past['evaluations'].append([past['steps'], *means])
-    replace(path, json.dumps(past).encode())
-    return {**past, 'device': str(device), 'config': dataclasses.asdict(plan.phase_config)}
+    every, last = options.evaluate_every, options.steps or 10**9
+    while True:
+        due = (interaction.num_steps // every + 1) * every if every else last
+        interaction.run(min(due, last), is_over, note)
+        before_cpu = time.process_time()
+        measured: list[list[float]] = []
+        judged = VectorEnvironment(lambda rows=measured: make(rows), 1)
+        evaluate(judged, actor_for(phase), num_evaluations, EVALUATION_SEED)
+        means = np.mean([episode[1:] for episode in measured], axis=0).tolist()
+        past['evaluations'].append([past['steps'], *means])
+        replace(path, json.dumps(past).encode())
+        measuring_s += time.process_time() - before_cpu
+        if is_over() or interaction.num_steps >= last or is_enough(past):
+            return {**past, 'device': str(device), 'config': dataclasses.asdict(plan.phase_config)}
 
 
 def _line(name: str, progress: Progress, episodes: list[list[float]]) -> str:
@@ -222,6 +240,7 @@ def parser_of(description: str, where: str) -> argparse.ArgumentParser:
     parser.add_argument('--quick', action='store_true', help='one minute, from nothing')
     parser.add_argument('--minutes', type=float, help='length of this slice (10)')
     parser.add_argument('--steps', type=int, help='stop when so many are done in all')
+    parser.add_argument('--evaluate-every', type=int, default=0, help='steps; 0: at the end')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 or auto')
     parser.add_argument('--runs', type=Path, default=ROOT / 'runs' / where, help='to go on from')

@@ -16,7 +16,7 @@ from robot_learning.phases.devices import placed
 from robot_learning.phases.phase import Batch, Metrics
 from robot_learning.phases.process_group import is_shared
 
-_NUM_PLAIN = 3  # Updates before the recording: optimisers and libraries make what they keep.
+NUM_PLAIN = 3  # Updates before the recording: optimisers and libraries make what they keep.
 
 
 class _Recording(NamedTuple):
@@ -54,7 +54,7 @@ class CapturedUpdate:
         """Update with a batch, wherever it is."""
         if self._device.type != 'cuda' or is_shared():
             return self._update(placed(batch, self._device))
-        if self._num_plain < _NUM_PLAIN:
+        if self._num_plain < NUM_PLAIN:
             self._num_plain += 1
             return self._beside(placed(batch, self._device))
         if self._recording is None:
