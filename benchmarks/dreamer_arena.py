@@ -19,7 +19,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from dreamer_dmc import Watched, keep, load_plan, parser_of, readable, run_slice
+from dreamer_dmc import ROOT, Watched, keep, load_plan, parser_of, readable, run_slice
 from robot_learning import contract as contracts
 from robot_learning.simulation.environment import GoalReachingEnv
 from robot_learning.simulation.gym_environments import GymEnvironment
@@ -30,14 +30,10 @@ NUM_UNSEEN = 50  # Layouts.
 EVERY = 1000  # Steps between two drives through all of them.
 RECENT = 20
 ENOUGH = 0.9  # Success of two measurements in a row.
-SETTINGS = {
-    # Small enough for one core. Colliding costs more than standing still: without more entropy
-    # than the paper's 3e-4 the actor soon dares nothing.
-    'dreamer': '{model: {size: size1m, deter: 256, blocks: 4}, batch_size: 8, length: 32, '
-    'horizon: 10, discount: 0.98, learning_rate: 1.0e-3, warmup_updates: 100, '
-    'entropy_scale: 3.0e-3}',
-    'sac': '{imitation_weight: 0.0}',  # Nothing to imitate; else as in the live loop.
-}
+PHASES = ROOT / 'config' / 'phases'
+# Nothing to imitate; else as in the live loop.
+SETTINGS = {'dreamer': '{}', 'sac': '{imitation_weight: 0.0}'}
+FILES = {'dreamer': PHASES / 'dreamer_small.yaml', 'sac': PHASES / 'sac.yaml'}
 UPDATES_PER_STEP = {'dreamer': 0.5, 'sac': 1.0}
 
 
@@ -60,7 +56,8 @@ def make(episodes: list[list[float]]) -> Watched:
 
 def run_learner(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     overrides = options.overrides or SETTINGS[options.learner]
-    plan = load_plan(options.learner, overrides, options.updates_per_step, WARMUP)
+    file = FILES[options.learner]
+    plan = load_plan(options.learner, overrides, options.updates_per_step, WARMUP, file)
     count = 5 if options.quick else NUM_UNSEEN
     run = run_slice(
         plan, make, folder, options, count, lambda past: reached(past['evaluations']) is not None
@@ -109,7 +106,7 @@ def main() -> int:
     parser = parser_of(__doc__.splitlines()[0], NAME)
     parser.add_argument('--learner', choices=tuple(SETTINGS), default='dreamer')
     parser.add_argument('--updates-per-step', type=float, help='dreamer 0.5, sac 1')
-    parser.add_argument('--overrides', default='', help="of the phase's config; none: SETTINGS")
+    parser.add_argument('--overrides', default='', help='of the config')
     parser.set_defaults(evaluate_every=EVERY)
     options = parser.parse_args()
     if options.updates_per_step is None:

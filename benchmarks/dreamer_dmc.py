@@ -189,13 +189,15 @@ def _line(name: str, progress: Progress, episodes: list[list[float]]) -> str:
     )
 
 
-def load_plan(phase: str, config: str, updates_per_step: float, warmup: int) -> Recipe:
-    """Return the recipe of `config/phases` with other settings."""
+def load_plan(
+    phase: str, config: str, updates_per_step: float, warmup: int, path: Path | None = None
+) -> Recipe:
+    """Return the recipe of a file, or of `config/phases/PHASE.yaml`, with other settings."""
     trainer = (
         f'{{train_ratio: {updates_per_step}, warmup_steps: {warmup}, report_every_s: 60.0, '
         f'checkpoint_every_s: 300.0, publish_every_s: 100000.0}}'
     )
-    return recipe.load(phase, overrides=f'config: {config}\ntrainer: {trainer}')
+    return recipe.load(phase, path, f'config: {config}\ntrainer: {trainer}')
 
 
 def run_task(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -12,7 +12,10 @@ SCORE = (
     '--json all.json'
 )
 BY_SAC = './run train --mode policy --env arena --num-steps 20000 --name by_sac'
-BY_DREAMER = './run train --mode dreamer --env arena --num-steps 20000 --name by_dreamer'
+BY_DREAMER = (
+    './run train --mode dreamer --env arena --config config/phases/dreamer_small.yaml '
+    '--num-steps 20000 --name by_dreamer'
+)
 COMPARE = './run evaluate --mode dreamer --model by_dreamer --models runs/models'
 IMAGINED = (
     './run evaluate --model robot-world_model --models runs/models --data runs/store '
