@@ -74,7 +74,7 @@ class CapturedUpdate:
     def _beside(self, batch: Batch) -> Metrics:
         """Update plainly on a stream of its own, as libraries ask for before a recording."""
         here = torch.cuda.current_stream(self._device)
-        stream = torch.cuda.Stream(self._device)
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream.wait_stream(here)
         with torch.cuda.stream(stream):
             metrics = self._update(batch)
