@@ -218,10 +218,15 @@ def step(args: argparse.Namespace, budget: Budget) -> dict[str, Any]:
 
 
 def learn(
-    objective: Any, videos: Videos, updates: int, learning_rate: float, budget: Budget
+    objective: Any,
+    videos: Videos,
+    updates: int,
+    learning_rate: float,
+    budget: Budget,
+    batch_size: int = 8,
 ) -> dict[str, Any]:
     config = PassesConfig(
-        epochs=10_000, max_updates=updates, batch_size=8, learning_rate=learning_rate,
+        epochs=10_000, max_updates=updates, batch_size=batch_size, learning_rate=learning_rate,
         weight_decay=0.0, warmup_updates=20, gradient_norm=5.0, report_updates=10_000,
         measure_epochs=10_000,
     )  # fmt: skip

@@ -23,25 +23,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from aime import FOLDER, TINY, Budget, learn, videos_of
+from aime import FOLDER, SMALL, Budget, learn, videos_of
 from imitation_places import PLACES, Place, Still
 from reporting import RESULTS, table, write
-from robot_learning.commands.train_aime import split_videos
+from robot_learning.commands.train_aime import load_settings, split_videos
 from robot_learning.evaluation.means import mean_interval
 from robot_learning.models.aime.model import ActionRange
 from robot_learning.models.aime.policy import LatentActor
 from robot_learning.phases import cpu
 from robot_learning.phases.action_inference import ActionInference, ActionInferenceConfig
-from robot_learning.phases.aime import AimeConfig, AimeTraining
+from robot_learning.phases.aime import AimeTraining
 from robot_learning.trajectory.episode import Episode
 from robot_learning.trajectory.store import TrajectoryStore
 
 NAME = 'aime_imitation'
-IMAGE_SIZE = TINY.image_size
-NUM_PLAY, NUM_SHOWN, NUM_TRIALS = 60, 40, 20
+IMAGE_SIZE = 32
+NUM_TRIALS = 20
 PLAY_NOISE, SHOWN_NOISE = (0.3, 1.0), 0.1
 PLAY_SEED, SHOWN_SEED, TRIAL_SEED = 0, 10_000, 20_000
-LEARNING_RATE = 1e-3
+MODEL_RATE, MODEL_BATCH = 2e-3, 4  # As in aime_small.yaml.
+POLICY_RATE = 1e-3
 Array = np.ndarray[Any, Any]
 
 
@@ -76,21 +77,25 @@ def recorded(place: Place, what: str, count: int, noise: tuple[float, float], se
 def measure(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     """Learn model and policies, and let all act."""
     num_play, num_shown, num_trials = (6, 4, 2) if options.quick else (
-        NUM_PLAY, NUM_SHOWN, NUM_TRIALS)  # fmt: skip
+        place.num_play, place.num_shown, NUM_TRIALS)  # fmt: skip
     updates = 10 if options.quick else options.updates
     play: list[Episode] = recorded(place, 'play', num_play, PLAY_NOISE, PLAY_SEED)
     shown: list[Episode] = recorded(place, 'shown', num_shown, (SHOWN_NOISE,) * 2, SHOWN_SEED)
-    config = AimeConfig(model=TINY, stride=2)
-    config = dataclasses.replace(config, losses=dataclasses.replace(config.losses, beta_epochs=2))
+    config = load_settings(SMALL)[1]
+    model = dataclasses.replace(config.model, image_size=IMAGE_SIZE)
+    config = dataclasses.replace(config, model=model, stride=2)
     videos = videos_of(play, config, seed=0)
     bounds = videos.training.dataset.bounds
-    objective = AimeTraining(config, videos.training.dataset, 10, options.seed)
+    epochs = updates * MODEL_BATCH / len(videos.training)
+    losses = dataclasses.replace(config.losses, beta_epochs=epochs / 4)
+    config = dataclasses.replace(config, losses=losses)
+    objective = AimeTraining(config, videos.training.dataset, epochs, options.seed)
     found: dict[str, Any] = {
         'place': place.name,
         'updates': updates,
         'seed': options.seed,
         'episodes': {'play': num_play, 'shown': num_shown, 'trials': num_trials},
-        'model': learn(objective, videos, updates, LEARNING_RATE, Budget(1e9)),
+        'model': learn(objective, videos, updates, MODEL_RATE, Budget(1e9), MODEL_BATCH),
         'policies': {},
     }
     print(found['model'], flush=True)
@@ -99,7 +104,7 @@ def measure(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     for name in ('evidence', 'actions'):
         chosen = ActionInferenceConfig(learns_from=name)
         inference = ActionInference(objective.module, bounds, {}, chosen, options.seed)
-        found['policies'][name] = learn(inference, shows, updates, LEARNING_RATE, Budget(1e9))
+        found['policies'][name] = learn(inference, shows, updates, POLICY_RATE, Budget(1e9))
         print(name, found['policies'][name], flush=True)
         actors[name] = Latent(inference, ActionRange(*bounds))
     actors['none'] = Still(place.contract)

@@ -47,6 +47,8 @@ class Place(Protocol):
     name: str
     contract: RobotContract
     recorded_actions: int | None  # Of each episode to learn from; None: all.
+    num_play: int  # Episodes to learn from how the place looks and what actions do.
+    num_shown: int  # Episodes to imitate.
 
     def teacher(self, noise: float, seed: int) -> Actor:
         """Return who knows what to do; the noise is a share from 0 to 1."""
@@ -67,7 +69,8 @@ class Reacher:
     """reacher_easy: an arm of two joints whose tip has to stay on a ball, wherever that lies."""
 
     name = 'reacher_easy'
-    recorded_actions = 50  # It is there after some 12.
+    recorded_actions = 24  # It is there after some 12.
+    num_play, num_shown = 300, 200  # Each with another ball: few would be known by heart.
 
     def __init__(self, image_size: int):
         self._task = DmcTask(self.name, image_size, action_repeat=4)
@@ -106,6 +109,7 @@ class Arena:
 
     name = 'goal reaching in the embedded world'
     recorded_actions = None
+    num_play, num_shown = 60, 40
 
     def __init__(self, image_size: int):
         described = contracts.load('arena').to_dict()

@@ -245,13 +245,15 @@ def _dreamer_arena(results: Any) -> str:
     rows = []
     for run, row in zip(results['runs'].values(), results['summary'], strict=True):
         measured = {1000 * round(e[0] / 1000): _percent(e[2]) for e in run['evaluations']}
-        keys = ('steps to 0.9 unseen', 'exploring: steps to 0.5', 'exploring: steps to 0.9')
+        keys = ('first at 0.9 unseen', 'exploring: steps to 0.5', 'exploring: steps to 0.9')
+        best = max(e[2] for e in run['evaluations'])
         rows.append(
             [
                 row['learner'],
                 row['seed'],
                 *(measured.get(step, '–') for step in at),
                 f'{_percent(row["unseen layouts"])} after {row["steps"]}',
+                _percent(best),
                 *('–' if row[key] is None else row[key] for key in keys),
                 row['cpu_minutes'],
             ]
@@ -261,14 +263,15 @@ def _dreamer_arena(results: Any) -> str:
         'seed',
         *(f'after {step}' for step in at),
         'at its end',
-        'steps to 90 %',
+        'best',
+        'first at 90 %',
         'exploring: to 50 %',
         'to 90 %',
         'CPU minutes',
     ]
     return (
-        'Success on 50 layouts that learning never met, without exploration; 90 % counts where '
-        f'two measurements in a row say so:\n\n{_table(head, rows)}'
+        'Success on 50 layouts that learning never met, every 1000 steps, without exploration; '
+        f'beside it that of the last 20 episodes with exploration:\n\n{_table(head, rows)}'
     )
 
 
