@@ -146,7 +146,8 @@ def main() -> int:
     places = options.places or [*PLACES]
     if len(places) > 1:  # Two libraries that draw do not share a process.
         for name in places:
-            arguments = [*sys.argv[1 : len(sys.argv) - len(options.places)], name]
+            arguments = [name, '--updates', str(options.updates), '--seed', str(options.seed)]
+            arguments += ['--quick'] if options.quick else []
             subprocess.run([sys.executable, __file__, *arguments], check=True)
         return 0
     cpu.settle()

@@ -54,7 +54,7 @@ class Recipe(NamedTuple):
     config: str = ''  # Replaces the phase's own file.
 
 
-# Small enough for one core, as in dreamer_arena.
+# Small enough for one core.
 DREAMER = """phase: dreamer
 config:
   model: {size: size1m, deter: 256, blocks: 4}

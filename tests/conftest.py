@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests in order; those of a file stay together."""
 
     def rank(item: pytest.Item) -> int:
-        name = item.path.relative_to(ROOT / 'tests').as_posix()
+        name = item.nodeid.removeprefix('tests/')
         return next((n for n, start in enumerate(_FIRST) if name.startswith(start)), len(_FIRST))
 
     items.sort(key=rank)
