@@ -2,8 +2,9 @@
 
 A small model learns how a place looks and what actions do there from a teacher with much noise.
 Then a policy learns from video of the good teacher, whose actions it does not get, and is let
-loose in the place; beside it behavioural cloning of the true actions on the same states, no
-action, random actions and the teacher. Normalised return: 0 is random, 1 the teacher.
+loose in the place; beside it behavioural cloning of the true actions on the same states, the mean
+of those actions always, no action, random actions and the teacher. Normalised return: 0 is random,
+1 the teacher.
 
     python benchmarks/aime_imitation.py [reacher] [arena] [--updates 2000] [--quick]
 
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from aime import FOLDER, SMALL, Budget, learn, videos_of
-from imitation_places import PLACES, Place, Still
+from imitation_places import PLACES, Constant, Place
 from reporting import RESULTS, table, write
 from robot_learning.commands.train_aime import load_settings, split_videos
 from robot_learning.evaluation.means import mean_interval
@@ -107,7 +108,9 @@ def measure(place: Place, options: argparse.Namespace) -> dict[str, Any]:
         found['policies'][name] = learn(inference, shows, updates, POLICY_RATE, Budget(1e9))
         print(name, found['policies'][name], flush=True)
         actors[name] = Latent(inference, ActionRange(*bounds))
-    actors['none'] = Still(place.contract)
+    taken = np.concatenate([episode.action[:-1] for episode in shown])
+    actors['mean'] = Constant(taken.mean(0))
+    actors['none'] = Constant(np.zeros(taken.shape[1]))
     actors['random'] = place.teacher(1.0, 7)
     actors['expert'] = place.teacher(0.0, 7)
     trials = {

@@ -165,18 +165,22 @@ class Arena:
 PLACES: dict[str, type[Any]] = {'reacher': Reacher, 'arena': Arena}
 
 
-class Still:
-    """Does nothing."""
+class Constant:
+    """Does always the same, whatever it sees.
 
-    def __init__(self, contract: RobotContract):
-        self._stop = np.zeros(len(contract.action_low), np.float32)
+    Args:
+        action: [A], in units of the robot.
+    """
+
+    def __init__(self, action: Array):
+        self._action = np.asarray(action, np.float32)
 
     def begin(self, seed: int) -> None:
         """Nothing to do."""
 
     def act(self, observation: Mapping[str, Array]) -> Array:
-        """Return zeros."""
-        return self._stop
+        """Return it."""
+        return self._action
 
 
 class _Noisy:

@@ -79,6 +79,7 @@ def _imitation(part: Any, table: Table) -> str:
     names = {
         'evidence': 'action inference, from video alone',
         'actions': 'behavioural cloning of the true actions',
+        'mean': 'always the mean of the true actions',
         'none': 'no action',
         'random': 'random',
         'expert': 'the teacher',
